@@ -1,0 +1,1 @@
+"""One broker: protocols, destinations, dispatch, security."""

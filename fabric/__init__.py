@@ -1,0 +1,1 @@
+"""Containers, profiles, provisioning and the command line."""

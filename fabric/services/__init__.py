@@ -1,0 +1,1 @@
+"""Service factories: one module per kind of configuration PID."""

@@ -1,0 +1,1 @@
+"""The shared, fenced message store of a broker; plain Python."""

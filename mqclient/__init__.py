@@ -1,0 +1,1 @@
+"""Client library in JMS words, and the mq-client command."""

@@ -1,0 +1,1 @@
+"""ZooKeeper: paths, sessions, groups, election, discovery; the only package that knows kazoo."""
