@@ -1,0 +1,223 @@
+"""FABRIC_HOME: where a host keeps its part of a fabric.
+
+    FABRIC_HOME/                    0700
+      fabric.json                   0600  where the registry is, and its password
+      data/                               stores of the brokers, shared by the containers of this host
+      zookeeper/                          data of the ZooKeeper server this host runs, if it runs one
+      containers/<name>/            0700
+        container.log                     the container's own log
+        console.log                       what the process printed before and beside its log
+        container.json              0600  what the container must know before it reaches the registry
+        session.json                0600  id and password of its ZooKeeper session
+        process.json                0600  pid and start time of its process
+        lock                              held (flock) by the running process
+
+Files are replaced as a whole (written beside and renamed), so a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fabric.errors import HomeUnusable, NoFabric
+
+HOME_VARIABLE = "FABRIC_HOME"
+DIRECTORY_MODE = 0o700
+SECRET_FILE_MODE = 0o600
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """Where the fabric of this user lies: FABRIC_HOME, else ``~/.local/share/fabric``."""
+    configured = environ.get(HOME_VARIABLE)
+    if configured:
+        return Path(configured).expanduser().absolute()
+    return Path("~/.local/share/fabric").expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAddress:
+    """Where the registry is: the ZooKeeper connect string and the password of the digest user `fabric`."""
+
+    zookeeper_url: str
+    zookeeper_password: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process as it was written down: its pid, and its start time so that a recycled pid is not mistaken."""
+
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A ZooKeeper session that may have to be closed for its dead owner."""
+
+    session_id: int
+    password: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedZooKeeper:
+    """The ZooKeeper server that a container runs as its child process."""
+
+    port: int
+    host: str
+    data_directory: str
+    tick_time_ms: int
+
+
+class ContainerHome:
+    """The folder of one container."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+        self.log = path / "container.log"
+        self.console = path / "console.log"
+        self.lock = path / "lock"
+        self._process = path / "process.json"
+        self._session = path / "session.json"
+        self._local = path / "container.json"
+
+    def make(self) -> None:
+        """Make the folder. Raises HomeUnusable."""
+        _make_directory(self.path)
+
+    def read_process(self) -> ProcessRecord | None:
+        """The process that last ran this container, or None; it may be gone by now."""
+        content = _read_json(self._process)
+        if content is None:
+            return None
+        return ProcessRecord(pid=int(content["pid"]), start_time=int(content["start_time"]))
+
+    def write_process(self, process: ProcessRecord) -> None:
+        """Write down which process runs this container."""
+        _write_json(self._process, asdict(process))
+
+    def forget_process(self) -> None:
+        """The container's process has ended."""
+        self._process.unlink(missing_ok=True)
+
+    def read_session(self) -> SessionRecord | None:
+        """The last ZooKeeper session of this container, or None when it was closed in order."""
+        content = _read_json(self._session)
+        if content is None:
+            return None
+        return SessionRecord(int(content["session_id"]), bytes.fromhex(content["password"]))
+
+    def write_session(self, session: SessionRecord) -> None:
+        """Write down the session, for whoever has to close it when this process has died."""
+        _write_json(self._session, {"session_id": session.session_id, "password": session.password.hex()})
+
+    def forget_session(self) -> None:
+        """The session is closed."""
+        self._session.unlink(missing_ok=True)
+
+    def read_managed_zookeeper(self) -> ManagedZooKeeper | None:
+        """The ZooKeeper server this container has to run, or None."""
+        content = (_read_json(self._local) or {}).get("zookeeper")
+        return ManagedZooKeeper(**content) if content else None
+
+    def write_managed_zookeeper(self, server: ManagedZooKeeper) -> None:
+        """Make this container run a ZooKeeper server from its next start on."""
+        _write_json(self._local, {"zookeeper": asdict(server)})
+
+
+class Home:
+    """The layout of FABRIC_HOME. Making the object touches nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = path / "data"
+        self.zookeeper = path / "zookeeper"
+        self.containers = path / "containers"
+        self._fabric = path / "fabric.json"
+
+    def make(self) -> None:
+        """Make the folders. Raises HomeUnusable."""
+        for directory in (self.path, self.containers, self.data):
+            _make_directory(directory)
+
+    def container(self, name: str) -> ContainerHome:
+        """The folder of the named container (it need not exist)."""
+        return ContainerHome(self.containers / name)
+
+    def container_names(self) -> list[str]:
+        """The containers that have a folder on this host, sorted."""
+        if not self.containers.is_dir():
+            return []
+        return sorted(entry.name for entry in self.containers.iterdir() if entry.is_dir())
+
+    def has_fabric(self) -> bool:
+        """Whether a fabric was created here or this host joined one."""
+        return self._fabric.exists()
+
+    def read_registry_address(self) -> RegistryAddress:
+        """Where the registry is. Raises NoFabric when no fabric was created here."""
+        content = _read_json(self._fabric)
+        if content is None:
+            raise NoFabric(f"There is no fabric in {self.path}. Create one with: fabric create")
+        return RegistryAddress(content["zookeeper_url"], content["zookeeper_password"])
+
+    def write_registry_address(self, address: RegistryAddress) -> None:
+        """Write down where the registry is, readable by the owner only."""
+        content = _read_json(self._fabric) or {}
+        _write_json(self._fabric, content | asdict(address))
+
+    def read_root_name(self) -> str | None:
+        """The root container that was created on this host, or None."""
+        return (_read_json(self._fabric) or {}).get("root")
+
+    def write_root_name(self, name: str) -> None:
+        """Write down the root container of this host."""
+        _write_json(self._fabric, (_read_json(self._fabric) or {}) | {"root": name})
+
+    def forget_fabric(self) -> None:
+        """No fabric here any more."""
+        self._fabric.unlink(missing_ok=True)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise HomeUnusable(
+            f"Cannot make {path}: {error.strerror}. Choose another folder with FABRIC_HOME."
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the file, None when there is no file. Raises HomeUnusable for one that cannot be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HomeUnusable(f"Cannot read {path}: {error.strerror}.") from error
+    except ValueError as error:
+        raise HomeUnusable(f"{path} is damaged: {error}.") from error
+    if not isinstance(content, dict):
+        raise HomeUnusable(f"{path} is damaged: it does not hold an object.")
+    return content
+
+
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(json.dumps(content, indent=1).encode())
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise HomeUnusable(f"Cannot write {path}: {error.strerror}.") from error
