@@ -51,7 +51,7 @@ class RegistryAddress:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """A process as it was written down: its pid, and its start time so that a recycled pid is not mistaken."""
+    """A process as it was written down; the start time tells it from a later process with the same pid."""
 
     pid: int
     start_time: int
@@ -165,7 +165,7 @@ class Home:
         """Where the registry is. Raises NoFabric when no fabric was created here."""
         content = _read_json(self._fabric)
         if content is None:
-            raise NoFabric(f"There is no fabric in {self.path}. Create one with: fabric create")
+            raise NoFabric(self.path)
         return RegistryAddress(content["zookeeper_url"], content["zookeeper_password"])
 
     def write_registry_address(self, address: RegistryAddress) -> None:
@@ -191,7 +191,7 @@ def _make_directory(path: Path) -> None:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise HomeUnusable(
-            f"Cannot make {path}: {error.strerror}. Choose another folder with FABRIC_HOME."
+            f"Cannot make {path}: {error.strerror}.", "Choose another folder with FABRIC_HOME."
         ) from error
 
 

@@ -1,0 +1,43 @@
+"""What the parts of a container ask of the Twisted reactor.
+
+Twisted's own interfaces are zope interfaces, which the type checker cannot read as argument types. Only
+`fabric.container` imports the real reactor; everything else is handed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+
+class DelayedCall(Protocol):
+    """A call that waits for its time."""
+
+    def cancel(self) -> None:
+        """Do not call."""
+
+    def active(self) -> bool:
+        """Whether the call is still to come."""
+
+
+class Reactor(Protocol):
+    """The reactor, or a test's stand-in for it."""
+
+    def seconds(self) -> float:
+        """The time, s."""
+
+    def callLater(  # noqa: N802 - Twisted's name
+        self, delay: float, callable: Callable[..., object], *args: object, **kw: object
+    ) -> DelayedCall:
+        """Call in `delay` seconds."""
+
+    def callFromThread(  # noqa: N802 - Twisted's name
+        self, callable: Callable[..., object], *args: object, **kwargs: object
+    ) -> None:
+        """Call in the reactor's thread; the only method another thread may use."""
+
+    def addReader(self, reader: object) -> None:  # noqa: N802 - Twisted's name
+        """Watch a descriptor."""
+
+    def removeReader(self, reader: object) -> None:  # noqa: N802 - Twisted's name
+        """Watch it no longer."""
