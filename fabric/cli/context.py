@@ -1,0 +1,205 @@
+"""What every command of `fabric` starts from: the home, the connection to the registry, the stores.
+
+A command is written as
+
+```python
+@command("container-stop", examples=["fabric container-stop brokercontainer"])
+@click.argument("names", nargs=-1, required=True)
+def container_stop(context: CommandContext, names: tuple[str, ...]) -> None:
+    …
+```
+
+(its docstring is its help) and gets the options `--home`, `--zookeeper-url` and `--zookeeper-password`
+besides its own. A command that has an option of one of these names itself keeps its own.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import cached_property, update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fabric.errors import NoFabric
+from fabric.home import Home, default_home
+
+if TYPE_CHECKING:
+    from registry.session import Session
+
+    from fabric.home import RegistryAddress
+    from fabric.store import ContainerStore, ProfileStore
+
+CONNECT_TIMEOUT_S = 10.0
+"""How long a command waits for ZooKeeper: long enough for an ensemble that is electing its leader."""
+
+
+class CommandContext:
+    """One run of one command: where its fabric is, and the session to it, made when it is first used."""
+
+    def __init__(
+        self, home: Path, zookeeper_url: str | None = None, zookeeper_password: str | None = None
+    ) -> None:
+        self.home_path = home
+        self._url = zookeeper_url
+        self._password = zookeeper_password
+        self._opened: Session | None = None
+
+    @cached_property
+    def home(self) -> Home:
+        """The fabric's files on this host."""
+        return Home(self.home_path)
+
+    @cached_property
+    def _address(self) -> "RegistryAddress | None":
+        return self.home.read_registry_address() if self.home.has_fabric() else None
+
+    @property
+    def zookeeper_url(self) -> str:
+        """The ensemble's address.
+
+        Raises:
+            NoFabric: none is given and none is written in the home.
+        """
+        if self._url:
+            return self._url
+        if self._address is None:
+            raise NoFabric(
+                f"No fabric found at {self.home_path}: "
+                "create one with `fabric create` or name one with --zookeeper-url."
+            )
+        return self._address.zookeeper_url
+
+    @property
+    def zookeeper_password(self) -> str:
+        """The ensemble's password: as given, as written in the home, or asked for on the terminal."""
+        if self._password is not None:
+            return self._password
+        if self._address is not None:
+            return self._address.zookeeper_password
+        if not sys.stdin.isatty():
+            raise click.UsageError(
+                "The password of ZooKeeper is missing: give it with --zookeeper-password "
+                "or in the environment as ZOOKEEPER_PASSWORD."
+            )
+        self._password = str(click.prompt("ZooKeeper password", hide_input=True))
+        return self._password
+
+    @property
+    def current_container(self) -> str | None:
+        """The container commands mean when none is named: this host's root container, if it has one."""
+        return self.home.read_root_name()
+
+    @cached_property
+    def session(self) -> "Session":
+        """The session to the registry; it is closed when the command ends.
+
+        Raises:
+            NoFabric: there is no fabric to connect to.
+            RegistryError: ZooKeeper cannot be reached, or refuses the password.
+        """
+        url, password = self.zookeeper_url, self.zookeeper_password
+        from registry.session import Session  # noqa: PLC0415 - kazoo takes long to import
+
+        session = Session(url, password)
+        self._opened = session
+        session.start(timeout_s=CONNECT_TIMEOUT_S)
+        return session
+
+    @cached_property
+    def profiles(self) -> "ProfileStore":
+        """Profiles, versions and requirements."""
+        from fabric.store import ProfileStore  # noqa: PLC0415 - see session
+
+        return ProfileStore(self.session)
+
+    @cached_property
+    def containers(self) -> "ContainerStore":
+        """Containers: what they are asked to be and what they are."""
+        from fabric.store import ContainerStore  # noqa: PLC0415 - see session
+
+        return ContainerStore(self.session)
+
+    def version_or_default(self, version: str | None) -> str:
+        """The version a command works on: the one named, which must exist, or the default one."""
+        return self.profiles.known_version(version) if version else self.profiles.default_version()
+
+    def close(self) -> None:
+        """End the session, if there is one."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+CommandFunction = Callable[..., None]
+
+
+def connection_options() -> list[click.Option]:
+    """The options that say which fabric a command talks to; each command and `fabric` itself take them."""
+    return [
+        click.Option(
+            ["--home", "home"],
+            envvar="FABRIC_HOME",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of the fabric on this host; default ~/.local/share/fabric.",
+        ),
+        click.Option(
+            ["--zookeeper-url", "zookeeper_url"],
+            envvar="ZOOKEEPER_URL",
+            metavar="HOST:PORT,…",
+            help="ZooKeeper of a fabric on another host; default: as written in the home.",
+        ),
+        click.Option(
+            ["--zookeeper-password", "zookeeper_password"],
+            envvar="ZOOKEEPER_PASSWORD",
+            metavar="PASSWORD",
+            help="Its password; default: as written in the home, else asked for.",
+        ),
+    ]
+
+
+def command(name: str, *, examples: Sequence[str]) -> Callable[[CommandFunction], click.Command]:
+    """Make a command of a function that takes a `CommandContext` first.
+
+    Args:
+        name: As typed by the user.
+        examples: Complete command lines, shown under the help text.
+    """
+
+    def decorate(function: CommandFunction) -> click.Command:
+        own: set[str | None] = {option.name for option in getattr(function, "__click_params__", [])}
+        added = [option for option in connection_options() if option.name not in own]
+
+        def run(**arguments: Any) -> None:  # noqa: ANN401 - click hands over what it parsed
+            given = {str(option.name): arguments.pop(str(option.name)) for option in added}
+            context = _command_context(given)
+            try:
+                function(context, **arguments)
+            finally:
+                context.close()
+
+        update_wrapper(run, function)
+        made = click.command(name, epilog=_epilog(examples))(run)
+        made.params.extend(added)
+        return made
+
+    return decorate
+
+
+def _command_context(given: dict[str, Any]) -> CommandContext:
+    """What was given behind the command's name goes before what was given to `fabric` or the environment."""
+    root = click.get_current_context().find_root()
+    common: dict[str, Any] = root.obj if isinstance(root.obj, dict) else {}
+    chosen = {**common, **{name: value for name, value in given.items() if value is not None}}
+    home = chosen.get("home")
+    return CommandContext(
+        home if home is not None else default_home(os.environ),
+        chosen.get("zookeeper_url"),
+        chosen.get("zookeeper_password"),
+    )
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    lines = "\n".join(f"  {example}" for example in examples)
+    return f"\b\nExamples:\n{lines}"

@@ -1,0 +1,160 @@
+"""The `fabric` command: finds the subcommand, turns errors into messages and exit codes.
+
+Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped with Ctrl-C.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+from fabric.cli.context import connection_options
+from fabric.errors import FabricError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells count."""
+
+
+class CommandEntry(NamedTuple):
+    """Where a command lives; its module is imported when it is used."""
+
+    module: str
+    short_help: str
+
+
+COMMANDS: dict[str, CommandEntry] = {
+    "cluster-list": CommandEntry("cluster", "List the clusters, their masters, slaves and services."),
+    "container-add-profile": CommandEntry("container", "Add profiles to a container."),
+    "container-change-profile": CommandEntry("container", "Replace the profiles of a container."),
+    "container-create-child": CommandEntry("container", "Create child containers."),
+    "container-delete": CommandEntry("container", "Stop and delete containers."),
+    "container-info": CommandEntry("container", "Show the details of a container."),
+    "container-list": CommandEntry("container", "List the containers."),
+    "container-logs": CommandEntry("logs", "Show the log of a container."),
+    "container-remove-profile": CommandEntry("container", "Remove profiles from a container."),
+    "container-start": CommandEntry("container", "Start containers."),
+    "container-stop": CommandEntry("container", "Shut down containers."),
+    "create": CommandEntry("create", "Create a new fabric."),
+    "info": CommandEntry("status", "Show where the parts of the fabric are."),
+    "mq-create": CommandEntry("mq", "Create the profile of a message broker."),
+    "profile-change-parents": CommandEntry("profile", "Replace the parents of a profile."),
+    "profile-copy": CommandEntry("profile", "Copy a profile."),
+    "profile-create": CommandEntry("profile", "Create a profile."),
+    "profile-delete": CommandEntry("profile", "Delete a profile."),
+    "profile-display": CommandEntry("profile", "Show a profile."),
+    "profile-edit": CommandEntry("profile", "Change the configuration in a profile."),
+    "profile-list": CommandEntry("profile", "List the profiles of a version."),
+    "require-profile-delete": CommandEntry("require", "Delete the requirements of a profile."),
+    "require-profile-list": CommandEntry("require", "List the requirements."),
+    "require-profile-set": CommandEntry("require", "Say how many containers a profile needs."),
+    "status": CommandEntry("status", "Compare what is required with what runs."),
+    "wait-for-provisioning": CommandEntry("status", "Wait until the containers are provisioned."),
+    "zk-create": CommandEntry("zk", "Create a znode."),
+    "zk-delete": CommandEntry("zk", "Delete a znode."),
+    "zk-get": CommandEntry("zk", "Show the data of a znode."),
+    "zk-list": CommandEntry("zk", "List the children of a znode."),
+    "zk-set": CommandEntry("zk", "Write the data of a znode."),
+}
+"""Every command: `a-b` is the function `a_b` in the module `fabric.cli.<module>`."""
+
+
+class CommandFailed(click.ClickException):
+    """What a command could not do, and what to do about it."""
+
+    def __init__(self, what: str, do_next: str) -> None:
+        super().__init__("\n".join(line for line in (what, do_next) if line))
+
+
+class CommandGroup(click.Group):
+    """The commands of `COMMANDS`, each imported when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command. `fabric:cluster-list` and `zk:get` of the original are understood too."""
+        name = cmd_name.removeprefix("fabric:").replace(":", "-")
+        entry = COMMANDS.get(name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"fabric.cli.{entry.module}")
+        found = getattr(module, name.replace("-", "_"))
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in sorted(COMMANDS.items())])
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as the base class
+        """Run the command; errors of the fabric and its registry become messages."""
+        try:
+            return super().invoke(ctx)
+        except FabricError as error:
+            raise CommandFailed(error.what, error.do_next) from error
+        except Exception as error:
+            failure = _registry_failure(error)
+            if failure is None:
+                raise
+            raise failure from error
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - as the base
+        """Run and leave with the exit codes this module's docstring promises."""
+        run: Callable[..., Any] = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **extra)
+        try:
+            code = run(*args, standalone_mode=False, **extra)
+        except click.Abort:
+            click.echo("Stopped.", err=True)
+            sys.exit(INTERRUPTED)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _registry_failure(error: Exception) -> CommandFailed | None:
+    """Return the message for an error of the registry, None for any other.
+
+    The registry is only looked at if the command has imported it: importing it takes long.
+    """
+    module = sys.modules.get("registry.errors")
+    if module is None or not isinstance(error, module.RegistryError):
+        return None
+    do_next = ""
+    if isinstance(error, module.AuthenticationFailed):
+        do_next = "Give the password of the ensemble with --zookeeper-password."
+    elif isinstance(error, module.RegistryUnavailable):
+        do_next = (
+            "Is the container that runs ZooKeeper up? On its host `fabric container-start root` starts it; "
+            "a fabric elsewhere is named with --zookeeper-url."
+        )
+    return CommandFailed(str(error), do_next)
+
+
+@click.group(
+    cls=CommandGroup,
+    name="fabric",
+    epilog="`fabric COMMAND --help` shows the options of a command and examples.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    params=list(connection_options()),
+)
+@click.version_option(package_name="fabric-mq", prog_name="fabric")
+@click.pass_context
+def fabric(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - the connection options
+    """Run and look after a fabric of containers and message brokers."""
+    context.obj = {name: value for name, value in given.items() if value is not None}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    fabric.main(prog_name="fabric")
+
+
+if __name__ == "__main__":
+    main()
