@@ -1,34 +1,60 @@
-"""What can go wrong in a fabric.
+"""What can go wrong in a fabric, in words its user can act on.
 
+```
 FabricError
-├── NoFabric               there is no fabric in this FABRIC_HOME
-├── HomeUnusable           FABRIC_HOME cannot be read or written
-├── InvalidName            a name breaks the rules
-└── ContainerNotStarted    a container process ended before it was there
+├── NoFabric                   there is no fabric in this FABRIC_HOME
+├── HomeUnusable               FABRIC_HOME cannot be read or written
+├── InvalidName                a name breaks the rules for names of its kind
+├── VersionNotFound
+├── StoredRecordInvalid        what lies in the registry cannot be understood
+├── ChangedMeanwhile
+├── ProfileError
+│   ├── ProfileNotFound
+│   ├── ProfileExists
+│   ├── ProfileIsAbstract
+│   ├── ProfileIsLocked
+│   ├── ProfileInUse
+│   ├── ProfileCycle
+│   └── ProfileInvalid
+├── ContainerError
+│   ├── ContainerNotFound
+│   ├── ContainerExists
+│   ├── ContainerNotRoot
+│   ├── ContainerHasChildren
+│   └── ContainerNotStarted    a container process ended before it was there
+├── RequirementsInvalid
+├── BrokerOptionsInvalid
+├── ProvisioningFailed
+└── ProvisioningTimedOut
+```
+
+An error says what happened (`what`) and what to do about it (`do_next`, may be empty); the command line
+prints one below the other.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
 class FabricError(Exception):
-    """An operation on the fabric failed.
-
-    Attributes:
-        what: what failed, a sentence; the command line prints it.
-        do_next: what the user can do about it, or nothing.
-    """
+    """What was asked for could not be done."""
 
     def __init__(self, what: str, do_next: str = "") -> None:
-        super().__init__(what)
+        super().__init__(what, do_next)
         self.what = what
         self.do_next = do_next
 
+    def __str__(self) -> str:
+        return f"{self.what} {self.do_next}".rstrip()
+
 
 class NoFabric(FabricError):
-    """There is no fabric here."""
+    """There is no fabric to talk to."""
 
     def __init__(self, home: Path) -> None:
-        super().__init__(f"There is no fabric in {home}.", "Create one with: fabric create")
+        super().__init__(
+            f"No fabric found at {home}: create one with `fabric create` or name one with --zookeeper-url"
+        )
 
 
 class HomeUnusable(FabricError):
@@ -36,8 +62,161 @@ class HomeUnusable(FabricError):
 
 
 class InvalidName(FabricError):
-    """A name breaks the rules."""
+    """The name breaks the rules for names of its kind."""
 
 
-class ContainerNotStarted(FabricError):
+class VersionNotFound(FabricError):
+    """There is no such version."""
+
+    def __init__(self, version: str, known: Sequence[str] = ()) -> None:
+        super().__init__(
+            f"Version {version} does not exist.",
+            f"Versions there are: {', '.join(known)}." if known else "",
+        )
+
+
+class StoredRecordInvalid(FabricError):
+    """What lies in the registry cannot be understood."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"The record at {path} cannot be understood: {reason}.",
+            f"Look at it with `fabric zk-get {path}` and correct it with `fabric zk-set`.",
+        )
+
+
+class ChangedMeanwhile(FabricError):
+    """Somebody else changed the same thing at the same time."""
+
+    def __init__(self, thing: str) -> None:
+        super().__init__(
+            f"{thing} was changed by somebody else in the meantime.", "Look at it and try again."
+        )
+
+
+class ProfileError(FabricError):
+    """Something is wrong with a profile."""
+
+
+class ProfileNotFound(ProfileError):
+    """There is no such profile in the version."""
+
+    def __init__(self, profile: str, version: str) -> None:
+        super().__init__(
+            f"Profile {profile} with version {version} does not exist.",
+            f"`fabric profile-list --hidden --version {version}` shows those that do.",
+        )
+
+
+class ProfileExists(ProfileError):
+    """There is such a profile already."""
+
+    def __init__(self, profile: str, version: str) -> None:
+        super().__init__(
+            f"Profile {profile} with version {version} already exists.",
+            f"Choose another name, or change it with `fabric profile-edit {profile}`.",
+        )
+
+
+class ProfileIsAbstract(ProfileError):
+    """An abstract profile is there to be inherited from, not to be given to a container."""
+
+    def __init__(self, profile: str, version: str) -> None:
+        super().__init__(
+            f"Profile {profile} with version {version} is abstract and can not be associated to containers.",
+            f"Create one that inherits from it: `fabric profile-create --parent {profile} NAME`.",
+        )
+
+
+class ProfileIsLocked(ProfileError):
+    """A locked profile must not be changed."""
+
+    def __init__(self, profile: str, version: str) -> None:
+        super().__init__(
+            f"Profile {profile} with version {version} is locked.",
+            f"Work on a copy: `fabric profile-copy {profile} NAME`.",
+        )
+
+
+class ProfileInUse(ProfileError):
+    """A profile that containers or other profiles use cannot be deleted."""
+
+
+class ProfileCycle(ProfileError):
+    """A profile would be its own ancestor."""
+
+    def __init__(self, cycle: Sequence[str]) -> None:
+        super().__init__(
+            f"Profile {cycle[0]} would inherit from itself: {' -> '.join(cycle)}.",
+            "Leave one of them out of the parents: `fabric profile-change-parents` replaces them.",
+        )
+
+
+class ProfileInvalid(ProfileError):
+    """A profile document cannot be understood."""
+
+
+class ContainerError(FabricError):
+    """Something is wrong with a container."""
+
+
+class ContainerNotFound(ContainerError):
+    """There is no such container."""
+
+    def __init__(self, container: str) -> None:
+        super().__init__(
+            f"Container {container} does not exists!", "`fabric container-list` shows those that do."
+        )
+
+
+class ContainerExists(ContainerError):
+    """There is such a container already."""
+
+    def __init__(self, container: str) -> None:
+        super().__init__(f"A container with name {container} already exists.", "Choose another name.")
+
+
+class ContainerNotRoot(ContainerError):
+    """Only root containers have children."""
+
+    def __init__(self, container: str, root: str) -> None:
+        super().__init__(
+            f"Parent container {container} must be a root container!", f"Its root is {root}: use that one."
+        )
+
+
+class ContainerHasChildren(ContainerError):
+    """A container is deleted after its children."""
+
+    def __init__(self, container: str, children: Sequence[str]) -> None:
+        super().__init__(
+            f"Container {container} has one or more child containers and cannot be deleted: "
+            f"{', '.join(children)}.",
+            f"Delete them with it: `fabric container-delete --recursive {container}`.",
+        )
+
+
+class ContainerNotStarted(ContainerError):
     """The container process ended before it registered."""
+
+
+class RequirementsInvalid(FabricError):
+    """The requirements contradict themselves or cannot be understood."""
+
+
+class BrokerOptionsInvalid(FabricError):
+    """A broker cannot be described by these options."""
+
+
+class ProvisioningFailed(FabricError):
+    """A container could not provision what its profiles ask for."""
+
+    def __init__(self, container: str, reason: str) -> None:
+        super().__init__(
+            f"Error provisioning container {container} : {reason}",
+            f"See `fabric container-info {container}` and `fabric container-logs {container}`.",
+        )
+
+
+class ProvisioningTimedOut(FabricError):
+    """Containers did not finish provisioning in time."""

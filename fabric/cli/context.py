@@ -65,10 +65,7 @@ class CommandContext:
         if self._url:
             return self._url
         if self._address is None:
-            raise NoFabric(
-                f"No fabric found at {self.home_path}: "
-                "create one with `fabric create` or name one with --zookeeper-url."
-            )
+            raise NoFabric(self.home_path)
         return self._address.zookeeper_url
 
     @property
