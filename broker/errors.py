@@ -1,0 +1,79 @@
+"""What a broker refuses, and why.
+
+::
+
+    BrokerError
+    ├── ConfigurationInvalid
+    ├── PortUnavailable
+    ├── MessageInvalid             a journal body that cannot be read
+    └── ClientError                the answer to one client's request
+        ├── InvalidDestination     javax.jms.InvalidDestinationException
+        ├── InvalidSelector        javax.jms.InvalidSelectorException
+        ├── InvalidClientId        javax.jms.InvalidClientIDException
+        ├── AccessDenied           java.lang.SecurityException
+        ├── ResourceExhausted      javax.jms.ResourceAllocationException
+        ├── TransactionUnknown     javax.jms.TransactionRolledBackException
+        └── RequestInvalid         javax.jms.JMSException
+"""
+
+
+class BrokerError(Exception):
+    """The broker could not do what was asked."""
+
+
+class ConfigurationInvalid(BrokerError):
+    """The broker's configuration is not usable."""
+
+
+class PortUnavailable(BrokerError):
+    """The port a connector shall listen on is taken."""
+
+
+class MessageInvalid(BrokerError):
+    """A stored message cannot be read."""
+
+
+class ClientError(BrokerError):
+    """A client's request was refused; its text goes to the client."""
+
+    jms_class = "javax.jms.JMSException"
+
+
+class InvalidDestination(ClientError):
+    """The destination cannot be used."""
+
+    jms_class = "javax.jms.InvalidDestinationException"
+
+
+class InvalidSelector(ClientError):
+    """The selector cannot be used."""
+
+    jms_class = "javax.jms.InvalidSelectorException"
+
+
+class InvalidClientId(ClientError):
+    """The client id is missing or in use."""
+
+    jms_class = "javax.jms.InvalidClientIDException"
+
+
+class AccessDenied(ClientError):
+    """User name or password is invalid."""
+
+    jms_class = "java.lang.SecurityException"
+
+
+class ResourceExhausted(ClientError):
+    """A named limit of this broker is reached."""
+
+    jms_class = "javax.jms.ResourceAllocationException"
+
+
+class TransactionUnknown(ClientError):
+    """The transaction has not been started, or is finished."""
+
+    jms_class = "javax.jms.TransactionRolledBackException"
+
+
+class RequestInvalid(ClientError):
+    """The request makes no sense in the connection's present state."""
