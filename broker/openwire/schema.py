@@ -2,7 +2,7 @@
 
 A type is one paragraph of ``_TABLE``: ``Name(Base) = code``, a sentence, and its own fields in wire order,
 which follow those of its base. Without a code a type is abstract. ``since N`` and ``until N`` name the first
-and the last of the versions 1 to 12 that know a type or carry a field. ``[value]`` marks identities: hashable,
+and the last of the versions 1 to 12 that know a type or carry a field. ``[value]`` marks ids: hashable,
 compared by value, never changed after they were made. ``[marshal aware]`` marks types that carry one more bit
 when they are nested in tight encoding. The kinds of fields:
 

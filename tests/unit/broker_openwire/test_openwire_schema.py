@@ -20,7 +20,7 @@ def test_every_coded_type_has_its_class() -> None:
     assert {code: each.__name__ for code, each in commands.BY_TYPE_CODE.items()} == {
         code: each.name for code, each in schema.BY_CODE.items()
     }
-    assert all(each.TYPE_CODE == code for code, each in commands.BY_TYPE_CODE.items())
+    assert all(code == each.TYPE_CODE for code, each in commands.BY_TYPE_CODE.items())
 
 
 def test_nested_fields_name_known_types() -> None:
