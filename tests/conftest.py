@@ -1,0 +1,30 @@
+"""Fixtures for all tests."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.zookeeper import ZooKeeperForTests
+
+
+@pytest.fixture(scope="session")
+def zookeeper_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], ZooKeeperForTests]]:
+    """Start real ZooKeeper servers for tests that kill or restart them; all are ended at the end."""
+    servers: list[ZooKeeperForTests] = []
+
+    def start() -> ZooKeeperForTests:
+        server = ZooKeeperForTests(tmp_path_factory.mktemp("zookeeper"))
+        servers.append(server)
+        server.start_ready()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def zookeeper(zookeeper_factory: Callable[[], ZooKeeperForTests]) -> ZooKeeperForTests:
+    """A real ZooKeeper shared by all tests: `.url`, `.password`. Do not stop it; use your own names in it."""
+    return zookeeper_factory()
