@@ -1,0 +1,104 @@
+"""Apache's own Java client works against our broker as it does against Apache's.
+
+Every program prints what it saw. What it must see is written here once, for both brokers: the runs against
+Apache's broker prove that the programs are right, the runs against ours that we are.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
+
+pytestmark = pytest.mark.interop
+
+EXPECTED: dict[str, list[str]] = {
+    "Bodies": [
+        "text: true",
+        "text without body: null",
+        "text of a mebibyte: true",
+        "bytes: 42 bytes 15",
+        "map: [boolean, byte, bytes, char, double, long, string]"
+        " true -7 233 2.5 -9223372036854775808 value 3",
+        "stream: 1 two 3.5",
+        "object: [a, b]",
+        "message without body: null",
+        "same message id: true",
+        "same expiration: true",
+        "headers: correlation-1 kind topic://interop.answers queue://interop.bodies 7 1 false",
+        "properties: true 1 2 3 4 5.5 6.5 true",
+    ],
+    "Acknowledgements": [
+        "automatic: 1 (delivery 1), 2 (delivery 1), 3 (delivery 1)",
+        "automatic, afterwards: nothing",
+        "duplicates allowed: 1 (delivery 1), 2 (delivery 1), 3 (delivery 1)",
+        "duplicates allowed, afterwards: nothing",
+        "client, not acknowledged: 3 (delivery 1)",
+        "client, afterwards: 3 redelivered (delivery 2); 4 (delivery 1); nothing",
+        "individual, afterwards: 1 redelivered (delivery 2); 3 redelivered (delivery 2); nothing",
+        "before recover: 1 (delivery 1)",
+        "after recover: 1 redelivered (delivery 2)",
+        "last: 2",
+        "recover, afterwards: nothing",
+    ],
+    "Transactions": [
+        "before commit: nothing",
+        "after commit: 1 (delivery 1), 2 (delivery 1)",
+        "after rollback: nothing",
+        "received: 3 (delivery 1), 4 (delivery 1)",
+        "received again: 3 redelivered (delivery 2), 4 redelivered (delivery 2)",
+        "left: nothing",
+        "moved: nothing, moved (delivery 1)",
+    ],
+    "Browser": [
+        "empty: end",
+        "browsed: 1 2 3 end",
+        "browsed again: 1 2 3 end",
+        "taken: 1 (delivery 1), 2 (delivery 1), 3 (delivery 1)",
+    ],
+    "Subscribers": [
+        "ordinary: to both (delivery 1), to both (delivery 1)",
+        "durable, while away: while away (delivery 1)",
+        "durable, while there: while there (delivery 1)",
+        "same client id twice: InvalidClientIDException",
+        "durable, after unsubscribe: nothing",
+    ],
+    "RequestReply": [
+        "asked: question",
+        "answered: answer",
+        "correlated: true",
+        "read by another: refused",
+        "sent after its end: refused",
+    ],
+    "AsyncSends": [
+        "sent without waiting, in order: 500",
+        "called back: 500",
+        "sent with call-back, in order: 500",
+    ],
+    "Refusals": [
+        "wrong password: JMSSecurityException",
+        "unknown user: JMSSecurityException",
+        "anonymous: JMSSecurityException",
+        "right password: allowed",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
+    """The Java programs, compiled once."""
+    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
+
+
+@pytest.fixture(scope="module")
+def apache_url(programs: JavaPrograms, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Apache's broker."""
+    broker, url = start_apache_broker(programs, Path(tmp_path_factory.mktemp("apache")))
+    with broker:
+        yield url
+
+
+@pytest.mark.parametrize("program", EXPECTED)
+def test_program_is_right(programs: JavaPrograms, apache_url: str, program: str) -> None:
+    """Apache's broker shows that the program and its expectations are right."""
+    assert programs.facts(program, apache_url) == EXPECTED[program]

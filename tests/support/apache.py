@@ -1,0 +1,128 @@
+"""Apache's Java client and broker, from the distribution's packages, for tests and benchmarks."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from support.waiting import wait_until
+
+LIBRARIES = Path("/usr/share/java")
+
+#: Apache's client, broker and store with what they load; slf4j-nop keeps the programs' output clean.
+JARS = (
+    "activemq-client",
+    "activemq-broker",
+    "activemq-kahadb-store",
+    "activemq-openwire-legacy",
+    "activemq-jaas",
+    "activemq-protobuf",
+    "hawtbuf",
+    "geronimo-jms_1.1_spec",
+    "geronimo-j2ee-management-1.1-spec",
+    "slf4j-api",
+    "slf4j-nop",
+)
+
+INTEROP_SOURCES = Path(__file__).parents[1] / "interop" / "java"
+
+
+class JavaMissingError(Exception):
+    """Apache's client cannot be run here; the text says what to install."""
+
+
+def class_path() -> list[Path]:
+    """Where Apache's classes are.
+
+    Raises:
+        JavaMissingError: a library is not installed.
+    """
+    jars = [LIBRARIES / f"{name}.jar" for name in JARS]
+    missing = [jar.name for jar in jars if not jar.exists()]
+    if missing:
+        raise JavaMissingError(
+            f"not installed: {', '.join(missing)}; install the packages libactivemq-java and libslf4j-java"
+        )
+    return jars
+
+
+class JavaPrograms:
+    """Small Java programs, compiled once into a folder and run from there."""
+
+    def __init__(self, classes: Path, *source_folders: Path) -> None:
+        self._class_path = os.pathsep.join(map(str, [*class_path(), classes]))
+        sources = [str(source) for folder in source_folders for source in sorted(folder.glob("*.java"))]
+        command = ["javac", "-Xlint:all", "-Werror", "-cp", self._class_path, "-d", str(classes), *sources]
+        subprocess.run(command, check=True)
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """The command line that runs a program."""
+        return ["java", "-cp", self._class_path, name, *arguments]
+
+    def facts(self, name: str, *arguments: str, timeout_s: float = 60.0) -> list[str]:
+        """Run a program to its end and return the facts that it printed, one a line."""
+        done = subprocess.run(
+            self.command(name, *arguments), capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        assert done.returncode == 0, f"{name} failed:\n{done.stdout}{done.stderr}"
+        return done.stdout.splitlines()
+
+    def start(self, output: Path, name: str, *arguments: str) -> "RunningProgram":
+        """Start a program whose facts go to a file while it runs."""
+        return RunningProgram(self.command(name, *arguments), output)
+
+
+class RunningProgram:
+    """A program that runs until it is told to stop; ended by its own process id in every case."""
+
+    def __init__(self, command: Sequence[str], output: Path) -> None:
+        self._output = output
+        with output.open("wb") as facts:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=facts, stderr=subprocess.STDOUT
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def facts(self) -> list[str]:
+        """What it has printed so far, whole lines only."""
+        text = self._output.read_text("utf-8")
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def values(self, fact: str) -> list[str]:
+        """The values of all facts of one name, in their order."""
+        prefix = f"{fact}: "
+        return [line.removeprefix(prefix) for line in self.facts() if line.startswith(prefix)]
+
+    def wait_for(self, fact: str, count: int = 1, timeout_s: float = 30.0) -> list[str]:
+        """Wait until a fact was printed so many times, and return its values."""
+
+        def enough() -> list[str] | None:
+            assert self._process.poll() is None, f"it ended: {self.facts()[-5:]}"
+            values = self.values(fact)
+            return values if len(values) >= count else None
+
+        return (
+            wait_until(enough, timeout_s, lambda: f"{count} x {fact}; it printed {self.facts()[-5:]}") or []
+        )
+
+    def tell_to_stop(self, timeout_s: float = 30.0) -> None:
+        """Write a line to its standard input, close that, and wait for its end."""
+        self._process.communicate(b"stop\n", timeout=timeout_s)
+        assert self._process.returncode == 0, self.facts()[-5:]
+
+
+def start_apache_broker(programs: JavaPrograms, data: Path, port: int = 0) -> tuple[RunningProgram, str]:
+    """Start Apache's broker on its own store; returns it and its URL once it serves."""
+    data.mkdir(parents=True, exist_ok=True)
+    broker = programs.start(data / "output", "ApacheBroker", str(data), str(port))
+    return broker, broker.wait_for("ready")[0]
