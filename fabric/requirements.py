@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fabric.errors import RequirementsInvalid
+from registry import paths
 
 INSTANCES_MAX = 10_000
 """Containers a requirement may ask for: more than one ZooKeeper ensemble serves well."""
@@ -98,7 +99,7 @@ def parse_requirements(document: bytes) -> Requirements:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RequirementsInvalid(
             f"The stored requirements cannot be understood: {error}.",
-            "Look at them with `fabric zk-get /fabric/configs/io.fabric8.requirements.json`.",
+            f"Look at them with `fabric zk-get {paths.requirements()}` and correct them with `fabric zk-set`.",
         ) from error
 
 

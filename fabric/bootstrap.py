@@ -1,0 +1,103 @@
+"""The first content of a fabric's registry: the structure, one version, and the profiles that are shipped."""
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from fabric.errors import ProfileExists
+from fabric.names import validate_version_name
+from fabric.overlay import lineage
+from fabric.profiles import Profile, parse_profile
+from fabric.store import ProfileStore
+from fabric.znodes import ensure_node
+from registry import paths
+
+if TYPE_CHECKING:
+    from registry.session import Session
+
+FIRST_VERSION = "1.0"
+FIRST_ENSEMBLE = "0000"
+
+
+def shipped_profiles() -> list[Profile]:
+    """Read the profiles that come with the package, parents before their heirs."""
+    folder = resources.files("fabric").joinpath("shipped")
+    profiles = {
+        entry.name.removesuffix(".yaml"): parse_profile(entry.name.removesuffix(".yaml"), entry.read_bytes())
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    }
+    return [profiles[profile_id] for profile_id in lineage(sorted(profiles), profiles)]
+
+
+def ensemble_profiles(
+    client_port: int,
+    *,
+    client_address: str = "127.0.0.1",
+    ensemble: str = FIRST_ENSEMBLE,
+    tick_time_ms: int = 500,
+    init_limit: int = 10,
+    sync_limit: int = 5,
+    data_dir: str = "zookeeper",
+    snap_retain_count: int = 3,
+    purge_interval_h: int = 24,
+) -> list[Profile]:
+    """Describe a ZooKeeper ensemble of one server: `fabric-ensemble-0000`, and `…-1` for its only member.
+
+    Source: fabric8 `CreateEnsembleOptions` and `ZooKeeperClusterBootstrapImpl`, which give the PID and keys.
+    """
+    shared = f"fabric-ensemble-{ensemble}"
+    pid = f"io.fabric8.zookeeper.server-{ensemble}"
+    settings = {
+        "tickTime": str(tick_time_ms),
+        "initLimit": str(init_limit),
+        "syncLimit": str(sync_limit),
+        "dataDir": data_dir,
+        "snapRetainCount": str(snap_retain_count),
+        "purgeInterval": str(purge_interval_h),
+    }
+    member = {"clientPort": str(client_port), "clientPortAddress": client_address}
+    return [
+        Profile(
+            shared,
+            parents=("default",),
+            attributes={"abstract": "true", "hidden": "true"},
+            configuration={pid: settings},
+        ),
+        Profile(
+            f"{shared}-1",
+            parents=(shared,),
+            attributes={"hidden": "true"},
+            configuration={pid: member},
+        ),
+    ]
+
+
+def write_first_content(
+    session: "Session", *, version: str = FIRST_VERSION, profiles: Iterable[Profile] = ()
+) -> None:
+    """Write the structure, the version as the default one, the shipped profiles and then `profiles`.
+
+    What is there already stays as it is, so an interrupted run can be repeated.
+    """
+    validate_version_name(version)
+    store = ProfileStore(session)
+    for path in (
+        paths.versions(),
+        paths.config_containers(),
+        paths.containers_config(),
+        paths.alive(),
+        paths.provision(),
+        paths.clusters(),
+        paths.amq_groups(),
+        paths.users(),
+    ):
+        ensure_node(session, path)
+    store.create_version(version)
+    for profile in [*shipped_profiles(), *profiles]:
+        try:
+            store.create(profile, version)
+        except ProfileExists:
+            continue
+    if session.get_or_none(paths.default_version()) is None:
+        store.set_default_version(version)

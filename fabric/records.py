@@ -1,0 +1,101 @@
+"""What the registry says about a container, as typed records."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+NOT_PROVISIONED = "not provisioned"
+SUCCESS = "success"
+ERROR = "error"
+STOPPED = "stopped"
+
+
+class DesiredState(Enum):
+    """What a container is asked to be; its parent's agent starts and stops it accordingly."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The process behind a connected container."""
+
+    pid: int
+    host: str
+    started_at: float
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """How far a container has got in becoming what its profiles ask for."""
+
+    result: str = ""
+    """`analyzing`, …, `success`, `error`, `stopping`, `stopped`; empty before the first attempt."""
+    exception: str = ""
+    """Why it failed; the first line is for lists."""
+    services: tuple[str, ...] = ()
+    """What runs, one entry per PID."""
+
+    @property
+    def status(self) -> str:
+        """The provision status as lists show it."""
+        if not self.result:
+            return NOT_PROVISIONED
+        if self.result == ERROR and self.exception:
+            return f"{ERROR} - {self.exception.splitlines()[0]}"
+        return self.result
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """Everything the registry knows about one container."""
+
+    id: str
+    version: str = ""
+    profiles: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The fields of its configuration: `parent`, `ip`, `resolver`, `desired`, … as text."""
+    alive: Alive | None = None
+    provision: Provision = Provision()
+
+    @property
+    def connected(self) -> bool:
+        """Whether its process holds a session with the registry."""
+        return self.alive is not None
+
+    @property
+    def parent(self) -> str | None:
+        """The container whose agent runs it; None for a root container."""
+        return self.fields.get("parent") or None
+
+    @property
+    def desired(self) -> DesiredState:
+        """Whether it is asked to run."""
+        stopped = self.fields.get("desired") == DesiredState.STOPPED.value
+        return DesiredState.STOPPED if stopped else DesiredState.STARTED
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was created with; empty if that cannot be read."""
+        try:
+            options = json.loads(self.fields.get("options") or "{}")
+        except ValueError:
+            return {}
+        return options if isinstance(options, dict) else {}
+
+    def to_json(self) -> dict[str, Any]:
+        """The record for people's scripts."""
+        return {
+            "id": self.id,
+            "version": self.version,
+            "parent": self.parent,
+            "connected": self.connected,
+            "desired": self.desired.value,
+            "profiles": list(self.profiles),
+            "provision_status": self.provision.status,
+            "pid": self.alive.pid if self.alive else None,
+        }
