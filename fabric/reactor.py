@@ -7,7 +7,17 @@ Twisted's own interfaces are zope interfaces, which the type checker cannot read
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast
+
+from twisted.internet.threads import deferToThreadPool
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorFromThreads
+    from twisted.python.threadpool import ThreadPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DelayedCall(Protocol):
@@ -41,3 +51,18 @@ class Reactor(Protocol):
 
     def removeReader(self, reader: object) -> None:  # noqa: N802 - Twisted's name
         """Watch it no longer."""
+
+    def getThreadPool(self) -> ThreadPool:  # noqa: N802 - Twisted's name
+        """The threads for what blocks."""
+
+
+def in_thread(reactor: Reactor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+    """Run a blocking call in one of the reactor's threads; the Deferred fires in the reactor's own."""
+    return in_pool(reactor, reactor.getThreadPool(), call, *args, **kwargs)
+
+
+def in_pool(
+    reactor: Reactor, pool: ThreadPool, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> Deferred[T]:
+    """Run a blocking call in one of the pool's threads; the Deferred fires in the reactor's own."""
+    return deferToThreadPool(cast("IReactorFromThreads", reactor), pool, call, *args, **kwargs)
