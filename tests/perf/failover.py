@@ -1,0 +1,255 @@
+"""How long clients wait when a master dies, stops or freezes, or ZooKeeper is away: ``./dev bench failover``.
+
+Everything is real: the fabric's own commands set up containers in processes, brokers on one store and a
+ZooKeeper; a producer sends every 5 ms through `discovery:`, a consumer counts. The longest gap between two
+acknowledged sends is measured per round, and what was lost or stored twice. Figures are printed, never asserted.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from perf.ledger import Findings
+from perf.statistics_of_runs import machine, percentile, table
+from perf.traffic import Traffic
+from support.waiting import wait_until
+from support.zookeeper import free_port
+
+from fabric.lab import CommandFailed, Commands
+from mqclient import ConnectionFactory
+from registry.server import ZooKeeperServer, find_zookeeper
+
+BROKER = "benchbroker"
+GROUP = "bench"
+PROFILE = f"mq-broker-{GROUP}.{BROKER}"
+PASSWORD = "bench-secret"
+
+SEND_INTERVAL_S = 0.005
+WARM_SENDS = 100
+SENDS_AFTER_FAULT = 60
+RECOVERY_TIMEOUT_S = 90.0
+ZOOKEEPER_OUTAGE_S = 20.0
+#: Longer than the session timeout of 4 s and the takeover, shorter than the agent's patience of 10 s more.
+FREEZE_S = 8.0
+
+
+class Rig:
+    """A fabric with a pair of brokers, its own ZooKeeper and a folder that is removed at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.commands = Commands(folder / "home", os.environ)
+        self.zookeeper = ZooKeeperServer(find_zookeeper(), folder / "zookeeper", free_port())
+
+    def start(self) -> None:
+        """Set up by the walk-through's commands, on a ZooKeeper that the benchmark can kill."""
+        self.zookeeper.start()
+        self.zookeeper.wait_ready(60)
+        run = self.commands.run
+        run(
+            *(
+                "fabric",
+                "create",
+                "--clean",
+                "--wait-for-provisioning",
+                "--zookeeper-url",
+                self.zookeeper.url,
+            ),
+            *("--zookeeper-password", PASSWORD, "--new-user", "admin", "--new-user-password", "admin"),
+        )
+        run("fabric", "container-remove-profile", "root", "mq-amq")
+        run("fabric", "mq-create", "--group", GROUP, "--kind", "MasterSlave", BROKER)
+        run("fabric", "container-create-child", "--profile", PROFILE, "root", "benchcontainer", "2")
+        self.wait_pair()
+
+    def stop(self) -> None:
+        """End all containers, then ZooKeeper."""
+        try:
+            self.commands.run("fabric", "container-stop", "--force", "benchcontainer*")
+            self.commands.run("fabric", "container-stop", "--force", "root")
+        finally:
+            self.zookeeper.kill()
+
+    def factory(self) -> ConnectionFactory:
+        """Connections that find the master through the registry."""
+        return ConnectionFactory(
+            f"discovery:(fabric:{GROUP})",
+            user="admin",
+            password="admin",
+            zookeeper_url=self.zookeeper.url,
+            zookeeper_password=PASSWORD,
+        )
+
+    def master(self) -> str:
+        """The container that is master now."""
+        master = self.commands.master(BROKER, GROUP)
+        assert master is not None
+        return master
+
+    def wait_pair(self) -> None:
+        """Wait until one container is master and the other its slave."""
+
+        def complete() -> bool:
+            return bool(self.commands.master(BROKER, GROUP) and self.commands.slaves(BROKER, GROUP))
+
+        wait_until(complete, RECOVERY_TIMEOUT_S, "one master and one slave")
+
+
+Fault = Callable[[Rig, Traffic], float]
+"""Strikes, waits until the producer got on, repairs what it broke; returns when it struck."""
+
+
+def killed(rig: Rig, traffic: Traffic) -> float:
+    """The master's process is killed; its agent starts it again."""
+    pid = rig.commands.process_id(rig.master())
+    struck = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    traffic.wait_acknowledged_after(struck, SENDS_AFTER_FAULT, RECOVERY_TIMEOUT_S)
+    return struck
+
+
+def stopped(rig: Rig, traffic: Traffic) -> float:
+    """The master's container is stopped by its command, and started again afterwards."""
+    master = rig.master()
+    struck = time.monotonic()
+    rig.commands.run("fabric", "container-stop", master)
+    ended = time.monotonic()
+    traffic.wait_acknowledged_after(ended, SENDS_AFTER_FAULT, RECOVERY_TIMEOUT_S)
+    rig.commands.run("fabric", "container-start", master)
+    return struck
+
+
+def frozen(rig: Rig, traffic: Traffic) -> float:
+    """The master's process is frozen for longer than its session lives, and woken."""
+    pid = rig.commands.process_id(rig.master())
+    struck = time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        traffic.wait_acknowledged_after(struck, SENDS_AFTER_FAULT, RECOVERY_TIMEOUT_S)
+        wait_until(lambda: time.monotonic() > struck + FREEZE_S, FREEZE_S + 5)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    return struck
+
+
+def zookeeper_away(rig: Rig, traffic: Traffic) -> float:
+    """ZooKeeper is killed for a while; the same master serves on, and is still master afterwards."""
+    master = rig.master()
+    struck = time.monotonic()
+    rig.zookeeper.kill()
+    wait_until(lambda: time.monotonic() > struck + ZOOKEEPER_OUTAGE_S, ZOOKEEPER_OUTAGE_S + 5)
+    rig.zookeeper.start()
+    rig.zookeeper.wait_ready(60)
+    returned = time.monotonic()
+    # The sessions come back by their own patience; mastership that moved would show by then.
+    wait_until(lambda: time.monotonic() > returned + 6, 10)
+    rig.wait_pair()
+    if rig.master() != master:
+        print(f"mastership moved from {master} to {rig.master()} over the outage", file=sys.stderr)
+    return struck
+
+
+FAULTS: dict[str, tuple[str, Fault]] = {
+    "kill": ("master process killed (SIGKILL)", killed),
+    "stop": ("`container-stop` of the master", stopped),
+    "freeze": ("master frozen (SIGSTOP)", frozen),
+    "zookeeper": ("ZooKeeper killed for 20 s and restarted", zookeeper_away),
+}
+
+
+def run_round(rig: Rig, traffic: Traffic, fault: Fault) -> Findings:
+    """One round: steady traffic, the fault, recovery, and the count."""
+    rig.wait_pair()
+    ledger = traffic.begin_round()
+    began = time.monotonic()
+    traffic.wait_acknowledged_after(began, WARM_SENDS, RECOVERY_TIMEOUT_S)
+    struck = fault(rig, traffic)
+    rig.wait_pair()
+    traffic.end_round()
+    return ledger.findings(struck)
+
+
+def report(results: dict[str, list[Findings]]) -> str:
+    """The table of the figures, a row per fault."""
+    rows = []
+    for name, rounds in results.items():
+        gaps = [findings.gap_ms for findings in rounds]
+        rows.append(
+            [
+                FAULTS[name][0],
+                str(len(rounds)),
+                *(f"{percentile(gaps, percent):.0f} ms" for percent in (50, 99, 100)),
+                str(sum(findings.lost for findings in rounds)),
+                str(sum(findings.duplicated for findings in rounds)),
+                str(sum(findings.redelivered for findings in rounds)),
+            ]
+        )
+    return table(["fault", "rounds", "50 %", "99 %", "max", "lost", "duplicated", "redelivered"], rows)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="./dev bench failover", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=30, help="rounds for each fault (30)")
+    parser.add_argument(
+        "--fault", action="append", choices=list(FAULTS), help="only this fault; may be given several times"
+    )
+    parser.add_argument("--zookeeper-rounds", type=int, default=3, help="rounds of the ZooKeeper outage (3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to a file as well")
+    parser.add_argument("--folder", type=Path, help="where the fabric and its store lie (a temporary folder)")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with its logs behind")
+    return parser.parse_args(arguments)
+
+
+def measure(rig: Rig, wanted: argparse.Namespace) -> dict[str, list[Findings]]:
+    """All rounds of all faults; prints a line for each as it ends."""
+    results: dict[str, list[Findings]] = {}
+    traffic = Traffic(rig.factory(), SEND_INTERVAL_S)
+    traffic.start()
+    try:
+        for name in wanted.fault or FAULTS:
+            count = wanted.zookeeper_rounds if name == "zookeeper" else wanted.rounds
+            for number in range(1, count + 1):
+                findings = run_round(rig, traffic, FAULTS[name][1])
+                results.setdefault(name, []).append(findings)
+                print(f"{name} {number}/{count}: {findings}", file=sys.stderr)
+    finally:
+        traffic.stop()
+    return results
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Set up, measure, print, clean up."""
+    wanted = parse(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="bench-failover-", dir=wanted.folder))
+    rig = Rig(folder)
+    try:
+        rig.start()
+        results = measure(rig, wanted)
+        facts = machine(folder)
+    except CommandFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    finally:
+        rig.stop()
+        if wanted.keep:
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
+    print(report(results))
+    if wanted.json:
+        rounds = {name: [dataclasses.asdict(one) for one in many] for name, many in results.items()}
+        wanted.json.write_text(json.dumps({"machine": facts, "rounds": rounds}, indent=2) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

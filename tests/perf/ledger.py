@@ -1,0 +1,72 @@
+"""What was acknowledged and what arrived, written down by two threads and added up per round."""
+
+import itertools
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """One round: the longest gap between two acknowledged sends, and what became of the messages."""
+
+    gap_ms: float
+    acknowledged: int
+    lost: int
+    duplicated: int
+    redelivered: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.gap_ms:.0f} ms, {self.acknowledged} acknowledged, {self.lost} lost,"
+            f" {self.duplicated} duplicated, {self.redelivered} redelivered"
+        )
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The acknowledged sends of one round by number, and how often each number arrived.
+
+    The messages of a round go to two queues in turn. Even numbers are consumed while the fault happens; one
+    that arrives twice there may be a rightful redelivery, since the broker died before it knew of the first.
+    Odd numbers are consumed after the round: one that arrives twice there was stored twice, which must not
+    happen.
+    """
+
+    acknowledged_at: dict[int, float] = field(default_factory=dict)
+    received: Counter[int] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def acknowledge(self, number: int, seconds: float) -> None:
+        """A send was acknowledged at a moment."""
+        with self._lock:
+            self.acknowledged_at[number] = seconds
+
+    def receive(self, number: int) -> None:
+        """A message arrived."""
+        with self._lock:
+            self.received[number] += 1
+
+    def acknowledged_after(self, seconds: float) -> int:
+        """How many sends were acknowledged after a moment."""
+        with self._lock:
+            return sum(1 for at in self.acknowledged_at.values() if at > seconds)
+
+    def missing(self, parity: int) -> int:
+        """How many acknowledged messages of one queue (0: even numbers, 1: odd ones) have not arrived."""
+        with self._lock:
+            return sum(1 for n in self.acknowledged_at if n % 2 == parity and not self.received[n])
+
+    def findings(self, since: float) -> Findings:
+        """Add up; a gap counts when it ended after a moment, that of the fault."""
+        with self._lock:
+            times = sorted(self.acknowledged_at.values())
+            gaps = [later - earlier for earlier, later in itertools.pairwise(times) if later > since]
+            again = {number: count - 1 for number, count in self.received.items() if count > 1}
+            return Findings(
+                gap_ms=max(gaps, default=float("inf")) * 1000,
+                acknowledged=len(times),
+                lost=sum(1 for number in self.acknowledged_at if not self.received[number]),
+                duplicated=sum(count for number, count in again.items() if number % 2),
+                redelivered=sum(count for number, count in again.items() if number % 2 == 0),
+            )
