@@ -12,7 +12,6 @@ FabricError
 │   ├── ProfileNotFound
 │   ├── ProfileExists
 │   ├── ProfileIsAbstract
-│   ├── ProfileIsLocked
 │   ├── ProfileInUse
 │   ├── ProfileCycle
 │   └── ProfileInvalid
@@ -125,16 +124,6 @@ class ProfileIsAbstract(ProfileError):
         super().__init__(
             f"Profile {profile} with version {version} is abstract and can not be associated to containers.",
             f"Create one that inherits from it: `fabric profile-create --parent {profile} NAME`.",
-        )
-
-
-class ProfileIsLocked(ProfileError):
-    """A locked profile must not be changed."""
-
-    def __init__(self, profile: str, version: str) -> None:
-        super().__init__(
-            f"Profile {profile} with version {version} is locked.",
-            f"Work on a copy: `fabric profile-copy {profile} NAME`.",
         )
 
 

@@ -1,12 +1,11 @@
 """A profile: parents, attributes and configuration by PID, and the YAML document it is stored as.
 
     parents: [mq-base]
-    attributes:
-      abstract: true          # also: hidden, locked
+    attributes: {abstract: true}        # also: hidden
     configuration:
       io.fabric8.mq.fabric.server-broker:
         connectors: openwire
-    resources:                # texts that belong to the profile, by file name
+    resources:                          # texts that belong to the profile, by file name
       notes.txt: |
         ...
 
@@ -29,7 +28,10 @@ DOCUMENT_BYTES_MAX = 1_000_000
 AGENT_PID = "io.fabric8.agent"
 """The PID of the container's own settings; `system.<key>` in it can be used as `${key}` in all others."""
 
-ABSTRACT, HIDDEN, LOCKED = "abstract", "hidden", "locked"
+ATTRIBUTE_PREFIX = "attribute."
+"""`attribute.<name>` in the agent's PID is another way to write an attribute, the original's."""
+
+ABSTRACT, HIDDEN = "abstract", "hidden"
 
 _FIELDS = ("parents", "attributes", "configuration", "resources")
 
@@ -54,11 +56,6 @@ class Profile:
     def hidden(self) -> bool:
         """Whether lists leave it out unless asked."""
         return self.attributes.get(HIDDEN, "") == "true"
-
-    @property
-    def locked(self) -> bool:
-        """Whether commands refuse to change it."""
-        return self.attributes.get(LOCKED, "") == "true"
 
 
 def parse_profile(profile_id: str, document: bytes) -> Profile:
@@ -148,6 +145,9 @@ def unique(ids: Iterable[str]) -> tuple[str, ...]:
 
 def set_value(profile: Profile, pid: str, key: str, value: str) -> Profile:
     """Give a key of a PID a value."""
+    if pid == AGENT_PID and key.startswith(ATTRIBUTE_PREFIX):
+        attribute = key.removeprefix(ATTRIBUTE_PREFIX)
+        return replace(profile, attributes={**profile.attributes, attribute: value})
     return _with_values(profile, pid, {**profile.configuration.get(pid, {}), key: value})
 
 
@@ -168,6 +168,10 @@ def remove_value(profile: Profile, pid: str, key: str, value: str, delimiter: st
 
 def delete_key(profile: Profile, pid: str, key: str) -> Profile:
     """Delete a key of a PID; the PID stays, since an empty PID can be one that means something."""
+    if pid == AGENT_PID and key.startswith(ATTRIBUTE_PREFIX):
+        attribute = key.removeprefix(ATTRIBUTE_PREFIX)
+        rest = {other: value for other, value in profile.attributes.items() if other != attribute}
+        return replace(profile, attributes=rest)
     values = profile.configuration.get(pid, {})
     if key not in values:
         return profile

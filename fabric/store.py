@@ -17,7 +17,6 @@ from fabric.errors import (
     ProfileExists,
     ProfileInUse,
     ProfileIsAbstract,
-    ProfileIsLocked,
     ProfileNotFound,
     StoredRecordInvalid,
     VersionNotFound,
@@ -167,12 +166,10 @@ class ProfileStore:
         """Read a profile, change it, and write it back, again if somebody else did at the same time.
 
         Raises:
-            ProfileNotFound, ProfileIsLocked, ChangedMeanwhile: as they say.
+            ProfileNotFound, ChangedMeanwhile: as they say.
         """
         for _ in range(UPDATE_ATTEMPTS_MAX):
             profile, revision = self.get_with_revision(profile_id, version)
-            if profile.locked:
-                raise ProfileIsLocked(profile_id, version)
             changed = change(profile)
             if changed == profile:
                 return profile
