@@ -1,0 +1,119 @@
+"""Two sources that consume nothing: a browser's snapshot, and the advisories about temporary destinations."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from broker.region.entry import Entry
+
+if TYPE_CHECKING:
+    from broker.message import Message
+    from broker.region.consumer import Consumer
+    from broker.region.queue import Queue
+    from broker.region.region import Region
+    from broker.region.topic import Topic
+    from journal.record import Record
+
+
+class Browse:
+    """What one browser sees: the queue's messages when it was opened, less those consumed meanwhile."""
+
+    def __init__(self, queue: Queue, consumer: Consumer) -> None:
+        self._queue = queue
+        self._region = queue.region
+        self._consumer: Consumer | None = consumer
+        self._entries: deque[Entry] = deque(queue.browse())
+        self._ended = False
+        consumer.source = self
+        self._region.dirty[self] = None
+
+    def dispatch(self) -> None:
+        """Show what the prefetch has room for; say so once when all has been shown."""
+        consumer = self._consumer
+        if consumer is None or self._ended:
+            return
+        while self._entries:
+            if not consumer.can_accept():
+                return
+            entry = self._entries.popleft()
+            message = None if entry.done else self.message_of(entry)
+            if message is not None:
+                consumer.dispatch(_shown(entry), message)
+        self._ended = True
+        consumer.connection.client.dispatch_none(consumer)
+
+    def message_of(self, entry: Entry) -> Message | None:
+        """The message if it is still there; not kept in the queue's entry, which may wait for long."""
+        return entry.message or self._region.load(entry.ref, self._queue.uri, quietly=True)
+
+    def consumer_opened(self, consumer: Consumer) -> None:
+        """It can take messages again."""
+        del consumer
+        self._region.dirty[self] = None
+
+    def detach(self, consumer: Consumer) -> None:
+        """The browser is closed."""
+        del consumer
+        self._consumer = None
+        self._entries.clear()
+
+    def give_back(self, entries: list[Entry]) -> None:
+        """Nothing was taken."""
+
+    def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
+        """Nothing is consumed by looking."""
+
+
+class Advisories:
+    """Which temporary destinations exist: Apache's clients refuse to send to one they have not heard of."""
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self._consumers: dict[Consumer, None] = {}
+
+    def attach(self, consumer: Consumer) -> None:
+        """Tell a new advisory consumer of all temporary destinations there are."""
+        consumer.source = self
+        self._consumers[consumer] = None
+        for target in self._region.targets.values():
+            if target.owner is not None:
+                consumer.connection.client.advise_temporary(
+                    consumer, target.destination, target.owner.connection_id, True
+                )
+
+    def advise(self, target: Queue | Topic, added: bool) -> None:
+        """Tell all advisory consumers of one temporary destination."""
+        assert target.owner is not None
+        for consumer in self._consumers:
+            consumer.connection.client.advise_temporary(
+                consumer, target.destination, target.owner.connection_id, added
+            )
+
+    def dispatch(self) -> None:
+        """Advisories are sent at once."""
+
+    def message_of(self, entry: Entry) -> Message | None:
+        """Advisories are not entries."""
+        return entry.message
+
+    def consumer_opened(self, consumer: Consumer) -> None:
+        """Advisories know no prefetch."""
+
+    def detach(self, consumer: Consumer) -> None:
+        """The consumer is closed."""
+        self._consumers.pop(consumer, None)
+
+    def give_back(self, entries: list[Entry]) -> None:
+        """Nothing was taken."""
+
+    def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
+        """Nothing is kept."""
+
+
+def _shown(entry: Entry) -> Entry:
+    """A copy for the browser, so that its dispatch state is not the queue's."""
+    copy = Entry(entry.ref, None, entry.batch, False)
+    copy.redelivery_counter = entry.redelivery_counter
+    return copy

@@ -1,0 +1,486 @@
+"""One client's connection as the region sees it: its consumers, producers and transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from broker.destination import Destination, DestinationKind
+from broker.errors import (
+    InvalidClientId,
+    InvalidDestination,
+    InvalidSelector,
+    RequestInvalid,
+    ResourceExhausted,
+    TransactionUnknown,
+)
+from broker.message import Message
+from broker.region.browse import Browse
+from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
+from broker.region.queue import Queue
+from broker.region.topic import Topic, TopicSubscription
+from broker.region.transaction import Transaction
+from journal.record import AddSubscription, Record, RemoveSubscription
+
+if TYPE_CHECKING:
+    from broker.region.client import Client
+    from broker.region.entry import Entry
+    from broker.region.region import Region
+
+ADVISORY_PREFIX: Final = "ActiveMQ.Advisory."
+_TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
+DEAD_LETTER_QUEUE: Final = Destination.queue("ActiveMQ.DLQ")
+"""Where poison messages go. Source: ActiveMQ's shared dead letter strategy."""
+
+
+class RegionConnection:
+    """Made by `Region.connect`.
+
+    A method that returns a batch number means: once that batch is durable (0: at once), the reply may leave.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        client: Client,
+        connection_id: str,
+        client_id: str | None,
+        user: str,
+        *,
+        failover_reconnect: bool,
+    ) -> None:
+        self.region = region
+        self.client = client
+        self.connection_id = connection_id
+        self.client_id = client_id
+        self.user = user
+        self.failover_reconnect = failover_reconnect
+        self.consumers: dict[Hashable, Consumer] = {}
+        self.dispatch_budget = region.limits.dispatch_bytes_max
+        """Bytes that may be dispatched before the transport must take some; below 1: dispatch pauses."""
+        self.closed = False
+        self._producers: set[str] = set()
+        self._repeats: dict[str, int] = {}
+        self._transactions: dict[str, Transaction] = {}
+
+    # ---- consumers
+
+    def add_consumer(
+        self, key: Hashable, destination: Destination, options: ConsumerOptions | None = None
+    ) -> int:
+        """Open a consumer, durable subscriber or browser.
+
+        Args:
+            key: the server's own name for it.
+            destination: a queue or topic; of the composite ones only the temporary destinations' advisories.
+            options: what it asks for.
+
+        Raises:
+            InvalidSelector: there is a selector.
+            InvalidDestination: a wildcard or composite, or somebody else's temporary destination.
+            InvalidClientId: a durable subscriber without client id.
+            RequestInvalid: the key, or the durable subscription, is in use.
+            ResourceExhausted: too many of something.
+        """
+        options = options or ConsumerOptions()
+        if key in self.consumers:
+            raise RequestInvalid(f"The consumer {key} exists already.")
+        limit = self.region.limits.consumers_per_connection_max
+        if len(self.consumers) >= limit:
+            raise ResourceExhausted(f"A connection has at most {limit} consumers.")
+        if options.selector is not None and options.selector.strip():
+            raise InvalidSelector(f"Selectors are not supported yet: {options.selector!r}.")
+        consumer = Consumer(key, destination, options, self)
+        batch = self._attach(consumer, options)
+        self.consumers[key] = consumer
+        return batch
+
+    def _attach(self, consumer: Consumer, options: ConsumerOptions) -> int:
+        destination = consumer.destination
+        region = self.region
+        if destination.kind is DestinationKind.TOPIC and _is_temporary_advisory(destination):
+            region.advisories.attach(consumer)
+            return 0
+        target = region.target(destination, consuming=self)
+        if target.owner is not None and target.owner is not self:
+            raise InvalidDestination(f"{destination} belongs to another connection.")
+        if isinstance(target, Queue):
+            if options.browser:
+                Browse(target, consumer)
+            else:
+                target.attach(consumer)
+            return 0
+        if options.browser:
+            raise InvalidDestination(f"Only a queue can be browsed, not {destination}.")
+        if options.subscription_name:
+            return self._attach_durable(consumer, target, options)
+        TopicSubscription(target, no_local=options.no_local).attach(consumer)
+        return 0
+
+    def _attach_durable(self, consumer: Consumer, topic: Topic, options: ConsumerOptions) -> int:
+        """Activate the subscription of that name; make it, or make it anew if it is now another one."""
+        region, name, client_id = self.region, options.subscription_name or "", self.client_id
+        if not client_id:
+            raise InvalidClientId("A durable subscriber needs a connection with a client id.")
+        subscription = region.subscriptions.get((client_id, name))
+        if subscription is not None and subscription.consumer is not None:
+            raise RequestInvalid(
+                f"Durable consumer is in use for client: {client_id} and subscriptionName: {name}"
+            )
+        if subscription is not None and (
+            subscription.topic is topic and subscription.no_local == options.no_local
+        ):
+            subscription.attach(consumer)
+            return region.last_batch
+        limit = region.limits.durable_subscriptions_max
+        if subscription is None and len(region.subscriptions) >= limit:
+            raise ResourceExhausted(f"A broker has at most {limit} durable subscriptions.")
+        records: list[Record] = []
+        if subscription is not None:
+            subscription.drop()
+            records.append(RemoveSubscription(client_id, name))
+        records.append(AddSubscription(client_id, name, topic.uri, "", options.no_local))
+        batch = region.append(records)
+        made = TopicSubscription(topic, client_id, name, no_local=options.no_local)
+        region.subscriptions[client_id, name] = made
+        made.attach(consumer)
+        return batch
+
+    def remove_consumer(self, key: Hashable, last_delivered_ref: int = DELIVERED_UNKNOWN) -> None:
+        """Close a consumer; what it has not acknowledged waits for others again. Unknown keys are ignored."""
+        consumer = self.consumers.pop(key, None)
+        if consumer is not None:
+            consumer.close(last_delivered_ref)
+
+    def set_prefetch(self, key: Hashable, prefetch_size: int) -> None:
+        """Change a consumer's prefetch."""
+        self._consumer(key).set_prefetch(max(prefetch_size, 0))
+
+    def pull(self, key: Hashable, timeout_ms: int) -> None:
+        """Ask for one message; answered by `dispatch` or, when the time is over, `dispatch_none`.
+
+        Args:
+            key: the consumer's. If it has a prefetch the pull changes nothing, since messages come anyway.
+            timeout_ms: -1 do not wait, 0 wait for ever.
+        """
+        consumer = self._consumer(key)
+        if consumer.prefetch_size:
+            return
+        region = self.region
+        deadline_ms = region.now_ms + timeout_ms if timeout_ms > 0 else 0
+        consumer.pulls.append(deadline_ms)
+        if deadline_ms:
+            region.remember_pull(consumer, deadline_ms)
+        consumer.source.consumer_opened(consumer)
+        if timeout_ms <= NO_WAIT_MS:
+            waiting = len(consumer.pulls)
+            consumer.source.dispatch()
+            if len(consumer.pulls) == waiting:
+                consumer.pulls.pop()
+                self.client.dispatch_none(consumer)
+
+    # ---- producers and messages
+
+    def add_producer(self, producer_id: str, destination: Destination | None) -> None:
+        """Open a producer; its destination (if it has one) is made.
+
+        Raises:
+            InvalidDestination: see `Region.target`.
+            ResourceExhausted: too many of something.
+        """
+        limit = self.region.limits.producers_per_connection_max
+        if len(self._producers) >= limit:
+            raise ResourceExhausted(f"A connection has at most {limit} producers.")
+        if destination is not None:
+            self.region.target(destination)
+        self._producers.add(producer_id)
+
+    def remove_producer(self, producer_id: str) -> None:
+        """Close a producer."""
+        self._producers.discard(producer_id)
+        self._repeats.pop(producer_id, None)
+
+    def send(self, message: Message, transaction: str | None = None) -> int:
+        """Take a message, or keep it until its transaction commits.
+
+        A persistent send whose sequence the journal already holds from before this reconnection is a repeat:
+        it is dropped, and acknowledged when everything appended so far, so the original too, is durable.
+
+        Raises:
+            InvalidDestination: see `Region.target`.
+            ResourceExhausted: too large, or too many.
+            TransactionUnknown: there is no such transaction.
+        """
+        region = self.region
+        target = region.targets.get(message.destination)
+        if target is None:
+            target = region.target(message.destination)
+        if self.failover_reconnect and message.persistent and self._is_repeat(message):
+            region.repeats_dropped += 1
+            return region.last_batch
+        if transaction is None:
+            return target.send(message, self)
+        self._transaction(transaction).sends.append(message)
+        self._charge(transaction, message.size_bytes)
+        return 0
+
+    def _is_repeat(self, message: Message) -> bool:
+        producer_id = message.producer_id
+        if not producer_id:
+            return False
+        last = self._repeats.get(producer_id)
+        if last is None:
+            last = self.region.store.state.last_producer_sequence(producer_id)
+            self._repeats[producer_id] = last
+        return message.producer_sequence_id <= last
+
+    # ---- acknowledgements
+
+    def acknowledge(
+        self,
+        key: Hashable,
+        kind: AckKind,
+        first_ref: int,
+        last_ref: int,
+        *,
+        count: int = 1,
+        transaction: str | None = None,
+        first_id: str = "",
+        last_id: str = "",
+    ) -> int:
+        """Acknowledge dispatched messages, from first to last in the order of their dispatch.
+
+        Args:
+            key: the consumer's.
+            kind: what is said of them.
+            first_ref: 0: from the oldest that is not acknowledged.
+            last_ref: 0: find it by `last_id`.
+            count: as the client counts; not relied on.
+            transaction: acknowledged when it commits; `POISON` and `EXPIRED` count at once.
+            first_id: message id, for clients that do not echo refs.
+            last_id: likewise.
+
+        Raises:
+            RequestInvalid: in a transaction: one of them is not dispatched to this consumer (any more), so
+                the client cannot have what it is about to commit.
+            TransactionUnknown: there is no such transaction.
+        """
+        del count
+        consumer = self.consumers.get(key)
+        entries: list[Entry] = []
+        if consumer is not None:
+            if last_ref not in consumer.dispatched and last_id:
+                last_ref = consumer.ref_of(last_id)
+                first_ref = consumer.ref_of(first_id) if first_id else 0
+            entries = consumer.find(last_ref if kind is AckKind.INDIVIDUAL else first_ref, last_ref)
+        if consumer is None or not entries:
+            if transaction is not None and kind in (AckKind.STANDARD, AckKind.INDIVIDUAL):
+                raise RequestInvalid("Could not correlate acknowledgment with dispatched message.")
+            return 0
+        batch = 0
+        if transaction is not None and kind in (AckKind.STANDARD, AckKind.INDIVIDUAL):
+            self._acknowledge_later(consumer, entries, transaction)
+        elif kind is AckKind.DELIVERED:
+            consumer.mark_delivered(entries)
+            consumer.source.consumer_opened(consumer)
+        elif kind is AckKind.REDELIVERED:
+            for entry in entries:
+                entry.redelivery_counter += 1
+        elif kind is AckKind.POISON:
+            batch = self._bury(consumer, entries)
+        else:
+            batch = self._finish(consumer, entries)
+        return batch
+
+    def _acknowledge_later(self, consumer: Consumer, entries: list[Entry], name: str) -> None:
+        transaction = self._transaction(name)
+        for entry in entries:
+            if entry.transaction is None:
+                entry.transaction = transaction
+                transaction.acknowledged.append((consumer, entry))
+        consumer.mark_delivered(entries)
+        consumer.source.consumer_opened(consumer)
+        self._charge(name, 0)
+
+    def _finish(self, consumer: Consumer, entries: list[Entry]) -> int:
+        """Acknowledged outside a transaction; what a transaction holds stays with it."""
+        if len(entries) > 1 or entries[0].transaction is not None:
+            entries = [entry for entry in entries if entry.transaction is None]
+        consumer.forget(entries)
+        source = consumer.source
+        if not consumer.ready:
+            source.consumer_opened(consumer)
+        return self.region.finish(source, entries)
+
+    def _bury(self, consumer: Consumer, entries: list[Entry]) -> int:
+        """Move poison messages to the dead letter queue; non-persistent ones are dropped.
+
+        Source: ActiveMQ, `SharedDeadLetterStrategy` with `processNonPersistent=false`.
+        """
+        region = self.region
+        entries = [entry for entry in entries if entry.transaction is None]
+        consumer.forget(entries)
+        consumer.source.consumer_opened(consumer)
+        dead = [consumer.source.message_of(entry) for entry in entries if entry.stored]
+        records: list[Record] = []
+        consumer.source.consumed(entries, records)
+        queue = region.target(DEAD_LETTER_QUEUE)
+        assert isinstance(queue, Queue)
+        moved = [
+            replace(
+                message,
+                destination=DEAD_LETTER_QUEUE,
+                expiration=0,
+                producer_id="",
+                wire=None,
+                wire_format="",
+                native=None,
+            )
+            for message in dead
+            if message is not None
+        ]
+        ref = region.next_ref
+        records = [queue.record(message, ref + index) for index, message in enumerate(moved)] + records
+        batch = region.append(records) if records else 0
+        for index, message in enumerate(moved):
+            queue.accept(message, ref + index, batch, True)
+        return batch
+
+    # ---- transactions
+
+    def begin(self, name: str) -> None:
+        """Start a local transaction; a second start of an open one changes nothing.
+
+        Raises:
+            ResourceExhausted: too many are open.
+        """
+        limit = self.region.limits.transactions_per_connection_max
+        if len(self._transactions) >= limit:
+            raise ResourceExhausted(f"A connection has at most {limit} open transactions.")
+        self._transactions.setdefault(name, Transaction())
+
+    def commit(self, name: str) -> int:
+        """Do all of it, in one batch.
+
+        Raises:
+            TransactionUnknown: there is no such transaction.
+            ResourceExhausted, InvalidDestination: a send cannot be done; all of it is rolled back.
+        """
+        transaction = self._transaction(name)
+        try:
+            return self.region.commit(transaction, self)
+        except (InvalidDestination, ResourceExhausted):
+            self.region.roll_back(transaction)
+            raise
+        finally:
+            del self._transactions[name]
+
+    def rollback(self, name: str) -> None:
+        """Forget its sends; what it acknowledged is unacknowledged again.
+
+        The client redelivers to itself, as JMS clients do; messages of a consumer that is closed meanwhile
+        go back to their queue.
+
+        Raises:
+            TransactionUnknown: there is no such transaction.
+        """
+        transaction = self._transaction(name)
+        del self._transactions[name]
+        self.region.roll_back(transaction)
+
+    def _transaction(self, name: str) -> Transaction:
+        transaction = self._transactions.get(name)
+        if transaction is None:
+            raise TransactionUnknown(f"Transaction '{name}' has not been started.")
+        return transaction
+
+    def _charge(self, name: str, size_bytes: int) -> None:
+        """Count what the transaction holds; past the limit it is rolled back."""
+        transaction = self._transactions[name]
+        transaction.bytes_held += size_bytes
+        limits = self.region.limits
+        if (
+            transaction.operations > limits.transaction_operations_max
+            or transaction.bytes_held > limits.transaction_bytes_max
+        ):
+            self.rollback(name)
+            raise ResourceExhausted(
+                f"A transaction holds at most {limits.transaction_operations_max} operations and "
+                f"{limits.transaction_bytes_max} bytes; it has been rolled back."
+            )
+
+    # ---- destinations and subscriptions
+
+    def add_destination(self, destination: Destination) -> int:
+        """Make a destination; a temporary one belongs to this connection from now on."""
+        if destination.is_temporary:
+            self.region.add_temporary(destination, self)
+            return 0
+        self.region.target(destination)
+        return self.region.last_batch
+
+    def remove_destination(self, destination: Destination) -> int:
+        """Delete a destination with what it holds.
+
+        Raises:
+            InvalidDestination: it has consumers, or is another connection's temporary one.
+        """
+        return self.region.remove_destination(destination, self)
+
+    def remove_subscription(self, name: str) -> int:
+        """End a durable subscription of this connection's client id.
+
+        Raises:
+            InvalidDestination: there is none of that name.
+            RequestInvalid: it is active.
+        """
+        region = self.region
+        key = (self.client_id or "", name)
+        subscription = region.subscriptions.get(key)
+        if subscription is None:
+            raise InvalidDestination(f"No durable subscription exists for: {name}")
+        if subscription.consumer is not None:
+            raise RequestInvalid("Durable consumer is in use")
+        del region.subscriptions[key]
+        subscription.drop()
+        return region.append((RemoveSubscription(*key),))
+
+    # ---- the transport's pace, and the end
+
+    def replenish(self) -> None:
+        """The transport has taken what was dispatched: go on with those that had to wait."""
+        waited = self.dispatch_budget <= 0
+        self.dispatch_budget = self.region.limits.dispatch_bytes_max
+        if waited:
+            for consumer in self.consumers.values():
+                consumer.source.consumer_opened(consumer)
+
+    def pause(self) -> None:
+        """The transport takes no more: dispatch nothing until `replenish`."""
+        self.dispatch_budget = 0
+
+    def close(self) -> None:
+        """End it: messages not acknowledged are given back as redelivered, transactions are rolled back."""
+        if self.closed:
+            return
+        self.closed = True
+        for key in list(self.consumers):
+            self.remove_consumer(key)
+        for transaction in self._transactions.values():
+            self.region.roll_back(transaction)
+        self._transactions.clear()
+        self._producers.clear()
+        self.region.forget(self)
+
+    def _consumer(self, key: Hashable) -> Consumer:
+        consumer = self.consumers.get(key)
+        if consumer is None:
+            raise RequestInvalid(f"The consumer {key} does not exist.")
+        return consumer
+
+
+def _is_temporary_advisory(destination: Destination) -> bool:
+    """It names one of the two advisories about temporary destinations, or both, as Apache's clients do."""
+    names = {part.strip().removeprefix("topic://") for part in destination.name.split(",")}
+    return names <= _TEMPORARY_ADVISORIES

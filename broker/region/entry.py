@@ -1,0 +1,100 @@
+"""A message waiting in a queue or for a subscriber, and the order of those that wait."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from broker.message import Message
+    from broker.region.transaction import Transaction
+
+_by_ref: Final = attrgetter("ref")
+
+
+class Entry:
+    """One message's stay in one place.
+
+    Attributes:
+        ref: the store-wide number of the message; order of refs is order of sends.
+        message: None while only the journal holds it.
+        batch: may be dispatched once this batch is durable; 0 at once.
+        stored: the journal holds it and must hear of its end.
+        redelivery_counter: deliveries that ended without acknowledgement.
+        delivered: the consumer said it has handed it to the application; it then does not fill the prefetch.
+        transaction: the open transaction that acknowledged it.
+        done: consumed or expired; a browser passes over it.
+    """
+
+    __slots__ = (
+        "batch",
+        "delivered",
+        "done",
+        "message",
+        "redelivery_counter",
+        "ref",
+        "stored",
+        "transaction",
+    )
+
+    def __init__(self, ref: int, message: Message | None, batch: int, stored: bool) -> None:
+        self.ref = ref
+        self.message = message
+        self.batch = batch
+        self.stored = stored
+        self.redelivery_counter = 0
+        self.delivered = False
+        self.transaction: Transaction | None = None
+        self.done = False
+
+    def __repr__(self) -> str:
+        return f"Entry({self.ref}, batch={self.batch}, redelivered={self.redelivery_counter})"
+
+
+class Pending:
+    """Entries that wait, oldest first.
+
+    Three parts, each older than the next: `front` (given back by consumers, or loaded), `backlog` (refs that
+    were in the journal at start and have not been touched) and `tail` (sent since). A million recovered
+    messages so cost one ref each until they are wanted.
+    """
+
+    __slots__ = ("backlog", "front", "tail")
+
+    def __init__(self, backlog: Iterable[int] = ()) -> None:
+        self.front: deque[Entry] = deque()
+        self.backlog: deque[int] = deque(backlog)
+        self.tail: deque[Entry] = deque()
+
+    def __len__(self) -> int:
+        return len(self.front) + len(self.backlog) + len(self.tail)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Every entry in order; the untouched ones are made for the occasion."""
+        yield from self.front
+        for ref in self.backlog:
+            yield Entry(ref, None, 0, True)
+        yield from self.tail
+
+    def head(self) -> deque[Entry]:
+        """The deque whose left end is the oldest entry; empty if nothing waits."""
+        if not self.front:
+            if not self.backlog:
+                return self.tail
+            self.front.append(Entry(self.backlog.popleft(), None, 0, True))
+        return self.front
+
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Put dispatched entries back where they were: in order of their refs, before all younger ones."""
+        returned = sorted(entries, key=_by_ref)
+        if not returned:
+            return
+        last = returned[-1].ref
+        front = self.front
+        older: list[Entry] = []
+        while front and front[0].ref < last:
+            older.append(front.popleft())
+        merged = sorted(older + returned, key=_by_ref) if older else returned
+        front.extendleft(reversed(merged))

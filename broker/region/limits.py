@@ -1,0 +1,44 @@
+"""The named limits of a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RegionLimits:
+    """Everything a client can make grow ends at one of these; past it the client gets `ResourceExhausted`.
+
+    Attributes:
+        destinations_max: queues and topics together, temporary ones included.
+        consumers_per_connection_max: consumers and browsers of one connection.
+        producers_per_connection_max: producers of one connection.
+        transactions_per_connection_max: open transactions of one connection; JMS needs one per session.
+        transaction_operations_max: sends and acknowledged messages of one open transaction.
+        transaction_bytes_max: memory the sends of one open transaction hold.
+        message_bytes_max: one message's journal body, bytes (the original's `maxFrameSize`).
+        topic_pending_max: messages kept for a slow non-durable topic consumer beyond its prefetch;
+            the oldest go first (the original keeps 1000).
+        volatile_bytes_max: memory held by non-persistent messages waiting in queues.
+        resident_messages_max: persistent messages per queue whose decoded form stays in memory while waiting;
+            the rest is read back from the journal at dispatch.
+        browse_messages_max: messages one browser sees.
+        durable_subscriptions_max: durable topic subscriptions, active or not.
+        dispatch_bytes_max: bytes dispatched to one connection before its transport has taken them.
+    """
+
+    destinations_max: int = 10_000
+    consumers_per_connection_max: int = 5_000
+    producers_per_connection_max: int = 20_000
+    transactions_per_connection_max: int = 2_000
+    transaction_operations_max: int = 1_000_000
+    transaction_bytes_max: int = 256 * MEBIBYTE
+    message_bytes_max: int = 100 * MEBIBYTE
+    topic_pending_max: int = 1_000
+    volatile_bytes_max: int = 256 * MEBIBYTE
+    resident_messages_max: int = 2_000
+    browse_messages_max: int = 100_000
+    durable_subscriptions_max: int = 10_000
+    dispatch_bytes_max: int = MEBIBYTE

@@ -1,0 +1,351 @@
+"""The region: all destinations of a broker, and the only place that appends to the journal.
+
+Pure: no clock, no socket, no Twisted. The owner sets the time with `advance`, says with `durable` what the
+journal has made safe, and calls `dispatch` at the end of each reactor turn: what is to be sent comes of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from broker.destination import Destination, DestinationKind, check_name
+from broker.errors import InvalidClientId, InvalidDestination, MessageInvalid, ResourceExhausted
+from broker.message import Message, decode_message
+from broker.region.browse import Advisories
+from broker.region.connection import RegionConnection
+from broker.region.limits import RegionLimits
+from broker.region.queue import Queue
+from broker.region.topic import Topic, TopicSubscription
+from journal.record import AddDestination, Record, RemoveDestination
+
+if TYPE_CHECKING:
+    from broker.region.client import Client
+    from broker.region.consumer import Consumer, Source
+    from broker.region.entry import Entry
+    from broker.region.store import Store
+    from broker.region.transaction import Transaction
+
+_log: Final = logging.getLogger("broker.region")
+
+
+class Region:
+    """Destinations, subscriptions and connections over one journal.
+
+    Attributes:
+        now_ms: the time, milliseconds since the epoch.
+        durable_batch: messages of batches up to this one may be dispatched.
+        last_batch: the last batch appended to.
+        dirty: sources that may have something to dispatch.
+        blocked: sources whose next message is not durable yet.
+    """
+
+    def __init__(self, store: Store, limits: RegionLimits | None = None, *, now_ms: int = 0) -> None:
+        self.store = store
+        self.limits = limits or RegionLimits()
+        self.now_ms = now_ms
+        self.durable_batch = store.durable_batch
+        self.last_batch = 0
+        self.next_ref = store.state.next_ref
+        self.targets: dict[Destination, Queue | Topic] = {}
+        self.subscriptions: dict[tuple[str, str], TopicSubscription] = {}
+        self.connections: dict[str, RegionConnection] = {}
+        self.client_ids: dict[str, RegionConnection] = {}
+        self.advisories = Advisories(self)
+        self.dirty: dict[Source, None] = {}
+        self.blocked: dict[Source, None] = {}
+        self.volatile_bytes = 0
+        self.repeats_dropped = 0
+        self._pulls: list[tuple[int, int, Consumer]] = []
+        self._pull_count = 0
+        self._recover()
+
+    def _recover(self) -> None:
+        """Take over what the journal holds."""
+        state = self.store.state
+        for uri, live in state.queues.items():
+            destination = Destination.parse(uri)
+            if destination.is_queue:
+                self.targets[destination] = Queue(self, destination, live.keys())
+        for (client_id, name), recovered in state.subscriptions.items():
+            destination = Destination.parse(recovered.destination)
+            topic = self.targets.get(destination)
+            if topic is None:
+                topic = self.targets[destination] = Topic(self, destination)
+            assert isinstance(topic, Topic)
+            self.subscriptions[client_id, name] = TopicSubscription(
+                topic, client_id, name, no_local=recovered.no_local, backlog=recovered.pending
+            )
+
+    # ---- connections
+
+    def connect(
+        self,
+        client: Client,
+        connection_id: str,
+        client_id: str | None,
+        *,
+        user: str = "",
+        failover_reconnect: bool = False,
+    ) -> RegionConnection:
+        """Register an authenticated connection.
+
+        The same connection id again means that the client has come back before its old connection was seen to
+        be dead: the old one is closed.
+
+        Raises:
+            InvalidClientId: another connection uses the client id.
+        """
+        former = self.connections.get(connection_id)
+        if former is not None:
+            former.close()
+            former.client.disconnect("the same connection id connected again")
+        if client_id:
+            holder = self.client_ids.get(client_id)
+            if holder is not None:
+                raise InvalidClientId(f"Client: {client_id} already connected.")
+        connection = RegionConnection(
+            self, client, connection_id, client_id, user, failover_reconnect=failover_reconnect
+        )
+        self.connections[connection_id] = connection
+        if client_id:
+            self.client_ids[client_id] = connection
+        return connection
+
+    def forget(self, connection: RegionConnection) -> None:
+        """A closed connection leaves, its temporary destinations with it."""
+        if self.connections.get(connection.connection_id) is connection:
+            del self.connections[connection.connection_id]
+        if connection.client_id and self.client_ids.get(connection.client_id) is connection:
+            del self.client_ids[connection.client_id]
+        for target in [each for each in self.targets.values() if each.owner is connection]:
+            self._drop_temporary(target)
+
+    # ---- destinations
+
+    def target(self, destination: Destination, *, consuming: RegionConnection | None = None) -> Queue | Topic:
+        """The queue or topic, made if it does not exist.
+
+        Args:
+            destination: of any kind.
+            consuming: the connection that opens a consumer; it makes a temporary destination of its own.
+
+        Raises:
+            InvalidDestination: no name, a wildcard or composite, or a temporary destination that is gone.
+            ResourceExhausted: there are too many destinations.
+        """
+        target = self.targets.get(destination)
+        if target is not None:
+            return target
+        if destination.is_temporary:
+            if consuming is None:
+                raise InvalidDestination(f"The temporary destination {destination.name} does not exist.")
+            return self.add_temporary(destination, consuming)
+        check_name(destination.name)
+        if destination.is_composite:
+            raise InvalidDestination(f"Composite destinations are not supported yet: {destination}.")
+        if destination.is_pattern:
+            raise InvalidDestination(f"Wildcards in destinations are not supported yet: {destination}.")
+        self._check_room()
+        made: Queue | Topic
+        if destination.kind is DestinationKind.QUEUE:
+            made = Queue(self, destination)
+            self.append((AddDestination(destination.uri),))
+        else:
+            made = Topic(self, destination)
+        self.targets[destination] = made
+        return made
+
+    def add_temporary(self, destination: Destination, owner: RegionConnection) -> Queue | Topic:
+        """Make a connection's temporary destination and advise of it.
+
+        Raises:
+            InvalidDestination: it belongs to another connection.
+            ResourceExhausted: there are too many destinations.
+        """
+        target = self.targets.get(destination)
+        if target is not None:
+            if target.owner is not owner:
+                raise InvalidDestination(f"{destination} belongs to another connection.")
+            return target
+        check_name(destination.name)
+        self._check_room()
+        made: Queue | Topic
+        if destination.is_queue:
+            made = Queue(self, destination, owner=owner)
+        else:
+            made = Topic(self, destination, owner=owner)
+        self.targets[destination] = made
+        self.advisories.advise(made, True)
+        return made
+
+    def remove_destination(self, destination: Destination, connection: RegionConnection) -> int:
+        """Delete a destination and what it holds; one that does not exist is none to delete.
+
+        Raises:
+            InvalidDestination: it has consumers, or belongs to another connection.
+        """
+        target = self.targets.get(destination)
+        if target is None:
+            return 0
+        if target.owner is not None and target.owner is not connection:
+            raise InvalidDestination(f"{destination} belongs to another connection.")
+        if target.consumers or (isinstance(target, Topic) and target.subscriptions):
+            raise InvalidDestination(f"Destination still has an active subscription: {destination}")
+        if target.owner is not None:
+            self._drop_temporary(target)
+            return 0
+        del self.targets[destination]
+        if isinstance(target, Topic):
+            return 0
+        target.drop()
+        return self.append((RemoveDestination(target.uri),))
+
+    def _drop_temporary(self, target: Queue | Topic) -> None:
+        if self.targets.pop(target.destination, None) is None:
+            return
+        for consumer in list(target.consumers):
+            consumer.connection.remove_consumer(consumer.key)
+        if isinstance(target, Queue):
+            target.drop()
+        self.advisories.advise(target, False)
+
+    def _check_room(self) -> None:
+        if len(self.targets) >= self.limits.destinations_max:
+            raise ResourceExhausted(f"A broker has at most {self.limits.destinations_max} destinations.")
+
+    # ---- the journal
+
+    def append(self, records: Sequence[Record]) -> int:
+        """Append to the journal; returns the batch."""
+        self.last_batch = batch = self.store.append(records)
+        return batch
+
+    def finish(self, source: Source, entries: list[Entry]) -> int:
+        """Entries are consumed or expired for good; returns the batch that says so."""
+        records: list[Record] = []
+        source.consumed(entries, records)
+        return self.append(records) if records else 0
+
+    def load(self, ref: int, uri: str, *, quietly: bool = False) -> Message | None:
+        """Read a message back from the journal; None, and a log line, if that fails (it stays there)."""
+        try:
+            return decode_message(self.store.read(ref))
+        except (KeyError, MessageInvalid) as error:
+            if not quietly:
+                _log.error("Message %d of %s cannot be read and is passed over: %s", ref, uri, error)
+            return None
+
+    def hold_volatile(self, size_bytes: int) -> None:
+        """Count a non-persistent message that waits in a queue.
+
+        Raises:
+            ResourceExhausted: there is no memory left for it.
+        """
+        if not self.holds_volatile(size_bytes):
+            raise ResourceExhausted(
+                f"Non-persistent messages may take {self.limits.volatile_bytes_max} bytes of memory; "
+                "these are taken. Consume some, or send persistent messages."
+            )
+
+    def holds_volatile(self, size_bytes: int) -> bool:
+        """Count it if there is memory for it."""
+        if self.volatile_bytes + size_bytes > self.limits.volatile_bytes_max:
+            return False
+        self.volatile_bytes += size_bytes
+        return True
+
+    # ---- transactions
+
+    def commit(self, transaction: Transaction, connection: RegionConnection) -> int:
+        """Do all of a transaction in one append.
+
+        Raises:
+            InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
+        """
+        targets = [self.target(message.destination) for message in transaction.sends]
+        volatile_bytes = sum(
+            message.size_bytes
+            for target, message in zip(targets, transaction.sends, strict=True)
+            if isinstance(target, Queue) and not (message.persistent and target.stored)
+        )
+        first_ref = self.next_ref
+        records: list[Record] = []
+        stored: list[bool] = []
+        for index, (target, message) in enumerate(zip(targets, transaction.sends, strict=True)):
+            stored.append(message.persistent and target.stored)
+            if not stored[-1]:
+                continue
+            if isinstance(target, Queue):
+                records.append(target.record(message, first_ref + index))
+            else:
+                records.extend(target.records(message, first_ref + index, connection))
+        self.hold_volatile(volatile_bytes)
+        for consumer, entry in transaction.acknowledged:
+            entry.transaction = None
+            consumer.forget([entry])
+            consumer.source.consumed([entry], records)
+            if not consumer.ready:
+                consumer.source.consumer_opened(consumer)
+        batch = self.append(records) if records else 0
+        for index, (target, message) in enumerate(zip(targets, transaction.sends, strict=True)):
+            if isinstance(target, Queue):
+                target.accept(message, first_ref + index, batch if stored[index] else 0, stored[index])
+            else:
+                target.accept(
+                    message, first_ref + index, batch if stored[index] else 0, stored[index], connection
+                )
+        return batch
+
+    def roll_back(self, transaction: Transaction) -> None:
+        """Undo it; messages whose consumer is closed wait again."""
+        for consumer, entry in transaction.acknowledged:
+            entry.transaction = None
+            if consumer.closed:
+                consumer.source.give_back([entry])
+
+    # ---- time and dispatch
+
+    def advance(self, now_ms: int) -> None:
+        """It is now `now_ms`; pulls whose time is over are answered."""
+        self.now_ms = now_ms
+        while self._pulls and self._pulls[0][0] <= now_ms:
+            consumer = heapq.heappop(self._pulls)[2]
+            consumer.pull_timer_ms = 0
+            if consumer.closed:
+                continue
+            for deadline_ms in [each for each in consumer.pulls if 0 < each <= now_ms]:
+                consumer.pulls.remove(deadline_ms)
+                consumer.connection.client.dispatch_none(consumer)
+            waiting = [each for each in consumer.pulls if each]
+            if waiting:
+                self.remember_pull(consumer, min(waiting))
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When `advance` must be called at the latest."""
+        return self._pulls[0][0] if self._pulls else None
+
+    def remember_pull(self, consumer: Consumer, deadline_ms: int) -> None:
+        """A pull is to be answered by then. A timer already set for earlier sets the next one itself."""
+        if consumer.pull_timer_ms and consumer.pull_timer_ms <= deadline_ms:
+            return
+        consumer.pull_timer_ms = deadline_ms
+        self._pull_count += 1
+        heapq.heappush(self._pulls, (deadline_ms, self._pull_count, consumer))
+
+    def durable(self, batch: int) -> None:
+        """The journal has made everything up to this batch safe."""
+        self.durable_batch = batch
+        if self.blocked:
+            self.dirty.update(self.blocked)
+            self.blocked.clear()
+
+    def dispatch(self) -> None:
+        """Give consumers everything they can take now."""
+        while self.dirty:
+            dirty, self.dirty = self.dirty, {}
+            for source in dirty:
+                source.dispatch()

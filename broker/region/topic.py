@@ -1,0 +1,210 @@
+"""A topic: each message goes to every subscription that exists when it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from broker.errors import ResourceExhausted
+from broker.message import Message, encode_message
+from broker.region.entry import Entry, Pending
+from journal.record import AcknowledgeSubscription, AddMessage, Record
+
+if TYPE_CHECKING:
+    from broker.destination import Destination
+    from broker.region.connection import RegionConnection
+    from broker.region.consumer import Consumer
+    from broker.region.region import Region
+
+
+class Topic:
+    """One topic and its subscriptions."""
+
+    def __init__(
+        self, region: Region, destination: Destination, owner: RegionConnection | None = None
+    ) -> None:
+        self.region = region
+        self.destination = destination
+        self.uri = destination.uri
+        self.owner = owner
+        self.stored = not destination.is_temporary
+        self.subscriptions: list[TopicSubscription] = []
+        self.enqueued = 0
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The consumers of its active subscriptions."""
+        return [each.consumer for each in self.subscriptions if each.consumer is not None]
+
+    def send(self, message: Message, sender: RegionConnection) -> int:
+        """Offer a message to every subscription; returns the batch that makes it durable, 0 if not journaled.
+
+        A persistent message is journaled even if no durable subscription wants it: the batch carries its
+        producer's sequence (resends are detected) and its fence check (a zombie acknowledges nothing).
+        """
+        region = self.region
+        ref = region.next_ref
+        batch = 0
+        stored = message.persistent and self.stored
+        if stored:
+            batch = region.append(self.records(message, ref, sender))
+        self.accept(message, ref, batch, stored, sender)
+        return batch
+
+    def records(self, message: Message, ref: int, sender: RegionConnection) -> list[Record]:
+        """The journal's records of a persistent message.
+
+        Raises:
+            ResourceExhausted: the message is larger than the limit.
+        """
+        body = encode_message(message)
+        if len(body) > self.region.limits.message_bytes_max:
+            raise ResourceExhausted(
+                f"The message has {len(body)} bytes; the limit is {self.region.limits.message_bytes_max}."
+            )
+        records: list[Record] = [
+            AddMessage(ref, self.uri, message.producer_id, message.producer_sequence_id, body)
+        ]
+        records.extend(
+            AcknowledgeSubscription(each.client_id, each.name, ref)
+            for each in self.subscriptions
+            if each.durable and not each.wants(sender)
+        )
+        return records
+
+    def accept(self, message: Message, ref: int, batch: int, stored: bool, sender: RegionConnection) -> None:
+        """Offer a message that is in the journal (or need not be) to every subscription."""
+        self.region.next_ref = ref + 1
+        self.enqueued += 1
+        for subscription in self.subscriptions:
+            if subscription.wants(sender):
+                subscription.offer(message, ref, batch, stored)
+
+
+class TopicSubscription:
+    """One subscriber's own line of messages; at most one consumer at a time takes from it.
+
+    Attributes:
+        client_id: with `name` the identity of a durable subscription; both empty if it is not durable.
+        consumer: None while a durable subscription is not active.
+    """
+
+    def __init__(
+        self,
+        topic: Topic,
+        client_id: str = "",
+        name: str = "",
+        *,
+        no_local: bool = False,
+        backlog: Iterable[int] = (),
+    ) -> None:
+        self.topic = topic
+        self.region = topic.region
+        self.client_id = client_id
+        self.name = name
+        self.no_local = no_local
+        self.durable = bool(name)
+        self.pending = Pending(backlog)
+        self.consumer: Consumer | None = None
+        self.discarded = 0
+        topic.subscriptions.append(self)
+
+    def wants(self, sender: RegionConnection) -> bool:
+        """Not what its own connection sent, if it said so."""
+        if not self.no_local:
+            return True
+        if self.consumer is not None:
+            return self.consumer.connection is not sender
+        return sender.client_id != self.client_id
+
+    def offer(self, message: Message, ref: int, batch: int, stored: bool) -> None:
+        """Line up a message. A non-durable subscriber that is too slow loses its oldest."""
+        consumer = self.consumer
+        tail = self.pending.tail
+        if self.durable:
+            if consumer is None and not stored:
+                return
+            resident = consumer is not None and len(tail) < self.region.limits.resident_messages_max
+            if not stored and not self.region.holds_volatile(message.size_bytes):
+                self.discarded += 1
+                return
+            tail.append(Entry(ref, message if resident or not stored else None, batch, stored))
+        elif consumer is not None:
+            tail.append(Entry(ref, message, batch, False))
+            room = max(consumer.window_free(), 0) + self.region.limits.topic_pending_max
+            while len(self.pending) > room:
+                self.pending.head().popleft()
+                self.discarded += 1
+        if consumer is not None:
+            self.region.dirty[self] = None
+
+    def dispatch(self) -> None:
+        """Give waiting messages to the consumer until its prefetch is full or the next is not durable yet."""
+        consumer, region, pending = self.consumer, self.region, self.pending
+        expired: list[Entry] = []
+        while consumer is not None and consumer.can_accept():
+            waiting = pending.head()
+            if not waiting:
+                break
+            entry = waiting[0]
+            if entry.batch > region.durable_batch:
+                region.blocked[self] = None
+                break
+            waiting.popleft()
+            message = entry.message or self.message_of(entry)
+            if message is None:
+                continue
+            if message.expiration and message.expiration <= region.now_ms:
+                expired.append(entry)
+                continue
+            consumer.dispatch(entry, message)
+        if expired:
+            region.finish(self, expired)
+
+    def message_of(self, entry: Entry) -> Message | None:
+        """The entry's message, read back from the journal if need be."""
+        message = entry.message
+        if message is None:
+            message = entry.message = self.region.load(entry.ref, self.topic.uri)
+        return message
+
+    def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
+        """These are done with: the journal hears it if the subscription is durable."""
+        if not self.durable:
+            return
+        for entry in entries:
+            if entry.stored:
+                records.append(AcknowledgeSubscription(self.client_id, self.name, entry.ref))
+            elif entry.message is not None:
+                self.region.volatile_bytes -= entry.message.size_bytes
+
+    def give_back(self, entries: list[Entry]) -> None:
+        """Dispatched and not acknowledged: a durable subscription keeps it for its next consumer."""
+        if self.durable:
+            self.pending.give_back(entries)
+
+    def attach(self, consumer: Consumer) -> None:
+        """Make it active."""
+        consumer.source = self
+        self.consumer = consumer
+        self.region.dirty[self] = None
+
+    def consumer_opened(self, consumer: Consumer) -> None:
+        """It can take messages again."""
+        del consumer
+        self.region.dirty[self] = None
+
+    def detach(self, consumer: Consumer) -> None:
+        """The consumer is gone: a durable subscription waits for the next, any other ends."""
+        del consumer
+        self.consumer = None
+        if not self.durable:
+            self.topic.subscriptions.remove(self)
+
+    def drop(self) -> None:
+        """A durable subscription is ended: what waits in it is gone."""
+        self.topic.subscriptions.remove(self)
+        for entry in self.pending:
+            if not entry.stored and entry.message is not None:
+                self.region.volatile_bytes -= entry.message.size_bytes
+        self.pending = Pending()

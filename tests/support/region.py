@@ -1,0 +1,185 @@
+"""A region over a journal in memory, and clients that write down what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from broker.destination import Destination
+from broker.message import BodyKind, Message
+from broker.region.connection import RegionConnection
+from broker.region.consumer import AckKind, Consumer, ConsumerOptions
+from broker.region.limits import RegionLimits
+from broker.region.region import Region
+from journal.record import Record
+from journal.state import State
+
+QUEUE = Destination.queue("workshop.test")
+TOPIC = Destination.topic("prices")
+
+
+class MemoryStore:
+    """A journal in memory: the shipped index over a list of records; durable when told."""
+
+    def __init__(self, records: Sequence[Record] = ()) -> None:
+        self.state = State()
+        self.batches: list[list[Record]] = []
+        self.durable_batch = 0
+        for record in records:
+            self.state.apply(record, 0)
+
+    def append(self, records: Sequence[Record]) -> int:
+        """One batch per append: the strictest case."""
+        assert records
+        self.batches.append(list(records))
+        for record in records:
+            self.state.apply(record, 0)
+        return len(self.batches)
+
+    def read(self, ref: int) -> bytes:
+        """The body of a live message."""
+        return self.state.message(ref).body
+
+    def records(self, batches: int | None = None) -> list[Record]:
+        """All records of the first so many batches, in order."""
+        return [record for batch in self.batches[:batches] for record in batch]
+
+
+class RecordingClient:
+    """A client that keeps what it is given.
+
+    Attributes:
+        got: (consumer key, message id, ref, redelivery counter) per dispatch.
+        none: consumer keys told that there is no message.
+        advised: (destination uri, connection id, added).
+    """
+
+    def __init__(self) -> None:
+        self.got: list[tuple[Hashable, str, int, int]] = []
+        self.none: list[Hashable] = []
+        self.advised: list[tuple[str, str, bool]] = []
+        self.disconnected: str | None = None
+        self.messages: list[Message] = []
+
+    def dispatch(self, consumer: Consumer, message: Message, ref: int, redelivery_counter: int) -> None:
+        """Keep a dispatch."""
+        self.got.append((consumer.key, message.message_id, ref, redelivery_counter))
+        self.messages.append(message)
+
+    def dispatch_none(self, consumer: Consumer) -> None:
+        """Keep that there is none."""
+        self.none.append(consumer.key)
+
+    def advise_temporary(
+        self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
+    ) -> None:
+        """Keep an advisory."""
+        del consumer
+        self.advised.append((destination.uri, connection_id, added))
+
+    def disconnect(self, reason: str) -> None:
+        """Keep the reason."""
+        self.disconnected = reason
+
+    def ids(self, key: Hashable | None = None) -> list[str]:
+        """The message ids dispatched, of one consumer or all."""
+        return [message_id for each, message_id, _, _ in self.got if key in (None, each)]
+
+    def refs(self, key: Hashable | None = None) -> list[int]:
+        """The refs dispatched, of one consumer or all."""
+        return [ref for each, _, ref, _ in self.got if key in (None, each)]
+
+
+class Peer:
+    """One connection to a region, with short names for what tests do."""
+
+    def __init__(
+        self,
+        region: Region,
+        connection_id: str = "c1",
+        client_id: str | None = None,
+        *,
+        failover_reconnect: bool = False,
+    ) -> None:
+        self.client = RecordingClient()
+        self.region = region
+        self.connection: RegionConnection = region.connect(
+            self.client, connection_id, client_id, failover_reconnect=failover_reconnect
+        )
+        self._sequence = 0
+
+    def consume(
+        self,
+        key: str = "k",
+        destination: Destination = QUEUE,
+        prefetch_size: int = 1000,
+        *,
+        browser: bool = False,
+        subscription_name: str | None = None,
+        no_local: bool = False,
+    ) -> int:
+        """Open a consumer."""
+        return self.connection.add_consumer(
+            key,
+            destination,
+            ConsumerOptions(
+                prefetch_size=prefetch_size,
+                browser=browser,
+                subscription_name=subscription_name,
+                no_local=no_local,
+            ),
+        )
+
+    def send(
+        self,
+        message_id: str,
+        destination: Destination = QUEUE,
+        *,
+        transaction: str | None = None,
+        persistent: bool = True,
+        expiration: int = 0,
+        sequence: int | None = None,
+    ) -> int:
+        """Send a message whose body is its id."""
+        self._sequence = self._sequence + 1 if sequence is None else sequence
+        message = Message(
+            message_id=message_id,
+            destination=destination,
+            producer_id=f"{self.connection.connection_id}:1:1",
+            producer_sequence_id=self._sequence,
+            persistent=persistent,
+            expiration=expiration,
+            body_kind=BodyKind.BYTES,
+            body=message_id.encode(),
+        )
+        return self.connection.send(message, transaction)
+
+    def acknowledge(
+        self,
+        *refs: int,
+        key: str = "k",
+        kind: AckKind = AckKind.STANDARD,
+        transaction: str | None = None,
+    ) -> int:
+        """Acknowledge from the first to the last ref."""
+        return self.connection.acknowledge(key, kind, refs[0], refs[-1], transaction=transaction)
+
+
+def settle(region: Region) -> None:
+    """The journal makes everything durable, and what can be dispatched is."""
+    store = region.store
+    assert isinstance(store, MemoryStore)
+    store.durable_batch = len(store.batches)
+    region.durable(store.durable_batch)
+    region.dispatch()
+
+
+def new_region(records: Sequence[Record] = (), *, limits: RegionLimits | None = None) -> Region:
+    """A region over a memory store that begins with these records, at time 1000."""
+    return Region(MemoryStore(records), limits, now_ms=1000)
+
+
+def restarted(region: Region, *, limits: RegionLimits | None = None) -> Region:
+    """A new broker over what the old one's journal has made durable."""
+    store = region.store
+    assert isinstance(store, MemoryStore)
+    return new_region(store.records(store.durable_batch), limits=limits)
