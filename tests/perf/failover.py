@@ -2,7 +2,8 @@
 
 Everything is real: the fabric's own commands set up containers in processes, brokers on one store and a
 ZooKeeper; a producer sends every 5 ms through `discovery:`, a consumer counts. The longest gap between two
-acknowledged sends is measured per round, and what was lost or stored twice. Figures are printed, never asserted.
+acknowledged sends is measured per round, and what was lost or stored twice.
+The figures are printed, never asserted.
 """
 
 import argparse
