@@ -1,0 +1,172 @@
+"""What of kazoo is used, and what becomes of it: its client, its errors, its states, its stats.
+
+kazoo has no types; `Any` ends here and in the two modules of the session.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from kazoo import exceptions as kazoo_errors
+from kazoo.client import KazooClient
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import EventType, KazooState
+from kazoo.retry import KazooRetry
+from kazoo.security import make_digest_acl
+
+from registry.errors import (
+    AuthenticationFailed,
+    NodeExists,
+    NodeNotEmpty,
+    NoPermission,
+    NoSuchNode,
+    RegistryError,
+    RegistryUnavailable,
+    SessionExpired,
+    VersionConflict,
+)
+from registry.watches import NodeEvent
+
+DIGEST_USER = "fabric"
+"""The one user of the ``digest`` scheme; the ensemble's password is its password. Source: fabric8."""
+
+RECONNECT_DELAY_S = 0.05
+RECONNECT_BACK_OFF = 1.5
+RECONNECT_DELAY_MAX_S = 0.25
+"""How soon a returned ZooKeeper is found.
+
+Must stay below the delay of slaves that join again: a master that lost its session has to be back first.
+"""
+
+# kazoo reports every failed attempt to connect, several a second in an outage. The session logs what matters.
+_kazoo_log = logging.getLogger("registry.kazoo")
+_kazoo_log.setLevel(logging.ERROR)
+for _logger in (_kazoo_log, logging.getLogger("kazoo")):
+    _logger.addHandler(logging.NullHandler())
+
+
+class SessionState(Enum):
+    """What a session may hope for."""
+
+    CONNECTED = "connected"
+    SUSPENDED = "suspended"
+    """No server can be reached. The session and its ephemeral znodes may or may not live on."""
+    LOST = "lost"
+    """The session is gone with its ephemeral znodes. A new one follows by itself, except after ``close``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A znode as read."""
+
+    data: bytes
+    version: int
+    """Counts the changes of the data, from 0."""
+    ephemeral_owner: int
+    """Session id, or 0 for a persistent znode."""
+    czxid: int
+    mzxid: int
+    ctime_ms: int
+    mtime_ms: int
+    children_count: int
+
+
+def make_client(url: str, password: str | None, session_timeout_s: float) -> Any:  # noqa: ANN401 - kazoo's
+    """Make a kazoo client that gives every znode to the ensemble's password, and tries for ever to connect.
+
+    Raises:
+        RegistryUnavailable: `url` is not an address.
+    """
+    retry = KazooRetry(
+        max_tries=-1,
+        delay=RECONNECT_DELAY_S,
+        backoff=RECONNECT_BACK_OFF,
+        max_jitter=0.2,
+        max_delay=RECONNECT_DELAY_MAX_S,
+    )
+    try:
+        return KazooClient(
+            hosts=url,
+            timeout=session_timeout_s,
+            auth_data=[("digest", f"{DIGEST_USER}:{password}")] if password else None,
+            default_acl=[make_digest_acl(DIGEST_USER, password, all=True)] if password else None,
+            connection_retry=retry,
+            logger=_kazoo_log,
+        )
+    except ValueError as error:
+        raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address (host:port[,host:port…]).") from error
+
+
+def session_state(kazoo_state: str) -> SessionState:
+    """Translate a state."""
+    if kazoo_state == KazooState.CONNECTED:
+        return SessionState.CONNECTED
+    return SessionState.SUSPENDED if kazoo_state == KazooState.SUSPENDED else SessionState.LOST
+
+
+def watch_function(listener: Callable[[NodeEvent], None] | None) -> Callable[[Any], None] | None:
+    """Make kazoo's kind of watch. It also hears of lost connections; a session's states tell of those."""
+    if listener is None:
+        return None
+    on_event = listener
+
+    def on_kazoo_event(event: Any) -> None:  # noqa: ANN401 - kazoo is not typed
+        if event.type != EventType.NONE:
+            on_event(NodeEvent.DELETED if event.type == EventType.DELETED else NodeEvent.CHANGED)
+
+    return on_kazoo_event
+
+
+def node_of(answer: Any) -> Node:  # noqa: ANN401 - kazoo is not typed
+    """Translate a znode."""
+    data, stat = answer
+    return Node(
+        data=data or b"",
+        version=stat.version,
+        ephemeral_owner=stat.ephemeralOwner,
+        czxid=stat.czxid,
+        mzxid=stat.mzxid,
+        ctime_ms=stat.ctime,
+        mtime_ms=stat.mtime,
+        children_count=stat.numChildren,
+    )
+
+
+REPEATABLE = (kazoo_errors.ConnectionLoss, kazoo_errors.SessionExpiredError)
+"""A request that ended so may be made again when the session is back. It may have been carried out."""
+
+FAILURES = (kazoo_errors.KazooException, KazooTimeoutError)
+"""Everything that kazoo raises for a request."""
+
+_ERRORS: tuple[tuple[type[Exception], type[RegistryError]], ...] = (
+    (kazoo_errors.NoNodeError, NoSuchNode),
+    (kazoo_errors.NodeExistsError, NodeExists),
+    (kazoo_errors.NotEmptyError, NodeNotEmpty),
+    (kazoo_errors.BadVersionError, VersionConflict),
+    (kazoo_errors.NoAuthError, NoPermission),
+    (kazoo_errors.AuthFailedError, AuthenticationFailed),
+    (kazoo_errors.SessionExpiredError, SessionExpired),
+    (kazoo_errors.ConnectionLoss, RegistryUnavailable),
+    (kazoo_errors.ConnectionClosedError, RegistryUnavailable),
+    (kazoo_errors.OperationTimeoutError, RegistryUnavailable),
+    (KazooTimeoutError, RegistryUnavailable),
+)
+
+_ERROR_TEXTS: dict[type[RegistryError], str] = {
+    NoSuchNode: "No such znode:",
+    NodeExists: "The znode exists already:",
+    NodeNotEmpty: "The znode has children:",
+    VersionConflict: "The znode was changed by somebody else:",
+    NoPermission: "No permission for the znode",
+    AuthenticationFailed: "ZooKeeper did not accept the password for",
+}
+
+
+def converted(error: Exception, url: str, path: str) -> RegistryError:
+    """Translate an error."""
+    kind = next((kind for known, kind in _ERRORS if isinstance(error, known)), RegistryError)
+    if issubclass(kind, RegistryUnavailable):
+        return kind(f"ZooKeeper at {url} did not answer a request for {path} ({type(error).__name__}).")
+    return kind(f"{_ERROR_TEXTS.get(kind, 'ZooKeeper refuses the request for')} {path}.")

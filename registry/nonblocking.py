@@ -1,0 +1,291 @@
+"""The part of a session that never blocks, and its life.
+
+Two rules carry the bridge between threads:
+
+* kazoo's threads call nobody: whatever they learn is posted to the owner's thread, in the order learned.
+* Nothing here but `start` and `close` blocks. Answers come in the owner's thread.
+"""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import KeeperState
+
+from registry.delivery import DeliveryThread, Post
+from registry.errors import RegistryError, RegistryUnavailable
+from registry.kazoo_edge import (
+    FAILURES,
+    Node,
+    SessionState,
+    converted,
+    make_client,
+    node_of,
+    session_state,
+    watch_function,
+)
+from registry.watches import NodeEvent, NodeWatch, OnValue, Reader, TreeWatch, Watch
+
+T = TypeVar("T")
+
+StateListener = Callable[[SessionState], None]
+
+log = logging.getLogger(__name__)
+
+
+class NonblockingSession:
+    """A session that comes back by itself, until it is closed."""
+
+    def __init__(
+        self,
+        url: str,
+        password: str | None,
+        *,
+        session_timeout_s: float = 4.0,
+        operation_timeout_s: float = 10.0,
+        post: Post | None = None,
+    ) -> None:
+        """Make it; nothing is connected before `start`.
+
+        Args:
+            url: ``host:port[,host:port…]``.
+            password: Of the ensemble; None or empty for a registry without access control.
+            session_timeout_s: How long ZooKeeper waits for a silent owner; the server has limits of its own.
+            operation_timeout_s: Longest time a blocking method takes.
+            post: Takes callbacks to the owner's thread, ``reactor.callFromThread`` in a reactor's process.
+                By default they run in a thread of the session's own.
+        """
+        self.url = url
+        self._password = password or None
+        self._session_timeout_s = session_timeout_s
+        self._operation_timeout_s = operation_timeout_s
+        self._delivery = None if post else DeliveryThread("registry-callbacks")
+        self._post: Post = post or self._delivery_thread().post
+        self._client: Any = None
+        self._state = SessionState.LOST
+        self._session_id = 0
+        self._session_password = b""
+        self._connected = threading.Event()
+        self._closed = False
+        self._lock = threading.Lock()  # for the two collections below
+        self._listeners: list[StateListener] = []
+        self._watches: set[NodeWatch[Any]] = set()
+
+    def _delivery_thread(self) -> DeliveryThread:
+        assert self._delivery is not None
+        return self._delivery
+
+    # Life
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Connect. Blocks.
+
+        Raises:
+            RegistryUnavailable: no server answered within `timeout_s`, or the url is not an address.
+        """
+        self._client = make_client(self.url, self._password, self._session_timeout_s)
+        self._client.add_listener(self._on_kazoo_state)
+        if self._delivery:
+            self._delivery.start()
+        try:
+            self._client.start(timeout_s)
+        except KazooTimeoutError as error:
+            self.close()
+            raise RegistryUnavailable(
+                f"ZooKeeper at {self.url} did not answer within {timeout_s:g} s. "
+                "Check that it runs there and that the address is right."
+            ) from error
+
+    def close(self) -> None:
+        """End the session; its ephemeral znodes go at once. No callback follows. Blocks for the answer."""
+        self._closed = True
+        client, self._client = self._client, None
+        if client is not None:
+            client.stop()
+            client.close()
+        self._connected.clear()
+        self._state = SessionState.LOST
+        if self._delivery:
+            self._delivery.close()
+
+    @property
+    def state(self) -> SessionState:
+        """As known this moment, which may be earlier than what listeners have been told."""
+        return self._state
+
+    @property
+    def session_id(self) -> int:
+        """Of the current session, or of the last one."""
+        return self._session_id
+
+    @property
+    def session_password(self) -> bytes:
+        """Opens this session to whoever has it: keep it where only the owner can read."""
+        return self._session_password
+
+    def add_state_listener(self, listener: StateListener) -> None:
+        """Tell `listener` each new state, in the owner's thread. CONNECTED after LOST is a new session."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def remove_state_listener(self, listener: StateListener) -> None:
+        """Call `listener` no more."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._listeners.remove(listener)
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run `call` in the owner's thread, later; not at all once the session is closed."""
+        self._post(lambda: None if self._closed else call())
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Run `call` in the owner's thread after `delay_s` seconds. For rare occasions: it costs a thread."""
+        timer = threading.Timer(delay_s, self.post, (call,))
+        timer.daemon = True
+        timer.start()
+
+    def _on_kazoo_state(self, kazoo_state: str) -> None:
+        """Note a new state. In kazoo's connection thread."""
+        state = session_state(kazoo_state)
+        client = self._client
+        if client is None or self._closed:
+            return
+        if state is SessionState.CONNECTED:
+            self._session_id, self._session_password = client.client_id
+            self._state = state
+            self._connected.set()
+        else:
+            self._connected.clear()
+            self._state = state
+            if client.client_state == KeeperState.CLOSED:
+                # kazoo gave up on an error of its own. Its thread cannot restart itself.
+                threading.Thread(target=client.start_async, name="registry-revive", daemon=True).start()
+        self.post(lambda: self._tell_state(state))
+
+    def _tell_state(self, state: SessionState) -> None:
+        level = logging.INFO if state is SessionState.CONNECTED else logging.WARNING
+        log.log(level, "ZooKeeper at %s: session 0x%x %s", self.url, self._session_id, state.value)
+        with self._lock:
+            watches = list(self._watches) if state is SessionState.CONNECTED else []
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(state)
+        for watch in watches:
+            watch.arm_afresh()
+
+    # Reading and writing
+
+    def get_later(
+        self, path: str, done: OnValue[Node], on_event: Callable[[NodeEvent], None] | None = None
+    ) -> None:
+        """Read a znode; `done` gets it or the error. `on_event` hears of the next change, once."""
+        watch = self._posted_watch(on_event)
+        self._later(path, lambda client: client.get_async(path, watch), node_of, done)
+
+    def exists_later(
+        self, path: str, done: OnValue[bool], on_event: Callable[[NodeEvent], None] | None = None
+    ) -> None:
+        """Ask whether a znode exists; `on_event` hears of its next creation, change or deletion, once."""
+        watch = self._posted_watch(on_event)
+        self._later(
+            path, lambda client: client.exists_async(path, watch), lambda stat: stat is not None, done
+        )
+
+    def children_later(
+        self, path: str, done: OnValue[list[str]], on_event: Callable[[NodeEvent], None] | None = None
+    ) -> None:
+        """Read the names of the children, sorted; `on_event` hears of the next change, once."""
+        watch = self._posted_watch(on_event)
+        self._later(path, lambda client: client.get_children_async(path, watch), sorted, done)
+
+    def create_later(
+        self,
+        path: str,
+        data: bytes,
+        done: OnValue[str],
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+    ) -> None:
+        """Make a znode and its parents; `done` gets its path. After `RegistryUnavailable` it may exist."""
+
+        def begin(client: Any) -> Any:  # noqa: ANN401 - kazoo is not typed
+            return client.create_async(path, data, ephemeral=ephemeral, sequence=sequential, makepath=True)
+
+        self._later(path, begin, str, done)
+
+    def set_later(self, path: str, data: bytes, done: OnValue[None]) -> None:
+        """Write a znode's data."""
+        self._later(path, lambda client: client.set_async(path, data), lambda _: None, done)
+
+    def delete_later(self, path: str, done: OnValue[None]) -> None:
+        """Delete a znode without children."""
+        self._later(path, lambda client: client.delete_async(path), lambda _: None, done)
+
+    def _later(
+        self, path: str, begin: Callable[[Any], Any], convert: Callable[[Any], T], done: OnValue[T]
+    ) -> None:
+        if (client := self._client) is None:
+            error = RegistryUnavailable(f"The session with ZooKeeper at {self.url} is not open.")
+            self.post(lambda: done(error))
+            return
+
+        def on_result(result: Any) -> None:  # noqa: ANN401 - kazoo is not typed
+            answer: T | RegistryError
+            try:
+                answer = convert(result.get_nowait())
+            except FAILURES as failure:
+                answer = converted(failure, self.url, path)
+            self.post(lambda: done(answer))
+
+        begin(client).rawlink(on_result)
+
+    def _posted_watch(self, on_event: Callable[[NodeEvent], None] | None) -> Callable[[Any], None] | None:
+        if on_event is None:
+            return None
+        listener = on_event
+        return watch_function(lambda event: self.post(lambda: listener(event)))
+
+    # Watches
+
+    def watch_data(self, path: str, deliver: Callable[[bytes | None], None]) -> Watch:
+        """Deliver a znode's data at once and after each change, None while it does not exist.
+
+        Changes that come together may be delivered as one. During an outage nothing is delivered; after it,
+        the value of then, changed or not. Called in the owner's thread. All this holds for the other watches.
+        """
+
+        def read(path: str, done: OnValue[bytes | None], on_event: Callable[[NodeEvent], None]) -> None:
+            self.get_later(path, lambda node: done(node.data if isinstance(node, Node) else node), on_event)
+
+        absent: bytes | None = None
+        return self._watch(path, read, absent, deliver)
+
+    def watch_children(self, path: str, deliver: Callable[[list[str]], None]) -> Watch:
+        """Deliver the sorted names of the children at once and after each change; none if it is missing."""
+        absent: list[str] = []
+        return self._watch(path, self.children_later, absent, deliver)
+
+    def watch_tree(self, path: str, on_change: Callable[[], None]) -> Watch:
+        """Call when `path` and all below it have been read, and after changes, once for several at a time."""
+        return TreeWatch(self, path, on_change)
+
+    def _watch(self, path: str, read: Reader[T], absent: T, deliver: Callable[[T], None]) -> NodeWatch[T]:
+        watch = NodeWatch[T](
+            path,
+            read=read,
+            await_creation=self.exists_later,
+            absent=absent,
+            deliver=deliver,
+            on_cancel=self._forget_watch,
+        )
+        with self._lock:
+            self._watches.add(watch)
+        self.post(watch.arm)
+        return watch
+
+    def _forget_watch(self, watch: NodeWatch[Any]) -> None:
+        with self._lock:
+            self._watches.discard(watch)

@@ -1,0 +1,237 @@
+"""Every znode path.
+
+The layout is the one of fabric8 1.2, so that its discovery clients and tools can read ours. Names
+(containers, profiles, groups, users) must be valid already; only what would change the place of a znode is
+asserted here.
+
+Source: fabric8 ``ZkPath``; what each znode holds stands in ``docs/reference/znodes.md``.
+"""
+
+ROOT = "/fabric"
+"""Everything below is readable and writable with the ensemble's password only."""
+
+MEMBER_PREFIX = "0"
+"""A member's znode is this and ZooKeeper's ten-digit sequence number: eleven digits."""
+
+
+def _below(parent: str, *names: str) -> str:
+    for name in names:
+        assert name and "/" not in name and name not in (".", ".."), f"not a znode name: {name!r}"
+    return "/".join((parent, *names))
+
+
+# Configuration: versions, profiles, what a container runs.
+
+
+def default_version() -> str:
+    """Id of the version new containers get."""
+    return f"{ROOT}/configs/default-version"
+
+
+def versions() -> str:
+    """Parent of all versions."""
+    return f"{ROOT}/configs/versions"
+
+
+def version(version_id: str) -> str:
+    """One version's record."""
+    return _below(versions(), version_id)
+
+
+def profiles(version_id: str) -> str:
+    """Parent of a version's profiles."""
+    return _below(version(version_id), "profiles")
+
+
+def profile(version_id: str, profile_id: str) -> str:
+    """One profile's document."""
+    return _below(profiles(version_id), profile_id)
+
+
+def version_containers(version_id: str) -> str:
+    """Parent of the containers that have profiles in this version."""
+    return _below(version(version_id), "containers")
+
+
+def version_container(version_id: str, container: str) -> str:
+    """Profile ids of a container in this version, separated by single spaces."""
+    return _below(version_containers(version_id), container)
+
+
+def config_containers() -> str:
+    """Parent of the containers' versions."""
+    return f"{ROOT}/configs/containers"
+
+
+def config_container(container: str) -> str:
+    """Version id of a container."""
+    return _below(config_containers(), container)
+
+
+def requirements() -> str:
+    """Required instances per profile."""
+    return f"{ROOT}/configs/io.fabric8.requirements.json"
+
+
+def ensemble() -> str:
+    """Id of the current ensemble, for example ``0000``."""
+    return f"{ROOT}/configs/ensemble"
+
+
+def ensemble_members(ensemble_id: str) -> str:
+    """Containers of an ensemble, separated by commas."""
+    return _below(ensemble(), ensemble_id)
+
+
+def ensemble_url() -> str:
+    """Addresses of the ensemble as clients use them."""
+    return _below(ensemble(), "url")
+
+
+def ensemble_password() -> str:
+    """Password of the ensemble."""
+    return _below(ensemble(), "password")
+
+
+# Run-time state of containers.
+
+
+def containers_config() -> str:
+    """Parent of the containers' own settings."""
+    return f"{ROOT}/registry/containers/config"
+
+
+def container_config(container: str) -> str:
+    """One container's settings, a child per field."""
+    return _below(containers_config(), container)
+
+
+def container_config_field(container: str, field: str) -> str:
+    """One setting of a container: ``ip``, ``parent``, ``resolver`` and others."""
+    return _below(container_config(container), field)
+
+
+def alive() -> str:
+    """Parent of the containers that are connected."""
+    return f"{ROOT}/registry/containers/alive"
+
+
+def container_alive(container: str) -> str:
+    """Ephemeral: exists while the container's session lives."""
+    return _below(alive(), container)
+
+
+def provision() -> str:
+    """Parent of the containers' provisioning states."""
+    return f"{ROOT}/registry/containers/provision"
+
+
+def container_provisions(container: str) -> str:
+    """One container's provisioning state, a child per field."""
+    return _below(provision(), container)
+
+
+def container_provision(container: str, field: str) -> str:
+    """One field of a container's provisioning state: ``result``, ``exception``, ``list``."""
+    return _below(container_provisions(container), field)
+
+
+def container_status(container: str) -> str:
+    """Parent of what is known of the container's process."""
+    return _below(f"{ROOT}/registry/containers/status", container)
+
+
+def container_pid(container: str) -> str:
+    """Process id of a container."""
+    return _below(container_status(container), "pid")
+
+
+def container_domains(container: str) -> str:
+    """Parent of a container's management domains."""
+    return _below(f"{ROOT}/registry/containers/domains", container)
+
+
+def container_commands(container: str) -> str:
+    """Parent of the commands sent to a container."""
+    return _below(f"{ROOT}/registry/containers/commands", container)
+
+
+def ports() -> str:
+    """Parent of the containers' port reservations."""
+    return f"{ROOT}/registry/ports/containers"
+
+
+def container_ports(container: str) -> str:
+    """Ports a container has reserved, below it by PID and key."""
+    return _below(ports(), container)
+
+
+def container_port(container: str, pid: str, key: str) -> str:
+    """One reserved port."""
+    return _below(container_ports(container), pid, key)
+
+
+def policies() -> str:
+    """Parent of fabric-wide policies."""
+    return f"{ROOT}/registry/policies"
+
+
+def policy(name: str) -> str:
+    """One fabric-wide policy, for example ``resolver``."""
+    return _below(policies(), name)
+
+
+# Clusters.
+
+
+def clusters() -> str:
+    """Parent of all groups of members."""
+    return f"{ROOT}/registry/clusters"
+
+
+def cluster(path: str) -> str:
+    """A group by its path below `clusters`, for example ``amq/default``."""
+    return _below(clusters(), *path.strip("/").split("/")) if path.strip("/") else clusters()
+
+
+def amq_groups() -> str:
+    """Parent of the groups of message brokers."""
+    return cluster("amq")
+
+
+def amq_group(group: str) -> str:
+    """Parent of a broker group's members."""
+    return _below(amq_groups(), group)
+
+
+def member(group_path: str, name: str) -> str:
+    """A member of a group by its znode's name."""
+    return _below(group_path, name)
+
+
+def new_member(group_path: str) -> str:
+    """What to create, sequentially, to become a member."""
+    return _below(group_path, MEMBER_PREFIX)
+
+
+# Users.
+
+
+def authentication() -> str:
+    """Parent of everything about who may do what."""
+    return f"{ROOT}/authentication"
+
+
+def users() -> str:
+    """Parent of the users."""
+    return _below(authentication(), "users")
+
+
+def user(name: str) -> str:
+    """One user's password hash and roles."""
+    return _below(users(), name)
+
+
+def container_authentication(container: str) -> str:
+    """A container's own credentials."""
+    return _below(authentication(), "containers", container)

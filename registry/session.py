@@ -1,0 +1,213 @@
+"""A typed ZooKeeper session.
+
+Methods that block may be called from any thread but an event loop's; in a reactor's process, from a worker
+thread. Methods that end in ``_later`` and the watches, inherited, never block.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from registry import paths
+from registry.dead_session import close_dead_session
+from registry.errors import (
+    AuthenticationFailed,
+    InvalidRecord,
+    NodeExists,
+    NodeNotEmpty,
+    NoPermission,
+    NoSuchNode,
+    RegistryError,
+    RegistryUnavailable,
+)
+from registry.kazoo_edge import FAILURES, REPEATABLE, Node, SessionState, converted, node_of
+from registry.nonblocking import NonblockingSession
+
+__all__ = ["Node", "Session", "SessionState", "close_dead_session"]
+
+DATA_BYTES_MAX = 1_000_000
+"""ZooKeeper ends the connection over a request above 1 MiB (``jute.maxbuffer``) instead of answering it."""
+
+
+class Session(NonblockingSession):
+    """A session with everything."""
+
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Connect and check the password. Blocks.
+
+        Raises:
+            RegistryUnavailable: no server answered within `timeout_s`, or the url is not an address.
+            AuthenticationFailed: a fabric exists there, and its password is another one.
+        """
+        super().start(timeout_s)
+        try:
+            self.get_or_none(paths.ROOT)
+        except NoPermission as error:
+            self.close()
+            if self._password:
+                raise AuthenticationFailed(f"The password for ZooKeeper at {self.url} is wrong.") from error
+            raise AuthenticationFailed(f"ZooKeeper at {self.url} asks for a password.") from error
+        except RegistryError:
+            self.close()
+            raise
+
+    # Reading and writing, blocking
+
+    def get(self, path: str) -> Node:
+        """Read a znode.
+
+        Raises:
+            NoSuchNode: it does not exist.
+            NoPermission: its access list does not admit this session.
+            RegistryUnavailable: no server answered within the operation timeout. So for all methods below.
+        """
+        return node_of(self._call(path, lambda client: client.get_async(path)))
+
+    def get_or_none(self, path: str) -> Node | None:
+        """Read a znode, None when it does not exist."""
+        try:
+            return self.get(path)
+        except NoSuchNode:
+            return None
+
+    def exists(self, path: str) -> bool:
+        """Whether the znode exists. Needs no permission on it."""
+        return self._call(path, lambda client: client.exists_async(path)) is not None
+
+    def children(self, path: str) -> list[str]:
+        """Read the names of a znode's children, sorted.
+
+        Raises:
+            NoSuchNode: it does not exist.
+        """
+        return sorted(self._call(path, lambda client: client.get_children_async(path)))
+
+    def set(self, path: str, data: bytes, version: int = -1) -> None:
+        """Write a znode's data, if `version` is its version or -1.
+
+        Raises:
+            NoSuchNode: it does not exist.
+            VersionConflict: it has another version.
+            InvalidRecord: above `DATA_BYTES_MAX`.
+        """
+        _check_size(path, data)
+        # With a version, a repetition after a lost reply would find its own work and call it a conflict.
+        self._call(path, lambda client: client.set_async(path, data, version), repeat=version == -1)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a znode's data; make it and its parents if they are missing."""
+        while True:
+            try:
+                self.set(path, data)
+            except NoSuchNode:
+                try:
+                    self.create(path, data)
+                except NodeExists:
+                    continue
+            return
+
+    def create(
+        self,
+        path: str,
+        data: bytes = b"",
+        *,
+        ephemeral: bool = False,
+        sequential: bool = False,
+        make_parents: bool = True,
+    ) -> str:
+        """Make a znode, readable and writable with the ensemble's password only.
+
+        A lost reply is made good by asking again, except for a sequential znode: then the outcome is unknown.
+
+        Returns:
+            Its path, with the number ZooKeeper gave it if `sequential`.
+
+        Raises:
+            NodeExists: it exists and is not what this call may have made.
+            NoSuchNode: its parent does not exist, and `make_parents` is false.
+        """
+        _check_size(path, data)
+        attempts = 0
+
+        def begin(client: Any) -> Any:  # noqa: ANN401 - kazoo is not typed
+            nonlocal attempts
+            attempts += 1
+            return client.create_async(
+                path, data, ephemeral=ephemeral, sequence=sequential, makepath=make_parents
+            )
+
+        try:
+            return str(self._call(path, begin, repeat=not sequential))
+        except NodeExists:
+            if attempts > 1 and (node := self.get_or_none(path)) and node.data == data:
+                owner = self._session_id if ephemeral else 0
+                if node.ephemeral_owner == owner:
+                    return path
+            raise
+
+    def delete(self, path: str, *, recursive: bool = False, missing_ok: bool = False) -> None:
+        """Delete a znode, with everything below it if `recursive`.
+
+        Raises:
+            NoSuchNode: it does not exist, and `missing_ok` is false.
+            NodeNotEmpty: it has children, and `recursive` is false.
+        """
+        attempts = 0
+
+        def begin(client: Any) -> Any:  # noqa: ANN401 - kazoo is not typed
+            nonlocal attempts
+            attempts += 1
+            return client.delete_async(path)
+
+        while True:
+            try:
+                if recursive:
+                    for name in self.children(path):
+                        self.delete(f"{path.rstrip('/')}/{name}", recursive=True, missing_ok=True)
+                self._call(path, begin)
+            except NodeNotEmpty:
+                if recursive:
+                    continue  # somebody has just added a child
+                raise
+            except NoSuchNode:
+                if not missing_ok and attempts < 2:
+                    raise
+            return
+
+    def get_json(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        """Read a znode that holds JSON.
+
+        Raises:
+            NoSuchNode: it does not exist.
+            InvalidRecord: its content is not JSON.
+        """
+        try:
+            return json.loads(self.get(path).data)
+        except ValueError as error:
+            raise InvalidRecord(f"{path} does not hold JSON: {error}") from error
+
+    def put_json(self, path: str, value: Any) -> None:  # noqa: ANN401 - JSON
+        """Write a znode's data as JSON; make it and its parents if they are missing."""
+        self.put(path, json.dumps(value, ensure_ascii=False).encode())
+
+    def _call(self, path: str, begin: Callable[[Any], Any], *, repeat: bool = True) -> Any:  # noqa: ANN401
+        """Wait for a request, and repeat it while its reply gets lost, if that does no harm."""
+        deadline = time.monotonic() + self._operation_timeout_s
+        while True:
+            if (client := self._client) is None:
+                raise RegistryUnavailable(f"The session with ZooKeeper at {self.url} is not open.")
+            try:
+                return begin(client).get(timeout=max(deadline - time.monotonic(), 0.0))
+            except REPEATABLE as error:
+                if not repeat or not self._connected.wait(deadline - time.monotonic()):
+                    raise converted(error, self.url, path) from error
+            except FAILURES as error:
+                raise converted(error, self.url, path) from error
+
+
+def _check_size(path: str, data: bytes) -> None:
+    if len(data) > DATA_BYTES_MAX:
+        raise InvalidRecord(
+            f"{path}: {len(data)} bytes are above the limit of {DATA_BYTES_MAX} for one znode."
+        )
