@@ -99,8 +99,11 @@ def measure(programs: JavaPrograms, urls: dict[str, str], wanted: argparse.Names
                 queue = f"bench.{repetition}.{case[0]}.{case[1]}"
                 figures = load(programs, urls[who], queue, case, wanted)
                 which = repetition or "warm-up"
-                rates = f"{figures['sent per second']:.0f} sent/s, {figures['received per second']:.0f} received/s"
-                print(f"{which}: {name_of(case)}, {who}: {rates}", file=sys.stderr)
+                sent, received = figures["sent per second"], figures["received per second"]
+                print(
+                    f"{which}: {name_of(case)}, {who}: {sent:.0f} sent/s, {received:.0f} received/s",
+                    file=sys.stderr,
+                )
                 if repetition > 0:
                     results[name_of(case)][who].append(figures)
     return results
