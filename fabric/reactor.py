@@ -52,6 +52,20 @@ class Reactor(Protocol):
     def removeReader(self, reader: object) -> None:  # noqa: N802 - Twisted's name
         """Watch it no longer."""
 
+    def callWhenRunning(self, callable: Callable[..., object]) -> object:  # noqa: N802 - Twisted's name
+        """Call at the start."""
+
+    def addSystemEventTrigger(  # noqa: N802 - Twisted's name
+        self, phase: str, event_type: str, callable: Callable[..., object], /
+    ) -> object:
+        """Call at the end; the end waits for the Deferred that the call may return."""
+
+    def run(self) -> None:
+        """Run until `stop`."""
+
+    def stop(self) -> None:
+        """End."""
+
     def getThreadPool(self) -> ThreadPool:  # noqa: N802 - Twisted's name
         """The threads for what blocks."""
 

@@ -1,0 +1,342 @@
+"""The process of a container: ``python -m fabric.container --home DIR NAME``.
+
+It starts the ZooKeeper server it may have to run, connects to the registry, registers, and lets its agent
+make it what its profiles ask for; another part of it supervises its child containers. SIGTERM, or `stopped`
+as its desired state, ends it in order: services first, since a failover waits for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.defer import Deferred
+
+from fabric.agent import Agent
+from fabric.children import STOPPED, Children
+from fabric.errors import FabricError
+from fabric.home import Home, RegistryAddress, SessionRecord
+from fabric.logs import log_to
+from fabric.overlay import substitute
+from fabric.processes import identify
+from fabric.reactor import Reactor, in_thread
+from fabric.records import DesiredState
+from fabric.services import ServiceContext, load_factories
+from fabric.services.zookeeper import ManagedServer
+from fabric.store import ContainerStore
+from fabric.znodes import read_reference
+from registry import paths
+from registry.errors import NodeExists, RegistryError, RegistryUnavailable
+from registry.session import Session, SessionState
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from registry.watches import Watch
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 2.0
+"""Of one attempt; short, since a stop has to wait for it."""
+
+COMPLAINT_INTERVAL_S = 15.0
+"""How often the log says that ZooKeeper is not there."""
+
+AUTHENTICATION_RETRY_S = 5.0
+
+LOOPBACK = "127.0.0.1"
+
+ALREADY_RUNNING = 3
+"""Exit code when another process runs this container."""
+
+
+class Container:
+    """One container process. Lives in the reactor's thread."""
+
+    def __init__(self, reactor: Reactor, home: Home, name: str, address: RegistryAddress) -> None:
+        self._reactor = reactor
+        self._home = home
+        self._files = home.container(name)
+        self.name = name
+        self._address = address
+        self._started_at = time.time()
+        self.exit_code = 0
+        self._stopping = False
+        self._stop_zookeeper = False
+        self._zookeeper: ManagedServer | None = None
+        self._session: Session | None = None
+        self._agent: Agent | None = None
+        self._children: Children | None = None
+        self._watches: list[Watch] = []
+        self._registering = False
+
+    # Its start.
+
+    def start(self) -> None:
+        """Begin. What goes wrong is logged and tried again."""
+        settings = self._files.read_managed_zookeeper()
+        if settings is not None:
+            self._zookeeper = ManagedServer(self._reactor, settings)
+            self._zookeeper.start()
+        Deferred.fromCoroutine(self._run()).addErrback(self._failed)
+
+    async def _run(self) -> None:
+        session = await self._connect()
+        if session is None:
+            return
+        self._session = session
+        session.add_state_listener(self._registry_changed)
+        self._note_session(session)
+        context = await in_thread(self._reactor, self._prepare, session)
+        if self._stopping:
+            return
+        factories = load_factories(
+            lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
+        )
+        self._watches = [
+            session.watch_data(paths.container_alive(self.name), self._alive_changed),
+            session.watch_data(paths.container_config_field(self.name, "desired"), self._desired_changed),
+        ]
+        self._agent = Agent(context, factories, self._substitutions(context))
+        self._agent.start()
+        self._children = Children(self._reactor, session, self._home, self.name, self._address.zookeeper_url)
+        self._children.start()
+
+    async def _connect(self) -> Session | None:
+        """Return a session; None if we are stopped before ZooKeeper answers."""
+        complained_s = -COMPLAINT_INTERVAL_S
+        while not self._stopping:
+            session = Session(
+                self._address.zookeeper_url,
+                self._address.zookeeper_password,
+                post=self._reactor.callFromThread,
+            )
+            try:
+                await in_thread(self._reactor, session.start, CONNECT_TIMEOUT_S)
+            except RegistryError as error:
+                if self._reactor.seconds() - complained_s >= COMPLAINT_INTERVAL_S:
+                    complained_s = self._reactor.seconds()
+                    log.warning("Waiting for ZooKeeper: %s", error)
+                if not isinstance(error, RegistryUnavailable):
+                    await self._later(AUTHENTICATION_RETRY_S)
+                continue
+            if self._stopping:
+                await in_thread(self._reactor, session.close)
+                return None
+            return session
+        return None
+
+    def _prepare(self, session: Session) -> ServiceContext:
+        """Register and read what the container was created with (blocking, in a thread).
+
+        Raises:
+            ContainerNotFound: it is not registered, or not any more.
+        """
+        containers = ContainerStore(session)
+        containers.check_exists(self.name)
+        self._register(session)
+        fields = containers.fields(self.name)
+        if not fields.get("parent"):
+            containers.set_desired(self.name, DesiredState.STARTED)  # who starts a root container wants it
+        host = substitute(
+            fields.get("ip", ""),
+            {},
+            lambda reference: read_reference(session, reference.removeprefix("zk:")),
+        )
+        return ServiceContext(
+            reactor=self._reactor,
+            session=session,
+            home=self._home,
+            container=self.name,
+            bind_address=fields.get("bindaddress") or LOOPBACK,
+            advertised_host=host if host and "${" not in host else LOOPBACK,
+            port_min=int(fields.get("minimumport") or 0),
+            port_max=int(fields.get("maximumport") or 65535),
+            managed_zookeeper=self._zookeeper,
+        )
+
+    def _substitutions(self, context: ServiceContext) -> dict[str, str]:
+        return {
+            "fabric.data": str(self._home.data),
+            "runtime.data": str(self._files.path / "data"),
+            "runtime.id": self.name,
+            "karaf.name": self.name,
+            "container.id": self.name,
+            "container.ip": context.advertised_host,
+            "zookeeper.url": self._address.zookeeper_url,
+        }
+
+    def _failed(self, failure: Failure) -> None:
+        """Without its services the process is of no use: its parent starts another one, after a while."""
+        if isinstance(failure.value, FabricError):
+            log.error("The container cannot go on: %s", failure.getErrorMessage())
+        else:
+            log.error("The container cannot go on:\n%s", failure.getTraceback())
+        self._exit(1)
+
+    # Its place in the registry.
+
+    def _registry_changed(self, state: SessionState) -> None:
+        if state is SessionState.CONNECTED and self._session is not None and not self._stopping:
+            self._note_session(self._session)
+            self._register_again()
+
+    def _note_session(self, session: Session) -> None:
+        """Write down the session for whoever has to close it when this process has died."""
+        try:
+            self._files.write_session(SessionRecord(session.session_id, session.session_password))
+        except FabricError as error:  # a failover of ours would then wait for the session's timeout
+            log.error("%s", error)
+
+    def _alive_changed(self, data: bytes | None) -> None:
+        if data is None and not self._stopping:
+            self._register_again()
+
+    def _register_again(self) -> None:
+        if self._session is None or self._registering:
+            return
+        self._registering = True
+
+        def done(failure: Failure | None) -> None:
+            self._registering = False
+            if failure is not None:
+                log.warning("The container could not be registered: %s", failure.getErrorMessage())
+
+        in_thread(self._reactor, self._register, self._session).addCallbacks(done, done)
+
+    def _register(self, session: Session) -> None:
+        """Make sure that `alive` is there and ours (blocking, in a thread)."""
+        path = paths.container_alive(self.name)
+        content = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": self._started_at}
+        while not self._stopping:
+            node = session.get_or_none(path)
+            if node is not None and node.ephemeral_owner == session.session_id:
+                return
+            if node is not None:
+                log.info("Replacing what an earlier process of this container has registered")
+                session.delete(path, missing_ok=True)
+            try:
+                session.create(path, json.dumps(content).encode(), ephemeral=True)
+            except NodeExists:
+                continue
+            session.put(paths.container_pid(self.name), str(os.getpid()).encode())
+            log.info("Container %s is registered at %s", self.name, session.url)
+            return
+
+    # Its end.
+
+    def _desired_changed(self, desired: bytes | None) -> None:
+        if desired == STOPPED:
+            log.info("The container is asked to stop")
+            self._stop_zookeeper = True
+            self._exit(0)
+
+    def _exit(self, code: int) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self.exit_code = code
+            self._reactor.stop()
+
+    def stop(self) -> Deferred[None]:
+        """Stop in order; what the reactor waits for at its end."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        log.info("The container stops")
+        self._stopping = True
+        if self._agent is not None:
+            await self._agent.stop()
+        if self._children is not None:
+            self._children.release()
+        for watch in self._watches:
+            watch.cancel()
+        if self._session is not None:
+            await in_thread(self._reactor, self._sign_off, self._session)
+        self._files.forget_session()
+        await self._leave_zookeeper()
+        self._files.forget_process()
+        log.info("The container has stopped")
+
+    def _sign_off(self, session: Session) -> None:
+        """Leave the registry (blocking, in a thread). Closing the session takes `alive` with it."""
+        if session.state is SessionState.CONNECTED:
+            try:
+                ContainerStore(session).set_provision_result(self.name, "stopped")
+            except RegistryError as error:
+                log.warning("The registry could not be told of the stop: %s", error)
+        session.close()
+
+    async def _leave_zookeeper(self) -> None:
+        if self._zookeeper is None:
+            return
+        if self._stop_zookeeper:
+            ended: Deferred[None] = Deferred()
+            self._zookeeper.stop(lambda: ended.callback(None))
+            await ended
+        else:
+            self._zookeeper.release()
+
+    async def _later(self, delay_s: float) -> None:
+        waiting: Deferred[None] = Deferred()
+        self._reactor.callLater(delay_s, waiting.callback, None)
+        await waiting
+
+
+def _claim(home: Home, name: str) -> int | None:
+    """Become the one process that runs this container; return the descriptor that says so, or None."""
+    files = home.container(name)
+    files.make()
+    descriptor = os.open(files.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    process = identify(os.getpid())
+    assert process is not None
+    files.write_process(process)
+    return descriptor
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a container until it is stopped; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fabric.container", description="Run a container process."
+    )
+    parser.add_argument("--home", type=Path, required=True, help="FABRIC_HOME")
+    parser.add_argument("name", help="name of the container")
+    options = parser.parse_args(arguments)
+    home = Home(options.home.absolute())
+    try:
+        address = home.read_registry_address()
+        claim = _claim(home, options.name)
+    except FabricError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    if claim is None:
+        sys.stderr.write(f"Container {options.name} is run by another process already.\n")
+        return ALREADY_RUNNING
+    log_to(home.container(options.name).log)
+    log.info("Container %s starts: pid %d, home %s", options.name, os.getpid(), home.path)
+
+    from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - this is the main that installs it
+
+    reactor = cast(Reactor, twisted_reactor)
+    container = Container(reactor, home, options.name, address)
+    reactor.addSystemEventTrigger("before", "shutdown", container.stop)
+    reactor.callWhenRunning(container.start)
+    reactor.run()
+    return container.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
