@@ -27,7 +27,12 @@ class BaseCommand(DataStructure):
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class ConnectionId(DataStructure):
+class Identity(DataStructure):
+    """Names a connection, session, consumer, producer or broker."""
+
+
+@dataclass(slots=True, unsafe_hash=True)
+class ConnectionId(Identity):
     """A connection, named by its client."""
 
     TYPE_CODE: ClassVar[int] = 120
@@ -35,7 +40,7 @@ class ConnectionId(DataStructure):
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class SessionId(DataStructure):
+class SessionId(Identity):
     """A session of a connection."""
 
     TYPE_CODE: ClassVar[int] = 121
@@ -44,7 +49,7 @@ class SessionId(DataStructure):
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class ConsumerId(DataStructure):
+class ConsumerId(Identity):
     """A consumer of a session."""
 
     TYPE_CODE: ClassVar[int] = 122
@@ -54,7 +59,7 @@ class ConsumerId(DataStructure):
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class ProducerId(DataStructure):
+class ProducerId(Identity):
     """A producer of a session."""
 
     TYPE_CODE: ClassVar[int] = 123
@@ -64,7 +69,7 @@ class ProducerId(DataStructure):
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class BrokerId(DataStructure):
+class BrokerId(Identity):
     """A broker."""
 
     TYPE_CODE: ClassVar[int] = 124
@@ -290,7 +295,7 @@ class RemoveInfo(BaseCommand):
     """Closes a connection, session, consumer or producer."""
 
     TYPE_CODE: ClassVar[int] = 12
-    object_id: DataStructure | None = None
+    object_id: Identity | None = None
     last_delivered_sequence_id: int = 0
 
 

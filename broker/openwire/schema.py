@@ -43,19 +43,21 @@ DataStructure
 BaseCommand(DataStructure)
   # A command: the peer answers it with a Response if response_required.
   command_id: int, response_required: bool
-ConnectionId(DataStructure) = 120 [value]
+Identity(DataStructure) [value]
+  # Names a connection, session, consumer, producer or broker.
+ConnectionId(Identity) = 120 [value]
   # A connection, named by its client.
   value: string
-SessionId(DataStructure) = 121 [value]
+SessionId(Identity) = 121 [value]
   # A session of a connection.
   connection_id: string, value: long
-ConsumerId(DataStructure) = 122 [value]
+ConsumerId(Identity) = 122 [value]
   # A consumer of a session.
   connection_id: string, session_id: long, value: long
-ProducerId(DataStructure) = 123 [value]
+ProducerId(Identity) = 123 [value]
   # A producer of a session.
   connection_id: string, value: long, session_id: long
-BrokerId(DataStructure) = 124 [value]
+BrokerId(Identity) = 124 [value]
   # A broker.
   value: string
 MessageId(DataStructure) = 110 [value]
@@ -129,7 +131,7 @@ ShutdownInfo(BaseCommand) = 11
   # The sender is about to close the connection.
 RemoveInfo(BaseCommand) = 12
   # Closes a connection, session, consumer or producer.
-  object_id: cached DataStructure, last_delivered_sequence_id: long since 5
+  object_id: cached Identity, last_delivered_sequence_id: long since 5
 ControlCommand(BaseCommand) = 14
   # A command as text.
   command: string

@@ -1,0 +1,27 @@
+"""What can go wrong in OpenWire.
+
+::
+
+    OpenWireError
+    └── CodecError        bytes that are no command, or a command that has no bytes
+        └── FrameTooLarge a frame above the limit that was negotiated
+"""
+
+from __future__ import annotations
+
+
+class OpenWireError(Exception):
+    """OpenWire failed."""
+
+
+class CodecError(OpenWireError):
+    """These bytes are no OpenWire command, or this command cannot be written as one."""
+
+
+class FrameTooLarge(CodecError):
+    """The frame is larger than the negotiated limit."""
+
+    def __init__(self, size: int, size_max: int) -> None:
+        super().__init__(f"Frame size of {size} bytes is larger than the maximum of {size_max} bytes")
+        self.size = size
+        self.size_max = size_max
