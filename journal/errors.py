@@ -1,0 +1,61 @@
+"""What can go wrong with a store.
+
+::
+
+    JournalError
+    ├── StoreUnavailable      the directory cannot be used now
+    │   ├── StoreMissing          it does not exist
+    │   └── StoreReadOnly         it may be read but not written
+    ├── StoreNewer            written by a newer version of this software
+    ├── StoreCorrupt          the directory's content contradicts itself
+    │   └── StoreIncomplete       a data file is missing
+    ├── StoreFenced           another broker took the store
+    ├── StoreFailed           a write, sync or check failed: this instance is finished
+    └── MessageUnknown        no live message has this number
+
+The first sentence of a docstring is what the command line prints when the error carries no text of its own.
+"""
+
+
+class JournalError(Exception):
+    """The message store failed."""
+
+    def __str__(self) -> str:
+        """Returns the text given, or the first sentence of the docstring."""
+        return super().__str__() or (type(self).__doc__ or "").split("\n")[0]
+
+
+class StoreUnavailable(JournalError):
+    """The store's directory cannot be used."""
+
+
+class StoreMissing(StoreUnavailable):
+    """The store's directory does not exist."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The store's directory cannot be written."""
+
+
+class StoreNewer(JournalError):
+    """The store was written by a newer version of this software."""
+
+
+class StoreCorrupt(JournalError):
+    """The store's content contradicts itself."""
+
+
+class StoreIncomplete(StoreCorrupt):
+    """A data file of the store is missing."""
+
+
+class StoreFenced(JournalError):
+    """Another broker took the store over."""
+
+
+class StoreFailed(JournalError):
+    """A write to the store failed; what it covered is not acknowledged."""
+
+
+class MessageUnknown(JournalError, LookupError):
+    """No live message has this number."""

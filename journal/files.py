@@ -1,0 +1,271 @@
+"""The store's directory: the only module that touches the file system.
+
+`Files` is the seam: the fence, the writer and recovery know nothing else of the disk, so that a simulation
+can put a disk in its place that loses, tears and reorders what was not synced (`tests/support/fake_disk.py`).
+Both pass `tests/contract/journal/test_files_contract.py`.
+
+An `OSError` becomes a `JournalError` here and nowhere else.
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from journal.errors import JournalError, StoreFailed, StoreMissing, StoreReadOnly, StoreUnavailable
+
+_READ_ONLY = frozenset((errno.EROFS, errno.EACCES, errno.EPERM))
+_MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
+
+
+class DataFile(Protocol):
+    """A file of the store that this broker, and no other, writes."""
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Writes the pieces one after the other, from a byte offset on; they may be lost until `sync`.
+
+        Raises:
+            StoreFailed: the write failed or was cut short; what reached the disk is unknown.
+        """
+
+    def sync(self) -> None:
+        """Returns when what was written survives a power failure.
+
+        Raises:
+            StoreFailed: the sync failed; calling it again proves nothing, the kernel may have dropped the
+                pages.
+        """
+
+    def truncate(self, length: int) -> None:
+        """Gives back what was allocated beyond a length in bytes."""
+
+    def close(self) -> None:
+        """Releases the file; nothing is synced by it."""
+
+
+class Files(Protocol):
+    """The flat directory of a store. Every call may be made from any thread."""
+
+    def names(self) -> list[str]:
+        """Names of all files, in no order.
+
+        Raises:
+            StoreMissing: the directory does not exist.
+            StoreUnavailable: it cannot be read.
+        """
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Creates a small file that did not exist; False if it did.
+
+        Exactly one of several brokers gets True.
+        """
+
+    def remove(self, name: str) -> None:
+        """Removes a file; one that is gone already is fine."""
+
+    def sync_directory(self) -> None:
+        """Returns when all creations and removals so far survive a power failure."""
+
+    def opens(self, name: str) -> bool:
+        """Opens a file and closes it again: False if it does not exist.
+
+        The open matters: it is what NFS revalidates with the server, a `stat` may be answered from a cache.
+        """
+
+    def create_data(self, name: str, allocated: int) -> DataFile:
+        """Creates a data file with so many bytes allocated, all zero.
+
+        Raises:
+            StoreFailed: it exists already, or there is no space.
+        """
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Bytes from an offset on, fewer at the end of the file.
+
+        Raises:
+            StoreMissing: no such file.
+            StoreUnavailable: it cannot be read.
+        """
+
+    def written(self, name: str, offset: int) -> int:
+        """End of what was ever written to a file, at least an offset: what was only allocated does not count.
+
+        Where the file system does not know it, the length of the file.
+        """
+
+    def trim(self, name: str, length: int) -> None:
+        """Cuts a file that a fenced broker left behind; a length in bytes above its own changes nothing."""
+
+    def describe(self, name: str) -> str:
+        """How people call this file: its path."""
+
+
+@contextmanager
+def _converted(doing: str, failure: type[JournalError]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"{doing}: {error.strerror or error}"
+        if error.errno in _READ_ONLY:
+            raise StoreReadOnly(
+                f"{text}; the broker's user needs read and write access to the store"
+            ) from error
+        if error.errno in _MISSING and failure is StoreUnavailable:
+            raise StoreMissing(text) from error
+        raise failure(text) from error
+
+
+class PosixDataFile:
+    """A data file on a POSIX file system."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """One `pwritev`; the rest of a short write is tried again, so that its error shows (a full disk)."""
+        with _converted(f"cannot write {self._path}", StoreFailed):
+            written = os.pwritev(self._descriptor, pieces, offset)
+            total = sum(map(len, pieces))
+            while written < total:
+                rest = b"".join(pieces)[written:]
+                step = os.pwrite(self._descriptor, rest, offset + written)
+                if not step:
+                    raise StoreFailed(
+                        f"cannot write {self._path}: only {written} of {total} bytes were taken"
+                    )
+                written += step
+
+    def sync(self) -> None:
+        """One `fdatasync`."""
+        with _converted(f"cannot sync {self._path}", StoreFailed):
+            os.fdatasync(self._descriptor)
+
+    def truncate(self, length: int) -> None:
+        """One `ftruncate`."""
+        with _converted(f"cannot cut {self._path}", StoreFailed):
+            os.ftruncate(self._descriptor, length)
+
+    def close(self) -> None:
+        """Closes the descriptor, once."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            with _converted(f"cannot close {self._path}", StoreFailed):
+                os.close(descriptor)
+
+
+class PosixFiles:
+    """A store's directory on a local or shared POSIX file system."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def names(self) -> list[str]:
+        """One `readdir` loop."""
+        with _converted(f"cannot read the store's directory {self._directory}", StoreUnavailable):
+            return [entry.name for entry in os.scandir(self._directory)]
+
+    def create(self, name: str, content: bytes) -> bool:
+        """`O_EXCL`; the content is for people and may be lost."""
+        with _converted(f"cannot create {self._directory / name}", StoreUnavailable):
+            try:
+                descriptor = os.open(
+                    self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640
+                )
+            except FileExistsError:
+                return False
+            try:
+                os.write(descriptor, content)
+            finally:
+                os.close(descriptor)
+            return True
+
+    def remove(self, name: str) -> None:
+        """One `unlink`."""
+        with _converted(f"cannot remove {self._directory / name}", StoreUnavailable):
+            (self._directory / name).unlink(missing_ok=True)
+
+    def sync_directory(self) -> None:
+        """One `fsync` of the directory."""
+        with _converted(f"cannot sync the store's directory {self._directory}", StoreUnavailable):
+            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def opens(self, name: str) -> bool:
+        """One `open`; an error other than "no such file" ends this instance: nothing is known then."""
+        with _converted(f"cannot open {self._directory / name}", StoreFailed):
+            try:
+                descriptor = os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return False
+            os.close(descriptor)
+            return True
+
+    def create_data(self, name: str, allocated: int) -> PosixDataFile:
+        """`O_EXCL` and `posix_fallocate`."""
+        path = self._directory / name
+        with _converted(f"cannot create {path}", StoreFailed):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            try:
+                os.posix_fallocate(descriptor, 0, allocated)
+            except OSError:
+                os.close(descriptor)
+                raise
+            return PosixDataFile(path, descriptor)
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """One `open` and one `pread` per call.
+
+        Never a mapping: a file cut by another broker would kill this process with SIGBUS.
+        """
+        with _converted(f"cannot read {self._directory / name}", StoreUnavailable):
+            descriptor = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.pread(descriptor, length, offset)
+            finally:
+                os.close(descriptor)
+
+    def written(self, name: str, offset: int) -> int:
+        """Follows the extents: a preallocated file of 32 MiB need not be read to its end."""
+        with _converted(f"cannot read {self._directory / name}", StoreUnavailable):
+            descriptor = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
+            end = offset
+            try:
+                while True:
+                    end = os.lseek(descriptor, os.lseek(descriptor, end, os.SEEK_DATA), os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # no more data
+                    return end
+                if error.errno == errno.EINVAL:  # this file system cannot say
+                    return os.fstat(descriptor).st_size
+                raise
+            finally:
+                os.close(descriptor)
+
+    def trim(self, name: str, length: int) -> None:
+        """One `truncate`, if the file is longer."""
+        with _converted(f"cannot cut {self._directory / name}", StoreUnavailable):
+            if (self._directory / name).stat().st_size > length:
+                os.truncate(self._directory / name, length)
+
+    def describe(self, name: str) -> str:
+        """The path."""
+        return str(self._directory / name)
+
+
+def create_store(directory: Path) -> None:
+    """Makes the directory of a new store; one that exists is left alone.
+
+    Separate from opening: a broker that finds no directory may be looking at a shared file system that is not
+    mounted, and must not start with an empty store in its place.
+
+    Raises:
+        StoreUnavailable: the directory cannot be made, for instance because its parent does not exist.
+    """
+    with _converted(f"cannot create the store's directory {directory}", StoreUnavailable):
+        directory.mkdir(mode=0o750, exist_ok=True)

@@ -1,0 +1,105 @@
+"""The journal as a broker uses it."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from journal.errors import JournalError
+from journal.fence import run
+from journal.files import Files, PosixFiles, create_store
+from journal.mastership import become_master
+from journal.options import JournalOptions
+from journal.record import Record
+from journal.recovery import Report
+from journal.state import State
+from journal.writer import Post, Writer
+
+
+class Journal:
+    """A store of which this broker is the master, until `on_failed` says otherwise.
+
+    Made by `open`. All methods are called in the owner's thread unless they say otherwise.
+
+    Attributes:
+        state: what is live; kept current by `append`.
+        epoch: the number of this mastership.
+        report: what recovery found.
+    """
+
+    def __init__(self, writer: Writer, state: State, epoch: int, report: Report) -> None:
+        self._writer = writer
+        self.state = state
+        self.epoch = epoch
+        self.report = report
+        self.append: Callable[[Sequence[Record]], int] = writer.append  # saves a call on the hot path
+        self.flush: Callable[[], None] = writer.flush
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        owner: str,
+        post: Post,
+        on_durable: Callable[[int], None],
+        on_failed: Callable[[JournalError], None],
+        files: Files | None = None,
+        options: JournalOptions | None = None,
+    ) -> "Journal":
+        """Takes the store over and reads it. Blocks; call it in a thread.
+
+        Args:
+            directory: of the store.
+            owner: who we are, for people who look into the store.
+            post: hands a call over to the owner's thread.
+            on_durable: called there with the number of each batch that is synced and checked.
+            on_failed: called there once, when fenced or after a failed write, sync or check. Nothing is
+                acknowledged
+                after that, and what is appended is dropped.
+            files: another disk, for tests.
+            options: sizes and times.
+
+        Raises:
+            StoreFenced: another broker took the store meanwhile: ask the election before trying again.
+            StoreUnavailable: the directory is missing, read-only or fails.
+            StoreNewer: it was written by a newer version; nothing was touched.
+            StoreCorrupt: it contradicts itself in a way that must not be guessed about.
+            StoreFailed: the first batch could not be written.
+        """
+        options = options or JournalOptions()
+        if files is None:
+            if options.create:
+                create_store(directory)
+            files = PosixFiles(directory)
+        state = State()
+        salt = secrets.randbits(64)
+        opened = run(become_master(files, state, owner=owner, salt=salt, options=options))
+        place = opened.first.next_place(options.file_bytes)
+        writer = Writer(
+            opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
+        )
+        writer.start()
+        return cls(writer, state, opened.mastership.epoch, opened.report)
+
+    @property
+    def durable_batch(self) -> int:
+        """The highest batch that is synced and checked: what it and those before hold may be acknowledged."""
+        return self._writer.durable_batch
+
+    def read(self, ref: int) -> bytes:
+        """The body of a live message.
+
+        Raises:
+            MessageUnknown: there is none with this number.
+        """
+        return self.state.message(ref).body
+
+    def close(self, timeout_s: float) -> None:
+        """Writes and syncs what was appended, then gives the store up. Blocks; may be called in any thread.
+
+        Does nothing after `on_failed`.
+
+        Raises:
+            StoreFailed: that took longer than `timeout_s` seconds.
+        """
+        self._writer.close(timeout_s)

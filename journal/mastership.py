@@ -1,0 +1,199 @@
+"""Becoming master of a store, and every batch after that, step by step.
+
+A batch is acknowledged after four steps, in this order: write, sync, open the live token, report. The fence
+holds only if nobody shortens or reorders them; `tests/simulation/journal` proves that by doing so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
+from journal.codec import RecordEncoder
+from journal.errors import StoreFailed
+from journal.fence import DataFileName, Steps, check, claim, data_files
+from journal.files import DataFile, Files
+from journal.options import JournalOptions
+from journal.reader import EpochReader
+from journal.record import (
+    BATCH_HEADER_BYTES,
+    FILE_HEADER_BYTES,
+    FILES_PER_EPOCH_MAX,
+    AnyRecord,
+    EpochBegin,
+    Location,
+)
+from journal.recovery import Report, StoreReader
+from journal.state import State
+
+
+class OpenBatch:
+    """A batch that is being filled.
+
+    Attributes:
+        place: where it will stand.
+        base: packed location of its first record; add the bytes before a record for that record's.
+        records: encoded.
+        size: of the records in bytes.
+    """
+
+    __slots__ = ("base", "place", "records", "size")
+
+    def __init__(self, epoch: int, place: BatchPlace) -> None:
+        self.place = place
+        self.base = Location(epoch, place.number, place.offset + BATCH_HEADER_BYTES).pack()
+        self.records: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> int:
+        """Takes an encoded record; returns its packed location."""
+        location = self.base + self.size
+        self.records.append(data)
+        self.size += len(data)
+        return location
+
+    def next_place(self, file_bytes: int) -> BatchPlace:
+        """Where the next batch stands, now that this one is closed."""
+        batch, number, offset = self.place
+        end = offset + BATCH_HEADER_BYTES + self.size
+        if end < file_bytes:
+            return BatchPlace(batch + 1, number, end)
+        return BatchPlace(batch + 1, number + 1, FILE_HEADER_BYTES)
+
+
+class Mastership:
+    """An epoch that is ours, until a check says otherwise.
+
+    Attributes:
+        epoch: its number.
+        salt: of its data files.
+        encoder: of its records.
+    """
+
+    def __init__(self, files: Files, epoch: int, salt: int, options: JournalOptions) -> None:
+        self.epoch = epoch
+        self.salt = salt
+        self.encoder = RecordEncoder(salt)
+        self._file_bytes = options.file_bytes
+        self._files = files
+        self._file: DataFile | None = None
+        self._number = -1
+        self._end = 0
+
+    def commit(self, batch: OpenBatch) -> Steps[None]:
+        """Writes, syncs and checks; when it returns, what the batch holds may be acknowledged.
+
+        Raises:
+            StoreFenced: another broker took the store.
+            StoreFailed: the disk refused. Either way nothing of this epoch may be acknowledged from now on.
+        """
+        place = batch.place
+        pieces = encode_batch(self.salt, self.epoch, place, batch.records)
+        offset = place.offset
+        if place.number != self._number:
+            yield from self._open_file(place.number)
+            pieces.insert(0, encode_file_header(FileHeader(self.epoch, place.number, self.salt)))
+            offset = 0
+        assert self._file is not None
+        self._file.write(offset, pieces)
+        yield f"wrote batch {place.batch}"
+        self._file.sync()
+        yield f"synced batch {place.batch}"
+        self.check()
+        self._end = place.offset + BATCH_HEADER_BYTES + batch.size
+        yield f"checked batch {place.batch}"
+
+    def check(self) -> None:
+        """Whether this epoch may still acknowledge.
+
+        Raises:
+            StoreFenced, StoreFailed: it may not.
+        """
+        check(self._files, self.epoch)
+
+    def give_back(self) -> None:
+        """Cuts the current file behind its last batch; for a clean end."""
+        if self._file is not None:
+            self._file.truncate(self._end)
+
+    def close(self) -> None:
+        """Releases the current file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open_file(self, number: int) -> Steps[None]:
+        if number >= FILES_PER_EPOCH_MAX:
+            raise StoreFailed(f"epoch {self.epoch} of the store has no data file numbers left")
+        if self._file is not None:
+            self.give_back()
+            self.close()
+        name = str(DataFileName(self.epoch, number))
+        self._file = self._files.create_data(name, self._file_bytes)
+        self._number = number
+        yield f"created {name}"
+        self._files.sync_directory()
+        yield "synced the directory"
+
+
+@dataclass(slots=True)
+class Opened:
+    """A store that is ours, and what was in it."""
+
+    mastership: Mastership
+    first: OpenBatch
+    report: Report
+
+
+def refuse_newer(files: Files) -> None:
+    """Looks at the newest data files before anything is touched.
+
+    A broker of an older version must not take the store from a newer one only to find that it cannot read it.
+
+    Raises:
+        StoreNewer: the store was written by a newer version.
+        StoreUnavailable: it cannot be read.
+    """
+    names = data_files(files.names())
+    for epoch in sorted({name.epoch for name in names})[-2:]:
+        number = max(name.number for name in names if name.epoch == epoch)
+        EpochReader(files, epoch).open_file(number)
+
+
+def become_master(
+    files: Files, state: State, *, owner: str, salt: int, options: JournalOptions
+) -> Steps[Opened]:
+    """Claims the store, reads it into the state and begins an epoch; when it returns, serve.
+
+    Raises:
+        StoreFenced: another broker took it meanwhile.
+        StoreUnavailable, StoreNewer, StoreCorrupt, StoreFailed: it cannot be used.
+    """
+    refuse_newer(files)
+    yield "found no newer format"
+    epoch = yield from claim(files, owner)
+    reader = StoreReader(
+        files,
+        state,
+        below=epoch,
+        quarantine=True,
+        accept_missing=options.accept_missing,
+        read_bytes=options.read_bytes,
+    )
+    recovered = yield from reader.read()
+    mastership = Mastership(files, epoch, salt, options)
+    begin = EpochBegin(owner, recovered.seals)
+    first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
+    fill(first, mastership.encoder, state, [begin, *recovered.adopted, begin])
+    yield from mastership.commit(first)
+    return Opened(mastership, first, recovered.report)
+
+
+def fill(batch: OpenBatch, encoder: RecordEncoder, state: State, records: Sequence[AnyRecord]) -> None:
+    """Encodes the records into a batch and applies them.
+
+    Raises:
+        ValueError: a record cannot be encoded; then none of them was taken.
+    """
+    encoded = [encoder.encode(record) for record in records]
+    for record, data in zip(records, encoded, strict=True):
+        state.apply(record, batch.add(data))

@@ -1,0 +1,38 @@
+"""Sizes and times of a journal; tests make them small."""
+
+from dataclasses import dataclass
+from typing import Final
+
+DATA_FILE_BYTES: Final = 32 * 1024 * 1024
+"""A data file is allocated at once; the batch that reaches its end is its last. KahaDB's are as long."""
+READ_BYTES: Final = 4 * 1024 * 1024
+"""One read during recovery: large enough for the disk, small beside a container's memory."""
+BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
+"""A batch that has reached this is closed, so that one sync never waits for more than a quarter of a data
+file."""
+IDLE_CHECK_S: Final = 0.2
+"""A master with nothing to write finds out this soon that it was fenced; a successor needs about as long to
+serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalOptions:
+    """How a journal is kept.
+
+    Attributes:
+        file_bytes: allocated for a data file; a batch begins only below.
+        read_bytes: of one read during recovery.
+        batch_bytes_max: records of a batch after which the next begins; one `append` may exceed it.
+        idle_check_s: seconds without a batch until the fence is checked.
+        create: whether a missing directory is made, if its parent exists. Off: a directory that is missing
+            may be
+            a shared file system that is not mounted, and an empty store must not take its place.
+        accept_missing: whether a missing data file is taken for an empty one, and what it held for lost.
+    """
+
+    file_bytes: int = DATA_FILE_BYTES
+    read_bytes: int = READ_BYTES
+    batch_bytes_max: int = BATCH_BYTES_MAX
+    idle_check_s: float = IDLE_CHECK_S
+    create: bool = False
+    accept_missing: bool = False

@@ -1,0 +1,300 @@
+"""Reads a store: which epoch rules, where each one ends, what is damaged.
+
+The highest epoch with a valid first batch rules. Its seals cut everything below; an epoch they do not name
+counts for nothing, and so do the epochs above. Where no valid batch stands in an epoch that counts:
+
+===================  ===============================  =======================================================
+the epoch            what follows in it               then
+===================  ===============================  =======================================================
+sealed, at the seal                                   its end
+sealed, before it    a valid batch, or nothing        damage: save what is whole, go on behind it
+ruling               a valid batch of higher number   damage, the same: a batch follows only checked ones
+ruling               none                             its end; what stands there is a torn tail, never
+                                                      acknowledged
+any                  a data file is missing           refuse: put the file back, or accept the loss
+===================  ===============================  =======================================================
+
+A region that is damaged is copied to a `quarantine` file, whatever could be saved of it is delivered, and a
+line in the log says what happened to which file.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from journal.codec import RecordDecoder
+from journal.errors import StoreCorrupt, StoreIncomplete
+from journal.fence import DataFileName, Steps, data_files, quarantine_name
+from journal.files import Files
+from journal.options import READ_BYTES
+from journal.reader import Batch, EpochReader, Position
+from journal.record import FILE_HEADER_BYTES, EpochBegin, EpochEnd, Location, Record, Seal
+from journal.salvage import salvage
+from journal.state import State
+
+_log = logging.getLogger(__name__)
+
+
+class Damage(NamedTuple):
+    """A region of a data file that cannot be read any more.
+
+    Attributes:
+        file: path of the data file.
+        offset: where the region starts in it.
+        length: in bytes.
+        saved: records in it that were whole.
+        quarantine: path of the copy, "" if none was made.
+    """
+
+    file: str
+    offset: int
+    length: int
+    saved: int
+    quarantine: str
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        kept = f", copy in {self.quarantine}" if self.quarantine else ""
+        return (
+            f"damaged: {self.file}, {self.length} bytes from offset {self.offset}; "
+            f"{self.saved} records in them are whole and were delivered{kept}"
+        )
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found while a store was read.
+
+    Attributes:
+        ruler: the ruling epoch, 0 in a new store.
+        owner: who wrote it.
+        batches: batches that count.
+        records: records that count.
+        damages: in the order of the log.
+        torn: file and offset of a torn tail.
+    """
+
+    ruler: int = 0
+    owner: str = ""
+    batches: int = 0
+    records: int = 0
+    damages: list[Damage] = field(default_factory=list)
+    torn: tuple[str, int] | None = None
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What a new epoch takes over.
+
+    Attributes:
+        seals: for its first batch.
+        adopted: records of the ruling epoch's last batch, which may never have been synced where they stand.
+        report: what was found.
+    """
+
+    seals: tuple[Seal, ...]
+    adopted: list[Record]
+    report: Report
+
+
+class StoreReader:
+    """Reads a store into a state.
+
+    Args:
+        files: the store.
+        below: only epochs lower than this; None for all.
+        state: what the records are applied to.
+        quarantine: whether copies of damaged regions are made: not when another broker's store is looked at.
+        accept_missing: whether a missing data file is taken for an empty one.
+        read_bytes: of one read.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        state: State,
+        *,
+        below: int | None = None,
+        quarantine: bool = False,
+        accept_missing: bool = False,
+        read_bytes: int = READ_BYTES,
+    ) -> None:
+        self._files = files
+        self._state = state
+        self._below = below
+        self._quarantine = quarantine
+        self._accept_missing = accept_missing
+        self._read_bytes = read_bytes
+        self._decoder = RecordDecoder()
+        self._present: set[DataFileName] = set()
+        self.report = Report()
+
+    def read(self) -> Steps[Recovered]:
+        """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
+
+        Raises:
+            StoreCorrupt, StoreNewer, StoreUnavailable: nothing was changed.
+        """
+        self._present = set(data_files(self._files.names()))
+        epochs = sorted({f.epoch for f in self._present if self._below is None or f.epoch < self._below})
+        yield "listed the data files"
+        ruler = 0
+        begin = EpochBegin("", ())
+        for epoch in reversed(epochs):
+            first = self._first_record(epoch)
+            yield f"read the beginning of epoch {epoch}"
+            if first is not None:
+                ruler, begin = epoch, first
+                break
+        if not ruler:
+            return Recovered((), [], self.report)
+        self.report.ruler = ruler
+        self.report.owner = begin.owner
+        for seal in sorted(begin.seals):
+            yield from self._read_sealed(seal)
+        adopted, seal = yield from self._read_ruler(ruler)
+        seals = (*begin.seals, seal) if seal.batch else begin.seals
+        return Recovered(seals, adopted, self.report)
+
+    def _reader(self, epoch: int, end: Seal | None = None) -> EpochReader:
+        return EpochReader(self._files, epoch, end=end, read_bytes=self._read_bytes)
+
+    def _first_record(self, epoch: int) -> EpochBegin | None:
+        """How an epoch began, None if it never served."""
+        reader = self._reader(epoch)
+        for batch in reader.read():
+            for record, _ in self._decoder.decode(batch.data, batch.start, batch.end):
+                if isinstance(record, EpochBegin):
+                    return record
+            break
+        if self._find_later(reader) is None:
+            return None
+        # A later batch was written only after the first one was synced and checked: this is damage.
+        data = reader.load(0, FILE_HEADER_BYTES)
+        assert reader.salt is not None
+        for record, _ in salvage(data, reader.salt, self._decoder):
+            if isinstance(record, EpochBegin):
+                return record
+        name = self._files.describe(str(DataFileName(epoch, 0)))
+        if DataFileName(epoch, 0) not in self._present:
+            raise StoreIncomplete(
+                f"the data file {name} is missing: put it back, it says how the store is read"
+            )
+        raise StoreCorrupt(
+            f"the first batch of {name} is damaged beyond repair: restore the file from a copy"
+        )
+
+    def _read_sealed(self, seal: Seal) -> Steps[None]:
+        reader = self._reader(seal.epoch, seal)
+        while True:
+            for batch in reader.read():
+                self._apply(batch)
+                yield f"read batch {batch.header.batch} of epoch {seal.epoch}"
+            if reader.at_end:
+                break
+            self._repair(reader, self._find_later(reader) or Position(seal.number, seal.offset, seal.batch))
+            yield f"found damage in epoch {seal.epoch}"
+        self._note_headers(reader)
+
+    def _read_ruler(self, epoch: int) -> Steps[tuple[list[Record], Seal]]:
+        """The records of the last batch, and the seal before it."""
+        reader = self._reader(epoch)
+        before = last_before = reader.position
+        last: Batch | None = None
+        while True:
+            for batch in reader.read():
+                if last is not None:
+                    self._apply(last)
+                last, last_before = batch, before
+                before = reader.position
+                yield f"read batch {batch.header.batch} of epoch {epoch}"
+            later = self._find_later(reader)
+            if later is None:
+                break
+            if last is not None:
+                self._apply(last)
+                last = None
+            self._repair(reader, later)
+            before = reader.position
+            yield f"found damage in epoch {epoch}"
+        self._note_headers(reader)
+        self._note_torn(reader)
+        assert last is not None  # the first batch, or the one behind the damage
+        self.report.batches += 1
+        self.report.records += last.header.record_count
+        records = [record for record, _ in self._decoder.decode(last.data, last.start, last.end)]
+        adopted = [record for record in records if not isinstance(record, EpochBegin | EpochEnd)]
+        return adopted, Seal(epoch, *last_before)
+
+    def _apply(self, batch: Batch) -> None:
+        self.report.batches += 1
+        self.report.records += batch.header.record_count
+        apply = self._state.apply
+        base = batch.base
+        for record, position in self._decoder.decode(batch.data, batch.start, batch.end):
+            apply(record, base + position)
+
+    def _find_later(self, reader: EpochReader) -> Position | None:
+        """The valid batch that follows where a reader stopped, as the position before it."""
+        number, offset, _ = reader.position
+        for name in sorted(f for f in self._present if f.epoch == reader.epoch and f.number >= number):
+            reader.open_file(name.number)
+            base = offset if name.number == number else FILE_HEADER_BYTES
+            data = reader.load(name.number, base)
+            header = reader.find_batch(data, int(name.number == number), name.number, base)
+            if header is not None:
+                return Position(name.number, header.offset, header.batch - 1)
+        return None
+
+    def _repair(self, reader: EpochReader, later: Position) -> None:
+        """Saves what is whole between where a reader stopped and where it goes on."""
+        number, offset, _ = reader.position
+        while number <= later.number:
+            name = DataFileName(reader.epoch, number)
+            if name not in self._present:
+                self._missing(name)
+            else:
+                data = reader.load(number, offset)
+                data = data[: later.offset - offset] if number == later.number else data.rstrip(b"\0")
+                if data:
+                    self._isolate(reader, name, offset, data)
+            number += 1
+            offset = FILE_HEADER_BYTES
+        reader.resume(later)
+
+    def _missing(self, name: DataFileName) -> None:
+        path = self._files.describe(str(name))
+        if not self._accept_missing:
+            raise StoreIncomplete(
+                f"the data file {path} is missing: put it back, or accept the loss of what it held"
+            )
+        self.report.damages.append(Damage(path, 0, 0, 0, ""))
+        _log.error("the data file %s is missing: what it held is lost", path)
+
+    def _isolate(self, reader: EpochReader, name: DataFileName, offset: int, data: bytes) -> None:
+        saved = 0
+        base = Location(name.epoch, name.number, offset).pack()
+        for record, position in salvage(data, reader.salt or 0, self._decoder):
+            self._state.apply(record, base + position)
+            saved += 1
+        copy = quarantine_name(name.epoch, name.number, offset)
+        if self._quarantine:
+            self._files.create(copy, data)
+        path = self._files.describe(copy) if self._quarantine else ""
+        damage = Damage(self._files.describe(str(name)), offset, len(data), saved, path)
+        self.report.damages.append(damage)
+        self.report.records += saved
+        _log.error("%s", damage)
+
+    def _note_headers(self, reader: EpochReader) -> None:
+        for name in sorted(reader.damaged_headers):
+            damage = Damage(self._files.describe(name), 0, FILE_HEADER_BYTES, 0, "")
+            self.report.damages.append(damage)
+            _log.error("%s", damage)
+
+    def _note_torn(self, reader: EpochReader) -> None:
+        number, offset, _ = reader.position
+        if reader.load(number, offset).strip(b"\0"):
+            path = self._files.describe(str(DataFileName(reader.epoch, number)))
+            self.report.torn = path, offset
+            _log.warning("torn tail: %s from offset %d was never acknowledged and is ignored", path, offset)

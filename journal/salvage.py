@@ -1,0 +1,21 @@
+"""What is left of a damaged region: every record whose own CRC is still right."""
+
+from collections.abc import Iterator
+
+from journal.codec import RecordDecoder, record_seed, whole_record_at
+from journal.record import AnyRecord
+
+
+def salvage(data: bytes, salt: int, decoder: RecordDecoder) -> Iterator[tuple[AnyRecord, int]]:
+    """The undamaged records of a region, each with its position in it.
+
+    Looks at every byte, so that a record is found again behind one whose length is damaged.
+    """
+    seed = record_seed(salt)
+    position = 0
+    while position < len(data):
+        length = whole_record_at(data, position, len(data), seed)
+        if length:
+            for record, _ in decoder.decode(data, position, position + length):
+                yield record, position
+        position += length or 1
