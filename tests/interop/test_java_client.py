@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
+from support.our_broker import OurBroker, add_user, running
+from support.zookeeper import ZooKeeperForTests, free_port
 
 pytestmark = pytest.mark.interop
 
@@ -98,7 +100,39 @@ def apache_url(programs: JavaPrograms, tmp_path_factory: pytest.TempPathFactory)
         yield url
 
 
+@pytest.fixture(scope="module")
+def our_url(zookeeper: ZooKeeperForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Our broker."""
+    add_user(zookeeper)
+    broker = OurBroker(zookeeper, tmp_path_factory.mktemp("interop"), port=free_port())
+    with running(broker):
+        broker.wait_listening()
+        yield broker.url
+
+
 @pytest.mark.parametrize("program", EXPECTED)
 def test_program_is_right(programs: JavaPrograms, apache_url: str, program: str) -> None:
     """Apache's broker shows that the program and its expectations are right."""
     assert programs.facts(program, apache_url) == EXPECTED[program]
+
+
+@pytest.mark.parametrize("program", EXPECTED)
+def test_our_broker(programs: JavaPrograms, our_url: str, program: str) -> None:
+    """Our broker does for Apache's client what Apache's broker does."""
+    assert programs.facts(program, our_url) == EXPECTED[program]
+
+
+@pytest.mark.parametrize("program", ["Bodies", "Transactions", "RequestReply"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "wireFormat.tightEncodingEnabled=false",
+        "wireFormat.cacheEnabled=false",
+        "wireFormat.version=9",
+        "wireFormat.version=6",
+        "wireFormat.version=1",
+    ],
+)
+def test_negotiated_encodings(programs: JavaPrograms, our_url: str, program: str, options: str) -> None:
+    """Whatever encoding and version the client insists on, it sees the same."""
+    assert programs.facts(program, f"{our_url}?{options}") == EXPECTED[program]

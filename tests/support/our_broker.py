@@ -1,0 +1,101 @@
+"""Our broker as a process of its own, without containers, for tests with other people's clients."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.waiting import wait_until
+from support.zookeeper import ZooKeeperForTests
+
+from registry.session import Session
+from registry.users import UserRecord, UserStore, hash_password
+
+START_TIMEOUT_S = 30.0
+
+
+def add_user(zookeeper: ZooKeeperForTests, name: str = "admin", password: str = "admin") -> None:
+    """Put a user into the registry, as `fabric create` does."""
+    session = Session(zookeeper.url, zookeeper.password)
+    session.start()
+    try:
+        UserStore(session).put(UserRecord(name, hash_password(password), ("admin",)))
+    finally:
+        session.close()
+
+
+class OurBroker:
+    """One `python -m broker`; whoever started it ends it by its own process id."""
+
+    def __init__(
+        self,
+        zookeeper: ZooKeeperForTests,
+        folder: Path,
+        *,
+        port: int,
+        container: str = "first",
+        name: str = "b",
+    ) -> None:
+        self.port = port
+        self.log = folder / f"{container}.log"
+        arguments = {
+            "--zookeeper-url": zookeeper.url,
+            "--zookeeper-password": zookeeper.password,
+            "--name": name,
+            "--group": folder.name,
+            "--container": container,
+            "--data": str(folder / "store"),
+            "--port": str(port),
+        }
+        command = [sys.executable, "-m", "broker", *(word for pair in arguments.items() for word in pair)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    @property
+    def url(self) -> str:
+        """Where clients connect when it is the master."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+    def wait_listening(self) -> None:
+        """Wait until this process is the master and listens."""
+
+        def listening() -> bool:
+            assert self.process.poll() is None, self.log.read_text("utf-8")
+            return self.port in listening_ports(self.process.pid)
+
+        wait_until(listening, START_TIMEOUT_S, lambda: f"it listens:\n{self.log.read_text('utf-8')}")
+
+
+def listening_ports(pid: int) -> set[int]:
+    """The TCP ports on which a process listens, as the kernel says."""
+    sockets = set()
+    with contextlib.suppress(FileNotFoundError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                sockets.add(str(descriptor.readlink()))
+    ports = set()
+    for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        is_listening, inode = fields[3] == "0A", fields[9]
+        if is_listening and f"socket:[{inode}]" in sockets:
+            ports.add(int(fields[1].split(":")[1], 16))
+    return ports
+
+
+@contextlib.contextmanager
+def running(*brokers: OurBroker) -> Iterator[None]:
+    """End the brokers' processes at the end, whatever state they are in."""
+    try:
+        yield
+    finally:
+        for broker in brokers:
+            if broker.process.poll() is None:
+                broker.process.send_signal(signal.SIGCONT)
+                broker.kill()
