@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from registry.session import Session
 
 LOOK_AGAIN_S = 1.0
-"""How long a change may go unnoticed: a container's connection is not below what is watched."""
+"""How long a change may go unnoticed: what a container is asked to be is not watched."""
 
 
 def unfinished(records: Iterable[ContainerRecord]) -> list[ContainerRecord]:
@@ -57,7 +57,10 @@ def wait_provisioned(
     changed = threading.Event()
     deadline = time.monotonic() + timeout_s
     said: dict[str, str] = {}
-    watch = session.watch_tree(paths.provision(), changed.set)
+    watches = [
+        session.watch_tree(paths.provision(), changed.set),
+        session.watch_children(paths.alive(), lambda names: changed.set()),
+    ]
     try:
         while True:
             changed.clear()
@@ -74,7 +77,8 @@ def wait_provisioned(
                 raise _timed_out(waiting, timeout_s)
             changed.wait(min(left_s, LOOK_AGAIN_S))
     finally:
-        watch.cancel()
+        for watch in watches:
+            watch.cancel()
 
 
 def _timed_out(waiting: Sequence[ContainerRecord], timeout_s: float) -> ProvisioningTimedOut:

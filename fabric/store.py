@@ -94,12 +94,12 @@ class ProfileStore:
             raise ProfileNotFound(profile_id, version)
         return parse_profile(profile_id, node.data), node.version
 
-    def document(self, profile_id: str, version: str) -> bytes:
-        """Read a profile's document as it is, even if it cannot be understood."""
+    def document(self, profile_id: str, version: str) -> tuple[bytes, int]:
+        """Read a profile's document as it is, even if it cannot be understood, and its revision."""
         node = self._session.get_or_none(paths.profile(version, validate_profile_name(profile_id)))
         if node is None:
             raise ProfileNotFound(profile_id, version)
-        return bytes(node.data)
+        return node.data, node.version
 
     def all(self, version: str) -> dict[str, Profile]:
         """Read all profiles of a version. Raises `ProfileInvalid`."""
@@ -148,14 +148,16 @@ class ProfileStore:
             revision: What `get_with_revision` gave, to be refused if it was changed since.
 
         Raises:
-            ProfileNotFound, ChangedMeanwhile: as they say.
+            ProfileNotFound, ChangedMeanwhile, ParentMissing, ProfileCycle: as they say.
         """
+        self.save_document(profile, serialize_profile(profile), version, revision)
+
+    def save_document(self, profile: Profile, document: bytes, version: str, revision: int | None) -> None:
+        """Write the document of a profile as its author formatted it; otherwise as `save`."""
         self.check_parents(profile, version)
         try:
             self._session.set(
-                paths.profile(version, profile.id),
-                serialize_profile(profile),
-                version=-1 if revision is None else revision,
+                paths.profile(version, profile.id), document, version=-1 if revision is None else revision
             )
         except NoSuchNode:
             raise ProfileNotFound(profile.id, version) from None
@@ -201,8 +203,18 @@ class ProfileStore:
         """The profiles that inherit directly from this one, sorted."""
         return [one.id for one in self.all(version).values() if profile_id in one.parents]
 
-    def delete(self, profile_id: str, version: str) -> None:
-        """Delete a profile. Raises `ProfileNotFound`; `ProfileInUse` if others inherit from it."""
+    def delete(self, profile_id: str, version: str, *, unassign: bool = False) -> None:
+        """Delete a profile.
+
+        Args:
+            profile_id: The profile.
+            version: Where it is.
+            unassign: Take it from the containers that have it first.
+
+        Raises:
+            ProfileNotFound: there is none.
+            ProfileInUse: profiles inherit from it, or containers have it and `unassign` is false.
+        """
         if not self.exists(validate_profile_name(profile_id), version):
             raise ProfileNotFound(profile_id, version)
         heirs = self.children_of(profile_id, version)
@@ -211,6 +223,15 @@ class ProfileStore:
                 f"Profile {profile_id} cannot be deleted: {', '.join(heirs)} inherit from it.",
                 "Give them other parents first: `fabric profile-change-parents`.",
             )
+        containers = ContainerStore(self._session)
+        users = containers.with_profile(profile_id, version)
+        if users and not unassign:
+            raise ProfileInUse(
+                f"Profile {profile_id} cannot be deleted: containers have it: {', '.join(users)}.",
+                f"Take it from them too: `fabric profile-delete --force {profile_id}`.",
+            )
+        for container in users:
+            containers.remove_profiles(container, [profile_id])
         self._session.delete(paths.profile(version, profile_id), recursive=True, missing_ok=True)
 
     def requirements(self) -> Requirements:

@@ -44,7 +44,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "profile-create": CommandEntry("profile", "Create a profile."),
     "profile-delete": CommandEntry("profile", "Delete a profile."),
     "profile-display": CommandEntry("profile", "Show a profile."),
-    "profile-edit": CommandEntry("profile", "Change the configuration in a profile."),
+    "profile-edit": CommandEntry("profile_edit", "Change the configuration in a profile."),
     "profile-list": CommandEntry("profile", "List the profiles of a version."),
     "require-profile-delete": CommandEntry("require", "Delete the requirements of a profile."),
     "require-profile-list": CommandEntry("require", "List the requirements."),

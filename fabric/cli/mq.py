@@ -1,0 +1,182 @@
+"""`mq-create`: describe a message broker, and if asked create containers that run it."""
+
+from typing import Any
+
+import click
+
+from fabric.cli.context import CommandContext, command
+from fabric.errors import BrokerOptionsInvalid, FabricError
+from fabric.mq import (
+    AVAILABLE_KINDS,
+    DEFAULT_CLIENT_PARENT,
+    BrokerKind,
+    BrokerOptions,
+    create_broker,
+    validate,
+)
+from fabric.names import numbered_names
+
+NETWORKS_NOTE = (
+    "Note: brokers of this version do not connect to networks of brokers; the profile keeps the setting."
+)
+
+_KINDS = [kind.value for kind in BrokerKind]
+
+
+@command(
+    "mq-create",
+    examples=[
+        "fabric mq-create --group default --kind MasterSlave tolerantbroker",
+        "fabric mq-create --port openwire=61620 --create-container node tolerantbroker",
+        "fabric mq-create --data /mnt/shared/orders --assign-container node1,node2 orders",
+    ],
+)
+@click.argument("name")
+@click.option("--parent-profile", help="Profile to inherit from.  [default: mq-base]")
+@click.option("--profile", help="Profile to create or change.  [default: mq-broker-GROUP.NAME]")
+@click.option("--client-profile", help="Profile for its clients.  [default: mq-client-GROUP]")
+@click.option(
+    "--client-parent-profile", help=f"Profile it inherits from.  [default: {DEFAULT_CLIENT_PARENT}]"
+)
+@click.option("--property", "-D", "properties", multiple=True, metavar="KEY=VALUE", help="Further property.")
+@click.option("--config", metavar="FILE", help="Accepted for compatibility; only broker.xml.")
+@click.option("--data", metavar="DIR", help="Where its messages are kept.  [default: ${fabric.data}/NAME]")
+@click.option(
+    "--port", "--ports", "ports", multiple=True, metavar="CONNECTOR=PORT", help="Fixed port, openwire=61620."
+)
+@click.option("--group", help="Group it joins.  [default: default]")
+@click.option(
+    "--network", "--networks", "networks", multiple=True, metavar="GROUP", help="Group to connect to."
+)
+@click.option("--networks-username", help="User for those groups.")
+@click.option("--networks-password", help="Password for those groups.")
+@click.option("--version", help="Version of the profile.  [default: the default version]")
+@click.option("--create-container", metavar="NAME,…", help="Create child containers that run it.")
+@click.option("--assign-container", metavar="NAME,…", help="Let these containers run it.")
+@click.option("--jmx-user", help="Accepted for compatibility; not needed.")
+@click.option("--jmx-password", help="Accepted for compatibility; not needed.")
+@click.option("--jvm-opts", help="Accepted for compatibility; there is no JVM.")
+@click.option("--minimumInstances", "minimum_instances", type=int, help="Containers that should run it.")
+@click.option("--replicas", type=int, help="As --minimumInstances, for replicated brokers.")
+@click.option(
+    "--kind",
+    type=click.Choice(_KINDS, case_sensitive=False),
+    default=BrokerKind.MASTER_SLAVE.value,
+    show_default=True,
+    help=f"How its brokers work together; now {' or '.join(kind.value for kind in AVAILABLE_KINDS)}.",
+)
+@click.option("--ssl/--no-ssl", "ssl", default=None, help="Only --no-ssl, which is the default.")
+def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa: ANN401 - the options above
+    """Create the profile of a message broker NAME, or change it.
+
+    Containers run the broker as soon as they have the profile: give it to them with --assign-container,
+    create them with --create-container, or later with container-create-child or container-add-profile.
+    """
+    _refuse_unavailable(given["config"], given["ssl"])
+    options = validate(_options(name, given))
+    version = context.version_or_default(given["version"])
+    assigned = _names(given["assign_container"])
+    for container in assigned:
+        context.containers.check_exists(container)
+    created = _containers_to_create(context, given["create_container"], options.required_instances)
+    profile = create_broker(context.profiles, options, version)
+    click.echo(f"MQ profile {profile} ready")
+    if options.networks:
+        click.echo(NETWORKS_NOTE, err=True)
+    for container in assigned:
+        context.containers.add_profiles(container, [profile])
+    if created:
+        _create_containers(context, created, profile, version)
+
+
+def _refuse_unavailable(config: str | None, ssl: bool | None) -> None:
+    if ssl:
+        raise BrokerOptionsInvalid(
+            "Connectors with TLS are not available in this version.", "Leave --ssl out."
+        )
+    if config not in (None, "broker.xml"):
+        raise BrokerOptionsInvalid(
+            f"The broker does not read {config}: it has no XML configuration.",
+            "Leave --config out, and say what differs from the defaults with --property.",
+        )
+
+
+def _options(name: str, given: dict[str, Any]) -> BrokerOptions:
+    return BrokerOptions(
+        name=name,
+        group=given["group"],
+        kind=BrokerKind(given["kind"]),
+        profile=given["profile"],
+        parent_profile=given["parent_profile"],
+        client_profile=given["client_profile"],
+        client_parent_profile=given["client_parent_profile"],
+        data=given["data"],
+        ports=_pairs("--port", given["ports"]),
+        properties=_pairs("--property", given["properties"]),
+        networks=tuple(group for groups in given["networks"] for group in _names(groups)),
+        networks_username=given["networks_username"],
+        networks_password=given["networks_password"],
+        minimum_instances=given["minimum_instances"],
+        replicas=given["replicas"],
+    )
+
+
+def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{text!r} is not of the form KEY=VALUE.", param_hint=option)
+        pairs[key] = value
+    return pairs
+
+
+def _names(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _containers_to_create(context: CommandContext, text: str | None, number: int) -> list[str]:
+    """Return free names for all containers, before anything is written."""
+    names = _names(text)
+    if not names:
+        return []
+    _parent(context)
+    taken = set(context.containers.names())
+    found: list[str] = []
+    for name in names:
+        if name in taken:
+            raise click.BadParameter(
+                f"A container with name {name} already exists.", param_hint="--create-container"
+            )
+        fresh = numbered_names(name, number, taken)
+        taken.update(fresh)
+        found += fresh
+    return found
+
+
+def _parent(context: CommandContext) -> str:
+    parent = context.current_container
+    if parent is None:
+        raise FabricError(
+            f"There is no root container in {context.home_path} whose children they could be.",
+            "Name the parent yourself: `fabric container-create-child --profile PROFILE PARENT NAME`.",
+        )
+    context.containers.check_parent(parent)
+    return parent
+
+
+def _create_containers(context: CommandContext, names: list[str], profile: str, version: str) -> None:
+    parent = _parent(context)
+    fields = context.containers.fields(parent)
+    inherited = {name: value for name, value in fields.items() if name in ("resolver", "bindaddress")}
+    for name in names:
+        context.containers.create(
+            name,
+            parent=parent,
+            profiles=[profile],
+            version=version,
+            fields={**inherited, "ip": f"${{zk:{parent}/ip}}"},
+        )
+    click.echo("The following containers have been created successfully:")
+    for name in names:
+        click.echo(f"\tContainer: {name}.")
