@@ -166,8 +166,9 @@ class ClientRun:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for text in self._process.stdout:
-            self.lines.append(Line(time.monotonic(), text.rstrip("\n")))
+        with self._process.stdout as printed:
+            for text in printed:
+                self.lines.append(Line(time.monotonic(), text.rstrip("\n")))
 
     def numbers(self, word: str) -> list[tuple[float, int]]:
         """When and which messages were `Sent:` or `Received`, by the number in their text."""
@@ -202,6 +203,7 @@ class ClientRun:
         """End it if it still runs."""
         self._process.kill()
         self._process.wait()
+        self._reader.join()
 
 
 def longest_gap_ms(times: Sequence[float], after: float) -> float:

@@ -1,0 +1,120 @@
+"""The script that developers type says what it does, what it lacks and what to install."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("lab", "test", "check", "bench failover", "bench throughput", "setup", "help")
+TOOLS = ("bash", "cat", "dirname", "env", "mktemp", "rm", "sed", "sha256sum", "setpriv")
+NOBODY = 65534
+
+
+class Checkout:
+    """A folder with the script, an environment that is up to date, and only the tools it is given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tools = folder / "tools"
+        self.tools.mkdir()
+        for name in ("dev", "pyproject.toml"):
+            shutil.copy(ROOT / name, folder / name)
+        for tool in TOOLS:
+            self.give(tool, f'exec "{shutil.which(tool)}" "$@"')
+        self.give("python3", "exit 0")
+        python = folder / ".venv" / "bin" / "python"
+        python.parent.mkdir(parents=True)
+        self.write(python, 'echo "python $*"')
+        digest = hashlib.sha256((folder / "pyproject.toml").read_bytes()).hexdigest()
+        (folder / ".venv" / ".installed-from").write_text(f"{digest}  pyproject.toml {folder}", "utf-8")
+        for path in [folder, *folder.parents]:
+            if path.is_relative_to(folder.parents[1]):
+                path.chmod(0o755)
+
+    def write(self, path: Path, script: str) -> None:
+        """Write a small program."""
+        path.write_text(f"#!{shutil.which('bash')}\n{script}\n", "utf-8")
+        path.chmod(0o755)
+
+    def give(self, name: str, script: str) -> None:
+        """Put a tool on the path."""
+        self.write(self.tools / name, script)
+
+    def run(self, words: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the script; as somebody without rights if these tests run with all rights."""
+        drop = ["setpriv", f"--reuid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+        return subprocess.run(
+            [*drop, str(self.folder / "dev"), *words],
+            env={"PATH": str(self.tools), **environment},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout without Java, whose ZooKeeper is wherever the test says."""
+    return Checkout(tmp_path)
+
+
+@pytest.mark.parametrize("words", [[], ["help"], ["--help"], ["-h"]])
+def test_help_has_a_line_for_each_command(checkout: Checkout, words: list[str]) -> None:
+    """A newcomer who types only the name, or asks for help, sees all commands."""
+    done = checkout.run(words)
+    assert done.returncode == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in done.stdout
+
+
+def test_unknown_command(checkout: Checkout) -> None:
+    """A mistyped command is named, and the right ones are shown."""
+    done = checkout.run(["tset"])
+    assert done.returncode == 2
+    assert done.stderr.startswith("dev has no command 'tset'.\n")
+    assert "  test " in done.stderr
+
+
+def test_unknown_benchmark(checkout: Checkout) -> None:
+    """A benchmark that does not exist is answered with those that do."""
+    done = checkout.run(["bench", "latency"])
+    assert (done.returncode, done.stderr) == (1, "usage: ./dev bench failover|throughput [OPTIONS]\n")
+
+
+def test_without_rights_it_says_what_to_install(checkout: Checkout) -> None:
+    """Who may not install packages is told the command that does, and nothing else happens."""
+    checkout.give("apt-get", 'echo "must not be called"')
+    done = checkout.run(["lab"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[0].startswith("Missing: default-jre-headless.")
+    assert "sudo apt-get update && sudo apt-get install default-jre-headless" in done.stderr
+
+
+def test_without_apt_it_names_what_is_missing(checkout: Checkout) -> None:
+    """On another distribution the script names what is missing in Debian's words."""
+    done = checkout.run(["lab"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.returncode == 1
+    assert "default-jre-headless" in done.stderr
+
+
+def test_python_too_old(checkout: Checkout) -> None:
+    """An old Python is refused with both versions."""
+    checkout.give("python3", 'if [[ $1 == --version ]]; then echo "Python 3.9.2"; else exit 1; fi')
+    done = checkout.run(["check"])
+    assert (done.returncode, done.stderr) == (1, "Python 3.11 or newer is needed; python3 is Python 3.9.2.\n")
+
+
+def test_arguments_reach_the_program(checkout: Checkout) -> None:
+    """With everything there, the command's own program runs with its arguments."""
+    checkout.give("java", "exit 0")
+    done = checkout.run(["lab", "--stop"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert (done.returncode, done.stdout) == (0, "python -m fabric.lab --stop\n"), done.stderr
+    done = checkout.run(["bench", "failover", "--rounds", "2"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.stdout == "python -m perf.failover --rounds 2\n", done.stderr
