@@ -2,8 +2,8 @@
 
 A line that begins with `$ ` is typed into one shell that lives through the whole document; what follows it is
 what the command must print. `...` alone on a line stands for any lines, `...` within a line for anything in
-that line, and spaces between columns may be more or fewer. A block marked `console repeat` is typed again until
-it prints what is expected, as a person would who waits for something.
+that line, and spaces between columns may be more or fewer. A block marked `console repeat` is typed again
+until it prints what is expected, as a person would who waits for something.
 """
 
 import os
