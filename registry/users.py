@@ -26,8 +26,8 @@ SCRYPT_R = 8
 SCRYPT_P = 1
 """4 MiB and about 15 ms.
 
-OWASP's table asks for some twenty times as much. But every client that follows a failover waits for this once, and
-the hashes themselves lie behind the ensemble's password.
+OWASP's table asks for some twenty times as much. But every client that follows a failover waits for this
+once, and the hashes themselves lie behind the ensemble's password.
 """
 
 SCRYPT_MEMORY_MAX = 64 * 2**20
