@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from registry.watches import Watch
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("fabric.container")
 
 CONNECT_TIMEOUT_S = 2.0
 """Of one attempt; short, since a stop has to wait for it."""
@@ -150,7 +150,7 @@ class Container:
         host = substitute(
             fields.get("ip", ""),
             {},
-            lambda reference: read_reference(session, reference.removeprefix("zk:")),
+            lambda reference: read_reference(session, reference),
         )
         return ServiceContext(
             reactor=self._reactor,
@@ -167,7 +167,7 @@ class Container:
     def _substitutions(self, context: ServiceContext) -> dict[str, str]:
         return {
             "fabric.data": str(self._home.data),
-            "runtime.data": str(self._files.path / "data"),
+            "runtime.data": str(self._files.data),
             "runtime.id": self.name,
             "karaf.name": self.name,
             "container.id": self.name,

@@ -11,6 +11,7 @@
         session.json                0600  id and password of its ZooKeeper session
         process.json                0600  pid and start time of its process
         lock                              held (flock) by the running process
+        data/                             stores of the brokers that belong to this container alone
 
 Files are replaced as a whole (written beside and renamed), so a reader never sees half of one.
 """
@@ -84,6 +85,7 @@ class ContainerHome:
         self.log = path / "container.log"
         self.console = path / "console.log"
         self.lock = path / "lock"
+        self.data = path / "data"
         self._process = path / "process.json"
         self._session = path / "session.json"
         self._local = path / "container.json"
@@ -130,6 +132,14 @@ class ContainerHome:
     def write_managed_zookeeper(self, server: ManagedZooKeeper) -> None:
         """Make this container run a ZooKeeper server from its next start on."""
         _write_json(self._local, {"zookeeper": asdict(server)})
+
+    def clear(self) -> None:
+        """Remove everything but the stores of the container's brokers."""
+        for entry in self.path.iterdir():
+            if entry != self.data:
+                entry.unlink()
+        with contextlib.suppress(OSError):
+            self.path.rmdir()  # there were no stores
 
 
 class Home:

@@ -110,6 +110,10 @@ class SpawnedProcess:
         self.pid = process.pid
         self.record = identify(process.pid)
 
+    def detach(self) -> None:
+        """Leave it to the init process: we end before it does."""
+        self._process.returncode = 0  # so that Popen does not warn of a child left behind
+
     def reap(self) -> str:
         """How it ended, in words. To be called once it has ended."""
         return ending_text(self._process.wait())

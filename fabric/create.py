@@ -1,0 +1,315 @@
+"""A new fabric: its ZooKeeper, the first content of the registry, and the root container."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
+from fabric.errors import FabricError
+from fabric.home import Home, ManagedZooKeeper, RegistryAddress
+from fabric.local import free_port, port_is_free, start_process, stop_process
+from fabric.names import validate_container_name, validate_user_name, validate_version_name
+from fabric.processes import running_process
+from fabric.store import ContainerStore, ProfileStore
+from registry import paths
+from registry.server import ZooKeeperServer, find_zookeeper
+from registry.session import Session
+from registry.users import UserRecord, UserStore, hash_password
+
+ROOT = "root"
+ZOOKEEPER_PORT = 2181
+TICK_TIME_MS = 500
+LOOPBACK = "127.0.0.1"
+CONNECT_TIMEOUT_S = 10.0
+
+ROOT_PROFILES = ("fabric",)
+BROKER_PROFILE = "mq-amq"
+"""What a root container gets too, unless profiles are named: a broker. Source: A-MQ's property `profiles`."""
+
+GENERATED_PASSWORD_BYTES = 12
+
+
+class FabricExists(FabricError):
+    """There is a fabric here already."""
+
+    def __init__(self, container: str, hint: str = "") -> None:
+        super().__init__(
+            f"Current container {container} is already in the current fabric ensemble. Cannot create fabric.",
+            "You can use the --force option, if you want to force re-create the fabric." + hint,
+        )
+
+
+class PortTaken(FabricError):
+    """Somebody else listens where ZooKeeper should."""
+
+
+class FabricNotEmpty(FabricError):
+    """The external ensemble holds a fabric already."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
+    """What somebody wants of a new fabric."""
+
+    user: str
+    password: str
+    role: str = "_g_:admin"
+    root: str = ROOT
+    profiles: Sequence[str] = ()
+    version: str = FIRST_VERSION
+    zookeeper_url: str | None = None
+    zookeeper_password: str | None = None
+    generate_zookeeper_password: bool = False
+    zookeeper_port: int | None = None
+    zookeeper_data_directory: str = ""
+    tick_time_ms: int = TICK_TIME_MS
+    init_limit: int = 10
+    sync_limit: int = 5
+    bind_address: str = LOOPBACK
+    resolver: str | None = None
+    manual_ip: str | None = None
+    port_min: int = 0
+    port_max: int = 65535
+    clean: bool = False
+    force: bool = False
+    bootstrap_timeout_s: float = 120.0
+
+    @property
+    def ensemble_password(self) -> str:
+        """The registry's password: as given, generated, or the user's own, as clients expect by default."""
+        if self.zookeeper_password:
+            return self.zookeeper_password
+        if self.generate_zookeeper_password:
+            return secrets.token_urlsafe(GENERATED_PASSWORD_BYTES)
+        return self.password
+
+
+@dataclass(slots=True)
+class Address:
+    """How a container can be reached, as fields of its record."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def host(self) -> str:
+        """What it advertises."""
+        return self.fields[self.fields["resolver"]]
+
+
+def address_of(container: str, bind_address: str, resolver: str | None, manual_ip: str | None) -> Address:
+    """Say how a container is reached.
+
+    Without a resolver it is ``manualip`` if one is given, the bind address if it is one of a network
+    interface, else the host's name.
+
+    Raises:
+        FabricError: the resolver is unknown, or lacks its address.
+    """
+    everywhere = bind_address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    fields = {
+        "bindaddress": bind_address,
+        "localhostname": socket.gethostname() if everywhere else bind_address,
+        "localip": _own_address() if everywhere else bind_address,
+    }
+    if manual_ip:
+        fields["manualip"] = manual_ip
+    chosen = resolver or ("manualip" if manual_ip else "localhostname" if everywhere else "localip")
+    if chosen not in fields or chosen == "bindaddress":
+        if chosen == "manualip":
+            raise FabricError("The resolver manualip needs an address.", "Give it with --manual-ip ADDRESS.")
+        raise FabricError(
+            f"There is no resolver {chosen}.", "Resolvers are: localip, localhostname, manualip."
+        )
+    fields["resolver"] = chosen
+    fields["ip"] = f"${{zk:{container}/{chosen}}}"
+    return Address(fields)
+
+
+def _own_address() -> str:
+    """Return the address this host reaches others from; nothing is sent for it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
+            return str(probe.getsockname()[0])
+        except OSError:
+            return LOOPBACK
+
+
+def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]) -> None:
+    """Create a fabric whose root container runs on this host, and wait until that is connected.
+
+    What was begun is undone when it fails or is interrupted before the root container is started.
+
+    Args:
+        home: Where it is kept.
+        options: What is wanted.
+        say: Called with each step.
+
+    Raises:
+        FabricExists, PortTaken, FabricNotEmpty, FabricError, RegistryError: as they say.
+    """
+    validate_container_name(options.root)
+    validate_version_name(options.version)
+    validate_user_name(options.user)
+    address = address_of(options.root, options.bind_address, options.resolver, options.manual_ip)
+    check_absent(home, force=options.force, clean=options.clean)
+    end_fabric(home, say)
+    home.make()
+    password = options.ensemble_password
+    with contextlib.ExitStack() as undo:
+        undo.callback(forget_fabric, home)
+        if options.zookeeper_url:
+            url, ensemble = options.zookeeper_url, None
+        else:
+            ensemble = _managed_zookeeper(home, options)
+            url = f"{address.host}:{ensemble.port}"
+            undo.callback(_start_zookeeper(ensemble, options.bootstrap_timeout_s, say).stop)
+        with _session(url, password) as session:
+            _fill(session, options, address, ensemble, url)
+            home.write_registry_address(RegistryAddress(url, password))
+            home.write_root_name(options.root)
+            files = home.container(options.root)
+            files.make()
+            if ensemble is not None:
+                files.write_managed_zookeeper(ensemble)
+            undo.pop_all()  # from here on the fabric exists, even if its container has trouble
+            say(f"Starting container {options.root}")
+            alive = paths.container_alive(options.root)
+            start_process(home, options.root, lambda: session.exists(alive), options.bootstrap_timeout_s)
+
+
+def check_absent(home: Home, *, force: bool, clean: bool) -> None:
+    """Raise `FabricExists` if there is a fabric here that may not be replaced."""
+    if not home.has_fabric() or force:
+        return
+    name = home.read_root_name() or ROOT
+    runs = any(running_process(home.container(one)) for one in home.container_names())
+    if runs or not clean:
+        raise FabricExists(
+            name, "" if runs else f"\nIt is down; start it with: fabric container-start {name}"
+        )
+
+
+def end_fabric(home: Home, say: Callable[[str], None]) -> None:
+    """End all processes of this host's fabric, children first, and forget it; stores are kept."""
+    root = home.read_root_name() if home.has_fabric() else None
+    for name in sorted(home.container_names(), key=lambda one: one == root):
+        if stop_process(home.container(name)):
+            say(f"Stopped container {name}")
+    for name in home.container_names():
+        settings = home.container(name).read_managed_zookeeper()
+        if settings is not None:
+            _stop_zookeeper(Path(settings.data_directory), settings)
+            shutil.rmtree(settings.data_directory, ignore_errors=True)
+    forget_fabric(home)
+
+
+def forget_fabric(home: Home) -> None:
+    """Remove what a fabric has left on this host, except the stores of its brokers."""
+    home.forget_fabric()
+    shutil.rmtree(home.zookeeper, ignore_errors=True)
+    for name in home.container_names():
+        home.container(name).clear()
+
+
+def _stop_zookeeper(directory: Path, settings: ManagedZooKeeper) -> None:
+    server = ZooKeeperServer(find_zookeeper(), directory, settings.port, settings.host)
+    if server.adopt():
+        server.stop()
+
+
+def _managed_zookeeper(home: Home, options: CreateOptions) -> ManagedZooKeeper:
+    host = options.bind_address
+    wanted = options.zookeeper_port
+    if wanted is not None:
+        if not port_is_free(host, wanted):
+            raise PortTaken(
+                f"Port {wanted} of {host} is taken.",
+                "Choose another one with --zookeeper-server-port, or leave it out to get a free one.",
+            )
+        port: int | None = wanted
+    else:
+        port = free_port(host, ZOOKEEPER_PORT, options.port_min, options.port_max)
+    if port is None:
+        raise PortTaken("No port is free for ZooKeeper.", "Choose one with --zookeeper-server-port.")
+    directory = options.zookeeper_data_directory
+    path = Path(directory).expanduser().absolute() if directory else home.zookeeper
+    return ManagedZooKeeper(port, host, str(path), options.tick_time_ms)
+
+
+def _start_zookeeper(
+    settings: ManagedZooKeeper, timeout_s: float, say: Callable[[str], None]
+) -> ZooKeeperServer:
+    server = ZooKeeperServer(
+        find_zookeeper(),
+        Path(settings.data_directory),
+        settings.port,
+        settings.host,
+        tick_time_ms=settings.tick_time_ms,
+    )
+    say(f"Starting ZooKeeper on port {settings.port}")
+    server.start()
+    try:
+        server.wait_ready(timeout_s)
+    except BaseException:
+        server.stop()
+        raise
+    return server
+
+
+@contextlib.contextmanager
+def _session(url: str, password: str) -> Iterator[Session]:
+    session = Session(url, password)
+    session.start(CONNECT_TIMEOUT_S)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _fill(
+    session: Session,
+    options: CreateOptions,
+    address: Address,
+    ensemble: ManagedZooKeeper | None,
+    url: str,
+) -> None:
+    """Write the first content of the registry."""
+    if session.exists(paths.default_version()):
+        if not options.force:
+            raise FabricNotEmpty(
+                f"There is a fabric in the ensemble {url} already.",
+                "Join it, or replace it with the --force option.",
+            )
+        session.delete(paths.ROOT, recursive=True)
+    profiles = [*(options.profiles or (*ROOT_PROFILES, BROKER_PROFILE))]
+    ensemble_documents = []
+    if ensemble is not None:
+        ensemble_documents = ensemble_profiles(
+            ensemble.port,
+            client_address=ensemble.host,
+            tick_time_ms=ensemble.tick_time_ms,
+            init_limit=options.init_limit,
+            sync_limit=options.sync_limit,
+            data_dir=ensemble.data_directory,
+        )
+        position = profiles.index("fabric") + 1 if "fabric" in profiles else 0
+        profiles.insert(position, ensemble_documents[-1].id)
+    write_first_content(session, version=options.version, profiles=ensemble_documents)
+    ProfileStore(session).set_default_version(options.version)
+    session.put(paths.ensemble(), FIRST_ENSEMBLE.encode())
+    session.put(paths.ensemble_members(FIRST_ENSEMBLE), options.root.encode() if ensemble else b"")
+    session.put(paths.ensemble_url(), url.encode())
+    UserStore(session).put(UserRecord(options.user, hash_password(options.password), (options.role,)))
+    fields = dict(address.fields)
+    if (options.port_min, options.port_max) != (0, 65535):
+        fields |= {"minimumport": str(options.port_min), "maximumport": str(options.port_max)}
+    ContainerStore(session).create(
+        options.root, profiles=profiles, version=options.version, fields=fields, options={"type": "root"}
+    )

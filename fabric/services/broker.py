@@ -1,0 +1,116 @@
+"""A message broker in a container: the PIDs ``io.fabric8.mq.fabric.server-…``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from fabric.errors import FabricError
+from fabric.reactor import in_thread
+
+if TYPE_CHECKING:
+    from broker.service import BrokerService
+    from twisted.internet.defer import Deferred
+
+    from broker.security import RegistryAuthenticator
+    from fabric.services import ServiceContext
+
+PORT_MAX = 65535
+
+_PORT_RANGE = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
+_UNSETTLED = frozenset({"offline", "taking over"})
+
+
+class BrokerFactory:
+    """Factory of message brokers. The broker's modules are imported when the first one is made."""
+
+    pid_prefix = "io.fabric8.mq.fabric.server-"
+
+    def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> HostedBroker:
+        """Make a broker. Raises FabricError for a configuration that cannot be used."""
+        from broker.service import BrokerService  # noqa: PLC0415 - likewise
+
+        from broker.config import BrokerConfig  # noqa: PLC0415 - a container without a broker stays small
+        from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
+        from broker.security import RegistryAuthenticator  # noqa: PLC0415 - likewise
+        from registry.users import UserStore  # noqa: PLC0415 - likewise
+
+        try:
+            config = BrokerConfig.from_properties(
+                within_ports(properties, context.port_min, context.port_max), container=context.container
+            )
+        except ConfigurationInvalid as error:
+            raise FabricError(
+                f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
+            ) from error
+
+        def run_in_thread(call: Callable[[], bool], done: Callable[[bool], None]) -> None:
+            in_thread(context.reactor, call).addCallback(done)
+
+        users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
+        broker = BrokerService(
+            context.reactor,
+            config,
+            context.session,
+            container=context.container,
+            advertised_host=context.advertised_host,
+            bind_address=context.bind_address,
+            users=users,
+        )
+        return HostedBroker(broker, users)
+
+
+class HostedBroker:
+    """A broker and what it knows of the users, for as long as the profile asks for them."""
+
+    def __init__(self, broker: BrokerService, users: RegistryAuthenticator) -> None:
+        self._broker = broker
+        self._users = users
+
+    def startService(self) -> object:  # noqa: N802 - Twisted's name
+        """Start the election; the broker serves once it is the master."""
+        self._users.start()
+        return self._broker.startService()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        """Leave the election at once and stop serving."""
+        stopping: Deferred[None] = self._broker.stopService()
+        self._users.close()
+        return stopping
+
+    def status(self) -> Mapping[str, object]:
+        """Return the broker's status; it is settled as slave or master."""
+        status = dict(self._broker.status())
+        return {**status, "settled": status.get("role") not in _UNSETTLED}
+
+
+def within_ports(properties: Mapping[str, str], port_min: int, port_max: int) -> dict[str, str]:
+    """Keep the ports that are not fixed within the container's range.
+
+    ``0`` and ``${port:a,b}`` are narrowed to the range; where nothing would be left, it is the range itself.
+    A port given as a number is left alone. Ports are the properties ``bindPort`` and ``<connector>-port``.
+    """
+    kept = dict(properties)
+    if port_min <= 0 and port_max >= PORT_MAX:
+        return kept
+    connectors = (properties.get("connectors") or "openwire").split()
+    for key in ("bindPort", *(f"{connector}-port" for connector in connectors)):
+        if key in kept:
+            kept[key] = _narrow(kept[key].strip(), port_min, port_max)
+    for connector in connectors:
+        key = f"{connector}-port"
+        if key not in kept and not (connector == "openwire" and "bindPort" in kept):
+            kept[key] = f"${{port:{port_min},{port_max}}}"
+    return kept
+
+
+def _narrow(port: str, port_min: int, port_max: int) -> str:
+    match = _PORT_RANGE.fullmatch(port)
+    if match is None:
+        return f"${{port:{port_min},{port_max}}}" if port in ("", "0") else port
+    low, high = max(int(match[1]), port_min), min(int(match[2]), port_max)
+    return f"${{port:{low},{high}}}" if low <= high else f"${{port:{port_min},{port_max}}}"
+
+
+factory = BrokerFactory()
