@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fabric.create import end_fabric
+from fabric.errors import FabricError
 from fabric.home import Home
 
 T = TypeVar("T")
@@ -395,18 +398,11 @@ def lab_home(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("LAB_HOME") or "~/.local/share/fabric-lab").expanduser().absolute()
 
 
-def stop(commands: Commands) -> bool:
-    """End the fabric of an earlier walk-through; False when there is none."""
-    home = Home(commands.home)
-    names = [name for name in home.container_names() if home.container(name).read_process()]
-    if not names:
+def stop(home: Home) -> bool:
+    """End the fabric of an earlier walk-through with all its processes; False when there is none."""
+    if not home.has_fabric() and not home.container_names():
         return False
-    root = home.read_root_name()
-    children = sorted(name for name in names if name != root)
-    if children:
-        commands.run("fabric", "container-stop", "--force", *children)
-    if root in names:
-        commands.run("fabric", "container-stop", "--force", root)
+    end_fabric(home, click.echo)
     return True
 
 
@@ -416,16 +412,18 @@ def main(only_stop: bool) -> None:
     """Run the walk-through for real, and leave its fabric running."""
     commands = Commands(lab_home(os.environ), os.environ)
     try:
-        stopped = stop(commands)
+        stopped = stop(Home(commands.home))
         if only_stop:
             click.echo(
                 "The fabric of the walk-through has ended." if stopped else "No such fabric is running."
             )
             return
         if stopped:
-            click.echo("Ended the fabric of an earlier walk-through.")
+            click.echo("The fabric of an earlier walk-through has ended.")
+        # What an earlier walk-through left in its store would be received, and counted, again.
+        shutil.rmtree(commands.home, ignore_errors=True)
         Walkthrough(commands).run()
-    except CommandFailed as failure:
+    except (CommandFailed, FabricError) as failure:
         click.secho(str(failure), fg="red", err=True)
         click.echo(
             f"The containers' logs are below {commands.home}/containers; ./dev lab --stop ends them.",

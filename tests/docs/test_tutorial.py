@@ -1,9 +1,7 @@
 """The tutorial is true: a test types all of it, in order, and compares what is printed."""
 
-import contextlib
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 from docs.transcript import Shell, execute, steps
 
+from fabric.create import end_fabric
 from fabric.home import Home
 
 pytestmark = pytest.mark.integration
@@ -20,14 +19,10 @@ TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial" / "first-fabric.md"
 
 @pytest.fixture
 def fabric_home(tmp_path: Path) -> Iterator[Path]:
-    """A FABRIC_HOME whose processes are ended by their ids if the tutorial broke off."""
+    """A FABRIC_HOME whose processes are ended if the tutorial broke off."""
     home = tmp_path / "home"
     yield home
-    for name in Home(home).container_names():
-        process = Home(home).container(name).read_process()
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+    end_fabric(Home(home), print)
     shutil.rmtree(home, ignore_errors=True)
 
 

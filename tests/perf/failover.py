@@ -24,6 +24,8 @@ from perf.traffic import Traffic
 from support.waiting import wait_until
 from support.zookeeper import free_port
 
+from fabric.create import end_fabric
+from fabric.home import Home
 from fabric.lab import CommandFailed, Commands
 from mqclient import ConnectionFactory
 from registry.server import ZooKeeperServer, find_zookeeper
@@ -40,6 +42,11 @@ RECOVERY_TIMEOUT_S = 90.0
 ZOOKEEPER_OUTAGE_S = 20.0
 #: Longer than the session timeout of 4 s and the takeover, shorter than the agent's patience of 10 s more.
 FREEZE_S = 8.0
+
+
+def say(text: str) -> None:
+    """Tell whoever waits; only the figures go to standard output."""
+    print(text, file=sys.stderr)
 
 
 class Rig:
@@ -73,8 +80,7 @@ class Rig:
     def stop(self) -> None:
         """End all containers, then ZooKeeper."""
         try:
-            self.commands.run("fabric", "container-stop", "--force", "benchcontainer*")
-            self.commands.run("fabric", "container-stop", "--force", "root")
+            end_fabric(Home(self.commands.home), say)
         finally:
             self.zookeeper.kill()
 
@@ -153,7 +159,7 @@ def zookeeper_away(rig: Rig, traffic: Traffic) -> float:
     wait_until(lambda: time.monotonic() > returned + 6, 10)
     rig.wait_pair()
     if rig.master() != master:
-        print(f"mastership moved from {master} to {rig.master()} over the outage", file=sys.stderr)
+        say(f"mastership moved from {master} to {rig.master()} over the outage")
     return struck
 
 
@@ -220,7 +226,7 @@ def measure(rig: Rig, wanted: argparse.Namespace) -> dict[str, list[Findings]]:
             for number in range(1, count + 1):
                 findings = run_round(rig, traffic, FAULTS[name][1])
                 results.setdefault(name, []).append(findings)
-                print(f"{name} {number}/{count}: {findings}", file=sys.stderr)
+                say(f"{name} {number}/{count}: {findings}")
     finally:
         traffic.stop()
     return results
@@ -236,12 +242,12 @@ def main(arguments: Sequence[str]) -> int:
         results = measure(rig, wanted)
         facts = machine(folder)
     except CommandFailed as failure:
-        print(failure, file=sys.stderr)
+        say(str(failure))
         return 1
     finally:
         rig.stop()
         if wanted.keep:
-            print(f"kept: {folder}", file=sys.stderr)
+            say(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")

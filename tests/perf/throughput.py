@@ -20,6 +20,8 @@ from perf.statistics_of_runs import machine, median, table
 from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
 from support.zookeeper import free_port
 
+from fabric.create import end_fabric
+from fabric.home import Home
 from fabric.lab import CommandFailed, Commands
 
 LOAD_SOURCES = Path(__file__).parent / "java"
@@ -51,8 +53,7 @@ def our_broker(folder: Path) -> Iterator[str]:
         commands.run("fabric", "wait-for-provisioning")
         yield f"tcp://127.0.0.1:{port}"
     finally:
-        commands.run("fabric", "container-stop", "--force", "benchcontainer")
-        commands.run("fabric", "container-stop", "--force", "root")
+        end_fabric(Home(commands.home), lambda text: print(text, file=sys.stderr))
 
 
 @contextlib.contextmanager
