@@ -93,11 +93,13 @@ class BatchPlace(NamedTuple):
     offset: int
 
 
-def encode_batch(salt: int, epoch: int, place: BatchPlace, records: Sequence[bytes]) -> list[bytes]:
-    """The pieces of a batch, ready to be written at its offset of its file."""
-    joined = b"".join(records)
+def encode_batch(
+    salt: int, epoch: int, place: BatchPlace, pieces: Sequence[bytes], count: int
+) -> list[bytes]:
+    """Header and records of a batch, ready to be written at its offset of its file."""
+    joined = b"".join(pieces)
     # crc32c releases the GIL for 32 KiB and more
-    rest = _BATCH_REST.pack(len(joined), crc32c(joined), salt, epoch, *place, len(records), 0)
+    rest = _BATCH_REST.pack(len(joined), crc32c(joined), salt, epoch, *place, count, 0)
     return [_BATCH_START.pack(BATCH_MAGIC, crc32c(rest)) + rest, joined]
 
 

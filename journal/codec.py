@@ -41,6 +41,7 @@ _RECORD: Final = struct.Struct("<IBxH")  # without the CRC before it
 assert _RECORD.size == RECORD_HEADER_BYTES - 4
 _ADD_MESSAGE: Final = struct.Struct("<IBxHHxxQq")  # the same, then length of the producer id, ref, sequence
 assert _ADD_MESSAGE.size == RECORD_HEADER_BYTES - 4 + 20
+_ADD_MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 20
 _ADD_MESSAGE_REST: Final = struct.Struct("<HxxQq")
 assert _ADD_MESSAGE_REST.size == 20
 _REMOVE_MESSAGE: Final = struct.Struct("<IBxHQ")
@@ -88,7 +89,6 @@ class RecordEncoder:
         self._seed = record_seed(salt)
         self._bytes_of = _TextToBytes()
         self._encoders: dict[type, Callable[..., bytes]] = {
-            AddMessage: self._add_message,
             RemoveMessage: self._remove_message,
             AddDestination: lambda r: self._texts(T_ADD_DESTINATION, r.destination),
             RemoveDestination: lambda r: self._texts(T_REMOVE_DESTINATION, r.destination),
@@ -99,36 +99,41 @@ class RecordEncoder:
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
         }
 
-    def encode(self, record: AnyRecord) -> bytes:
-        """The record as it stands on the disk.
+    def encode(self, record: AnyRecord, pieces: list[bytes]) -> int:
+        """Adds the record as it stands on the disk to the pieces, and returns its length in bytes.
+
+        A message's body is a piece of its own: copying 1 KiB into the record costs 1 µs.
 
         Raises:
-            ValueError: a text or the whole record is too long, a number out of range.
+            ValueError: a text or the whole record is too long, a number out of range; nothing was added.
         """
         try:
+            if type(record) is AddMessage:
+                return self._add_message(record, pieces)
             rest = self._encoders[type(record)](record)
         except struct.error as error:
             raise ValueError(f"a number of {type(record).__name__} is out of range: {error}") from error
-        return _CRC.pack(crc32c(rest, self._seed)) + rest
+        pieces.append(_CRC.pack(crc32c(rest, self._seed)) + rest)
+        return len(rest) + _CRC.size
 
-    def _add_message(self, record: AddMessage) -> bytes:
-        destination = self._bytes_of[record.destination]
-        producer_id = self._bytes_of[record.producer_id]
+    def _add_message(self, record: AddMessage, pieces: list[bytes]) -> int:
+        texts = self._bytes_of
+        destination = texts[record.destination]
+        producer_id = texts[record.producer_id]
         body = record.body
-        length = RECORD_HEADER_BYTES + 20 + len(destination) + len(producer_id) + len(body)
+        first = len(destination)
+        second = len(producer_id)
+        length = _ADD_MESSAGE_BYTES + first + second + len(body)
         if length > RECORD_BYTES_MAX:
             raise ValueError(
                 f"a message of {len(body)} bytes does not fit a record: at most {RECORD_BYTES_MAX}"
             )
-        head = _ADD_MESSAGE.pack(
-            length,
-            T_ADD_MESSAGE,
-            len(destination),
-            len(producer_id),
-            record.ref,
-            record.producer_sequence_id,
+        numbers = _ADD_MESSAGE.pack(
+            length, T_ADD_MESSAGE, first, second, record.ref, record.producer_sequence_id
         )
-        return b"".join((head, destination, producer_id, body))
+        rest = numbers + destination + producer_id
+        pieces += (_CRC.pack(crc32c(body, crc32c(rest, self._seed))) + rest, body)
+        return length
 
     def _remove_message(self, record: RemoveMessage) -> bytes:
         destination = self._bytes_of[record.destination]

@@ -1,7 +1,9 @@
 """The journal as a broker uses it."""
 
+import gc
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from journal.errors import JournalError
@@ -73,7 +75,8 @@ class Journal:
             files = PosixFiles(directory)
         state = State()
         salt = secrets.randbits(64)
-        opened = run(become_master(files, state, owner=owner, salt=salt, options=options))
+        with _collector_paused():
+            opened = run(become_master(files, state, owner=owner, salt=salt, options=options))
         place = opened.first.next_place(options.file_bytes)
         writer = Writer(
             opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
@@ -103,3 +106,20 @@ class Journal:
             StoreFailed: that took longer than `timeout_s` seconds.
         """
         self._writer.close(timeout_s)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keeps the garbage collector from going through what recovery builds, now and later.
+
+    Live messages hold numbers and bytes, so they are never part of a cycle; looking at each of them again and
+    again takes a quarter of recovery, and 0.1 s in each full collection with a million messages.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()

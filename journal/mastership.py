@@ -32,24 +32,37 @@ class OpenBatch:
     Attributes:
         place: where it will stand.
         base: packed location of its first record; add the bytes before a record for that record's.
-        records: encoded.
+        pieces: the encoded records, one after the other.
+        count: of the records.
         size: of the records in bytes.
     """
 
-    __slots__ = ("base", "place", "records", "size")
+    __slots__ = ("base", "count", "pieces", "place", "size")
 
     def __init__(self, epoch: int, place: BatchPlace) -> None:
         self.place = place
         self.base = Location(epoch, place.number, place.offset + BATCH_HEADER_BYTES).pack()
-        self.records: list[bytes] = []
+        self.pieces: list[bytes] = []
+        self.count = 0
         self.size = 0
 
-    def add(self, data: bytes) -> int:
-        """Takes an encoded record; returns its packed location."""
+    def add(self, records: Sequence[AnyRecord], encoder: RecordEncoder, state: State) -> None:
+        """Takes records, all or none, and applies them.
+
+        Raises:
+            ValueError: a record cannot be encoded.
+        """
+        pieces: list[bytes] = []
+        encode = encoder.encode
+        lengths = [encode(record, pieces) for record in records]
         location = self.base + self.size
-        self.records.append(data)
-        self.size += len(data)
-        return location
+        self.pieces += pieces
+        self.count += len(lengths)
+        self.size += sum(lengths)
+        apply = state.apply
+        for record, length in zip(records, lengths, strict=True):
+            apply(record, location)
+            location += length
 
     def next_place(self, file_bytes: int) -> BatchPlace:
         """Where the next batch stands, now that this one is closed."""
@@ -87,7 +100,7 @@ class Mastership:
             StoreFailed: the disk refused. Either way nothing of this epoch may be acknowledged from now on.
         """
         place = batch.place
-        pieces = encode_batch(self.salt, self.epoch, place, batch.records)
+        pieces = encode_batch(self.salt, self.epoch, place, batch.pieces, batch.count)
         offset = place.offset
         if place.number != self._number:
             yield from self._open_file(place.number)
@@ -183,17 +196,6 @@ def become_master(
     mastership = Mastership(files, epoch, salt, options)
     begin = EpochBegin(owner, recovered.seals)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
-    fill(first, mastership.encoder, state, [begin, *recovered.adopted, begin])
+    first.add([begin, *recovered.adopted, begin], mastership.encoder, state)
     yield from mastership.commit(first)
     return Opened(mastership, first, recovered.report)
-
-
-def fill(batch: OpenBatch, encoder: RecordEncoder, state: State, records: Sequence[AnyRecord]) -> None:
-    """Encodes the records into a batch and applies them.
-
-    Raises:
-        ValueError: a record cannot be encoded; then none of them was taken.
-    """
-    encoded = [encoder.encode(record) for record in records]
-    for record, data in zip(records, encoded, strict=True):
-        state.apply(record, batch.add(data))

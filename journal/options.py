@@ -5,8 +5,8 @@ from typing import Final
 
 DATA_FILE_BYTES: Final = 32 * 1024 * 1024
 """A data file is allocated at once; the batch that reaches its end is its last. KahaDB's are as long."""
-READ_BYTES: Final = 4 * 1024 * 1024
-"""One read during recovery: large enough for the disk, small beside a container's memory."""
+READ_BYTES: Final = 1024 * 1024
+"""One read during recovery: large enough for the disk, small enough for the processor's cache."""
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
 """A batch that has reached this is closed, so that one sync never waits for more than a quarter of a data
 file."""

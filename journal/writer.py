@@ -16,7 +16,7 @@ from journal.errors import JournalError, StoreFailed
 from journal.fence import run
 from journal.mastership import Mastership, OpenBatch
 from journal.options import JournalOptions
-from journal.record import AnyRecord, EpochEnd, Record
+from journal.record import EpochEnd, Record
 from journal.state import State
 
 Post = Callable[[Callable[[], None]], None]
@@ -47,9 +47,15 @@ class Writer:
         on_failed: Callable[[JournalError], None],
     ) -> None:
         self._mastership = mastership
+        self._encoder = mastership.encoder
         self._encode = mastership.encoder.encode
+        self._state = state
         self._apply = state.apply
-        self._options = options
+        self._end_pieces: list[bytes] = []
+        self._encode(EpochEnd(), self._end_pieces)  # now: the encoder is the owner's from here on
+        self._batch_bytes_max = options.batch_bytes_max
+        self._file_bytes = options.file_bytes
+        self._idle_check_s = options.idle_check_s
         self._post = post
         self._on_durable = on_durable
         self._on_failed = on_failed
@@ -74,27 +80,25 @@ class Writer:
         Raises:
             ValueError: a record cannot be encoded.
         """
-        encode = self._encode
-        encoded = [encode(record) for record in records]
-        apply = self._apply
         with self._lock:
             batch = self._open
-            if batch.size >= self._options.batch_bytes_max:
+            size = batch.size
+            if size >= self._batch_bytes_max:
                 self._closed.append(batch)
                 batch = self._next()
-            # `OpenBatch.add` in line: a call per record costs 0.1 µs
-            size = batch.size
-            base = batch.base
-            for record, data in zip(records, encoded, strict=True):
-                apply(record, base + size)
-                size += len(data)
-            batch.records += encoded
-            batch.size = size
+                size = 0
+            if len(records) == 1:  # in line: `OpenBatch.add` takes 0.8 µs longer for one record
+                record = records[0]
+                batch.size = size + self._encode(record, batch.pieces)
+                batch.count += 1
+                self._apply(record, batch.base + size)
+            else:
+                batch.add(records, self._encoder, self._state)
             return batch.place.batch
 
     def flush(self) -> None:
         """Wakes the writer if anything was appended."""
-        if not self._awake and self._open.records:
+        if not self._awake and self._open.count:
             self._awake = True
             self._wakes.put(None)
 
@@ -112,7 +116,7 @@ class Writer:
 
     def _next(self) -> OpenBatch:
         """Opens the batch after the open one, which was handed on; call it with the lock held."""
-        place = self._open.next_place(self._options.file_bytes)
+        place = self._open.next_place(self._file_bytes)
         self._open = OpenBatch(self._mastership.epoch, place)
         return self._open
 
@@ -123,7 +127,7 @@ class Writer:
             if self._closed:
                 return self._closed.popleft()
             batch = self._open
-            if not batch.records:
+            if not batch.count:
                 return None
             self._next()
             return batch
@@ -147,7 +151,7 @@ class Writer:
     def _write(self) -> None:
         while True:
             try:
-                self._wakes.get(timeout=self._options.idle_check_s)
+                self._wakes.get(timeout=self._idle_check_s)
             except Empty:
                 self._be_idle()
             while (batch := self._take()) is not None:
@@ -169,12 +173,13 @@ class Writer:
         if self._settled:
             self._mastership.check()
             return
-        record: AnyRecord = EpochEnd()
         with self._lock:
             batch = self._open
-            if batch.records:
+            if batch.count:
                 return
-            batch.add(self._encode(record))
+            batch.pieces += self._end_pieces
+            batch.count = 1
+            batch.size = len(self._end_pieces[0])
             self._next()
         self._commit(batch)
         self._settled = True
