@@ -400,9 +400,11 @@ def lab_home(environment: Mapping[str, str]) -> Path:
 
 def stop(home: Home) -> bool:
     """End the fabric of an earlier walk-through with all its processes; False when there is none."""
-    if not home.has_fabric() and not home.container_names():
+    if not home.has_fabric():
         return False
     end_fabric(home, click.echo)
+    # What is left in its store would be received, and counted, by the next walk-through.
+    shutil.rmtree(home.data, ignore_errors=True)
     return True
 
 
@@ -420,8 +422,6 @@ def main(only_stop: bool) -> None:
             return
         if stopped:
             click.echo("The fabric of an earlier walk-through has ended.")
-        # What an earlier walk-through left in its store would be received, and counted, again.
-        shutil.rmtree(commands.home, ignore_errors=True)
         Walkthrough(commands).run()
     except (CommandFailed, FabricError) as failure:
         click.secho(str(failure), fg="red", err=True)
