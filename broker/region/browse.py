@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from broker.region.entry import Entry
 
 if TYPE_CHECKING:
+    from broker.destination import Destination
     from broker.message import Message
     from broker.region.consumer import Consumer
     from broker.region.queue import Queue
@@ -42,7 +43,7 @@ class Browse:
             if message is not None:
                 consumer.dispatch(_shown(entry), message)
         self._ended = True
-        consumer.connection.client.dispatch_none(consumer)
+        consumer.dispatch_none()
 
     def message_of(self, entry: Entry) -> Message | None:
         """The message if it is still there; not kept in the queue's entry, which may wait for long."""
@@ -79,17 +80,13 @@ class Advisories:
         self._consumers[consumer] = None
         for target in self._region.targets.values():
             if target.owner is not None:
-                consumer.connection.client.advise_temporary(
-                    consumer, target.destination, target.owner.connection_id, True
-                )
+                _advise(consumer, target.destination, target.owner.connection_id, True)
 
     def advise(self, target: Queue | Topic, added: bool) -> None:
         """Tell all advisory consumers of one temporary destination."""
         assert target.owner is not None
         for consumer in self._consumers:
-            consumer.connection.client.advise_temporary(
-                consumer, target.destination, target.owner.connection_id, added
-            )
+            _advise(consumer, target.destination, target.owner.connection_id, added)
 
     def dispatch(self) -> None:
         """Advisories are sent at once."""
@@ -110,6 +107,12 @@ class Advisories:
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """Nothing is kept."""
+
+
+def _advise(consumer: Consumer, destination: Destination, connection_id: str, added: bool) -> None:
+    connection = consumer.connection
+    connection.region.touched[connection] = None
+    connection.client.advise_temporary(consumer, destination, connection_id, added)
 
 
 def _shown(entry: Entry) -> Entry:

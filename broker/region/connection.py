@@ -178,7 +178,7 @@ class RegionConnection:
             consumer.source.dispatch()
             if len(consumer.pulls) == waiting:
                 consumer.pulls.pop()
-                self.client.dispatch_none(consumer)
+                consumer.dispatch_none()
 
     # ---- producers and messages
 

@@ -147,7 +147,14 @@ class Consumer:
         connection = self.connection
         body = message.body
         connection.dispatch_budget -= 512 if body is None else 512 + len(body)
+        connection.region.touched[connection] = None
         connection.client.dispatch(self, message, entry.ref, entry.redelivery_counter)
+
+    def dispatch_none(self) -> None:
+        """Tell the client that there is no message."""
+        connection = self.connection
+        connection.region.touched[connection] = None
+        connection.client.dispatch_none(self)
 
     def set_prefetch(self, prefetch_size: int) -> None:
         """Change the prefetch; what is dispatched stays dispatched."""

@@ -40,6 +40,7 @@ class Region:
         last_batch: the last batch appended to.
         dirty: sources that may have something to dispatch.
         blocked: sources whose next message is not durable yet.
+        touched: connections that were dispatched to; whoever writes to them clears it.
     """
 
     def __init__(self, store: Store, limits: RegionLimits | None = None, *, now_ms: int = 0) -> None:
@@ -56,6 +57,7 @@ class Region:
         self.advisories = Advisories(self)
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
+        self.touched: dict[RegionConnection, None] = {}
         self.volatile_bytes = 0
         self.repeats_dropped = 0
         self._pulls: list[tuple[int, int, Consumer]] = []
@@ -233,7 +235,7 @@ class Region:
         """Read a message back from the journal; None, and a log line, if that fails (it stays there)."""
         try:
             return decode_message(self.store.read(ref))
-        except (KeyError, MessageInvalid) as error:
+        except (LookupError, MessageInvalid) as error:
             if not quietly:
                 _log.error("Message %d of %s cannot be read and is passed over: %s", ref, uri, error)
             return None
@@ -318,7 +320,7 @@ class Region:
                 continue
             for deadline_ms in [each for each in consumer.pulls if 0 < each <= now_ms]:
                 consumer.pulls.remove(deadline_ms)
-                consumer.connection.client.dispatch_none(consumer)
+                consumer.dispatch_none()
             waiting = [each for each in consumer.pulls if each]
             if waiting:
                 self.remember_pull(consumer, min(waiting))

@@ -1,0 +1,199 @@
+"""A broker's configuration, from the properties of its PID (`docs/reference/broker-configuration.md`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from broker.errors import ConfigurationInvalid
+
+NAME: Final = re.compile(r"[a-zA-Z0-9]+[.a-zA-Z0-9_-]*")
+PORT_MAX: Final = 65535
+MEBIBYTE: Final = 1024 * 1024
+FRAME_BYTES_MAX: Final = 100 * MEBIBYTE
+"""The original's `wireFormat.maxFrameSize`; the journal takes more."""
+CONNECTIONS_MAX: Final = 1000
+"""The original's `maximumConnections`; per connector."""
+START_RETRY_DELAY_MS: Final = 10_000
+"""The original's `startRetryDelay`: the longest pause between two attempts to become the master."""
+_PORT_RANGE: Final = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
+_SCHEMES: Final = {"openwire": "tcp"}
+_PLANNED_CONNECTORS: Final = frozenset(
+    {"stomp", "mqtt", "amqp", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
+)
+_PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}")
+
+
+class Kind(Enum):
+    """How many containers share the broker; only documentation to the broker itself, which always elects."""
+
+    STAND_ALONE = "StandAlone"
+    MASTER_SLAVE = "MasterSlave"
+
+
+@dataclass(frozen=True, slots=True)
+class PortRange:
+    """Where a connector listens: on the first free port from `low` to `high`; 0: any free port."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def parse(cls, text: str) -> PortRange:
+        """Read `61616`, `0` or `${port:61616,61626}`.
+
+        Raises:
+            ConfigurationInvalid: it is none of these, or not a port.
+        """
+        match = _PORT_RANGE.fullmatch(text.strip())
+        numbers = match.groups() if match else (text.strip(), text.strip())
+        if not all(number.isascii() and number.isdigit() and int(number) <= PORT_MAX for number in numbers):
+            raise ConfigurationInvalid(
+                f"{text!r} is not a port: a number from 0 to {PORT_MAX}, or ${{port:LOW,HIGH}}."
+            )
+        low, high = int(numbers[0]), int(numbers[1])
+        if low > high:
+            raise ConfigurationInvalid(f"{text!r} is an empty range of ports.")
+        return cls(low, high)
+
+    @property
+    def candidates(self) -> range:
+        """The ports to try, in order."""
+        return range(self.low, self.high + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorConfig:
+    """One transport connector.
+
+    Attributes:
+        name: `openwire`.
+        scheme: of the published URL, `tcp`.
+        ports: where to listen.
+        connections_max: further connections are closed at once.
+        frame_bytes_max: larger frames end their connection.
+        inactivity_ms: a silent peer is given up after this; negotiated down by the client.
+    """
+
+    name: str
+    scheme: str
+    ports: PortRange
+    connections_max: int = CONNECTIONS_MAX
+    frame_bytes_max: int = FRAME_BYTES_MAX
+    inactivity_ms: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """What one broker is to be.
+
+    Attributes:
+        name: its id in the election; brokers of the same name in a group elect one master.
+        group: the cluster it belongs to.
+        data: the directory of its journal, the same for master and slaves.
+        connectors: what it listens with while it is the master.
+        kind: see `Kind`.
+        start_retry_delay_ms: longest pause between attempts to become the master after a failure.
+        standby_pool: recorded only.
+    """
+
+    name: str
+    group: str
+    data: Path
+    connectors: tuple[ConnectorConfig, ...]
+    kind: Kind = Kind.MASTER_SLAVE
+    start_retry_delay_ms: int = START_RETRY_DELAY_MS
+    standby_pool: str = "default"
+
+    @classmethod
+    def from_properties(
+        cls,
+        properties: Mapping[str, str],
+        *,
+        container: str,
+        substitutions: Mapping[str, str] | None = None,
+    ) -> BrokerConfig:
+        """Read the properties of a PID `io.fabric8.mq.fabric.server-…`.
+
+        Args:
+            properties: as merged from the profiles.
+            container: names the broker if `broker-name` is missing.
+            substitutions: values for `${…}` that are not resolved yet, such as `runtime.data`.
+
+        Raises:
+            ConfigurationInvalid: a property is missing or wrong; the text names it.
+        """
+        known = {"runtime.id": container, "container.id": container, **(substitutions or {})}
+        values = {key: _substitute(value, known).strip() for key, value in properties.items()}
+        name = _name("broker-name", values.get("broker-name") or container)
+        return cls(
+            name=name,
+            group=_name("group", values.get("group") or "default"),
+            data=_directory(values.get("data") or f"data/{name}"),
+            connectors=_connectors(values),
+            kind=_kind(values.get("kind") or Kind.MASTER_SLAVE.value),
+            start_retry_delay_ms=_number(values, "startRetryDelay", START_RETRY_DELAY_MS, 1, 3_600_000),
+            standby_pool=values.get("standby.pool") or "default",
+        )
+
+
+def _substitute(text: str, known: Mapping[str, str]) -> str:
+    """Replace the placeholders that are known; `${port:…}` is read later."""
+    return _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), text)
+
+
+def _name(key: str, value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ConfigurationInvalid(
+            f"{key} {value!r} is invalid: letters and digits, then also `.`, `_` and `-`."
+        )
+    return value
+
+
+def _directory(text: str) -> Path:
+    if "${" in text:
+        raise ConfigurationInvalid(f"data {text!r} holds a placeholder that nothing resolves.")
+    return Path(text)
+
+
+def _kind(text: str) -> Kind:
+    for kind in Kind:
+        if kind.value.lower() == text.lower():
+            return kind
+    raise ConfigurationInvalid(f"kind {text!r} is not supported yet; use MasterSlave or StandAlone.")
+
+
+def _number(values: Mapping[str, str], key: str, default: int, low: int, high: int) -> int:
+    text = values.get(key, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        raise ConfigurationInvalid(f"{key} {text!r} is not a whole number from {low} to {high}.")
+    return int(text)
+
+
+def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
+    names = (values.get("connectors") or "openwire").split()
+    connectors = []
+    for name in dict.fromkeys(names):
+        if name not in _SCHEMES:
+            known = "comes later" if name in _PLANNED_CONNECTORS else "does not exist"
+            raise ConfigurationInvalid(f"The connector {name!r} {known}; there is: {', '.join(_SCHEMES)}.")
+        port = values.get(f"{name}-port") or (values.get("bindPort") if name == "openwire" else None) or "0"
+        connectors.append(
+            ConnectorConfig(
+                name=name,
+                scheme=_SCHEMES[name],
+                ports=PortRange.parse(port),
+                connections_max=_number(values, f"{name}-maximumConnections", CONNECTIONS_MAX, 1, 100_000),
+                frame_bytes_max=_number(
+                    values, f"{name}-maxFrameSize", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
+                ),
+                inactivity_ms=_number(values, f"{name}-maxInactivityDuration", 30_000, 0, 86_400_000),
+            )
+        )
+    return tuple(connectors)

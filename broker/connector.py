@@ -1,0 +1,339 @@
+"""A transport connector: listens, and carries bytes between sockets and a protocol's sans-I/O server.
+
+A client that does not read costs a bounded number of bytes: its transport pauses us, dispatch to it stops,
+and if it asks on without reading answers it is not read either. A client that sends garbage loses its own
+connection and costs one log line.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import ServerFactory
+from zope.interface import implementer
+
+from broker.errors import PortUnavailable
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress
+    from twisted.python.failure import Failure
+
+    from broker.config import ConnectorConfig
+    from broker.reactor import ListeningPort, Reactor, Socket
+    from broker.region.connection import RegionConnection
+    from broker.turn import Turn
+
+BACKLOG: Final = 1024
+"""Connections the kernel holds for us while all clients come back at once after a takeover."""
+UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Above this many unsent bytes a client is not read from: it asks, and does not read the answers."""
+HANDSHAKE_S_MAX: Final = 30.0
+"""Time from connect to an accepted login. Source: ActiveMQ's `connectAttemptTimeout`."""
+LINGER_S: Final = 2.0
+"""How long a connection we close may take to read what was sent before."""
+
+_log: Final = logging.getLogger("broker")
+
+
+class ProtocolServer(Protocol):
+    """The broker's side of one connection of some protocol, without its socket.
+
+    Attributes:
+        connection: the region's side once the client is authenticated.
+        held_batch: the lowest batch that a reply waits for, 0 if none does.
+        deadline_s: when `handle_deadline` wants to be called, monotonic seconds; None never.
+        closing: close the transport when what is to be sent has been written.
+        close_reason: for the log.
+    """
+
+    connection: RegionConnection | None
+    held_batch: int
+    deadline_s: float | None
+    closing: bool
+    close_reason: str
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Take what arrived."""
+        ...
+
+    def connection_lost(self, reason: str) -> None:
+        """The socket is gone."""
+        ...
+
+    def durable(self, batch: int) -> None:
+        """Release replies that waited for this batch or a lower one."""
+        ...
+
+    def data_to_send(self) -> bytes:
+        """Take all bytes to be written."""
+        ...
+
+    def handle_deadline(self, now_s: float) -> None:
+        """The deadline is over."""
+        ...
+
+
+BuildServer = Callable[[str, float, Callable[[], None]], ProtocolServer]
+"""Makes a server for a peer's address at a time; the last argument asks for a turn."""
+
+
+class ClientTransport(TwistedProtocol):
+    """One client's socket."""
+
+    def __init__(self, connector: TransportConnector, turn: Turn) -> None:
+        self._connector = connector
+        self._turn = turn
+        self._server: ProtocolServer
+        self._socket: Socket
+        self._bound = False
+        self._paused = False
+        self._unsent = 0
+        self._deaf = False
+        self._closing = False
+        self._made_s = 0.0
+        self.remote = ""
+
+    # ---- Twisted
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        """Begin the dialogue."""
+        self._socket = cast("Socket", self.transport)
+        peer = self._socket.getPeer()
+        self.remote = f"tcp://{peer.host}:{peer.port}"
+        self._socket.setTcpNoDelay(True)
+        self._socket.setTcpKeepAlive(True)
+        self._socket.registerProducer(_Pace(self), True)
+        self._made_s = self._turn.monotonic_s()
+        self._server = self._connector.build_server(self.remote, self._made_s, lambda: self._turn.touch(self))
+        self._connector.transports[self] = None
+        self._turn.add(self)
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take what arrived; the turn's end does the rest."""
+        if self._closing:
+            return
+        server = self._server
+        server.receive_data(data, self._turn.monotonic_s())
+        if not self._bound and server.connection is not None:
+            self._bind(server.connection)
+        if server.held_batch:
+            self._turn.hold(self)
+        self._turn.touch(self)
+
+    def connectionLost(  # noqa: N802 - Twisted's name
+        self, reason: Failure | None = None
+    ) -> None:
+        """Give back what the client held."""
+        self._closing = True
+        self._connector.transports.pop(self, None)
+        connection = self._server.connection
+        self._server.connection_lost("" if reason is None else reason.getErrorMessage())
+        self._turn.remove(self, connection)
+
+    # ---- the turn
+
+    def durable(self, batch: int) -> None:
+        """Replies leave."""
+        self._server.durable(batch)
+        if self._server.held_batch:
+            self._turn.hold(self)
+
+    def write(self) -> None:
+        """One write for all that this turn has to say."""
+        server = self._server
+        if not self._bound and server.connection is not None:
+            self._bind(server.connection)
+        if server.held_batch:
+            self._turn.hold(self)
+        data = server.data_to_send()
+        if data:
+            if self._paused:
+                self._unsent += len(data)
+                if self._unsent > UNSENT_BYTES_MAX and not self._deaf:
+                    self._deaf = True
+                    self._socket.pauseProducing()
+            self._socket.write(data)
+        connection = server.connection
+        if connection is not None and connection.dispatch_budget <= 0 and not self._paused:
+            connection.replenish()
+            self._turn.schedule()
+        if server.closing and not self._closing:
+            self._close(server.close_reason)
+
+    def check_deadline(self, now_s: float) -> None:
+        """Keep alive, or give a silent peer up."""
+        server = self._server
+        if self._closing:
+            return
+        if server.connection is None and now_s - self._made_s > HANDSHAKE_S_MAX:
+            self._close(f"no login within {HANDSHAKE_S_MAX:g} s")
+            return
+        deadline_s = server.deadline_s
+        if deadline_s is not None and deadline_s <= now_s:
+            server.handle_deadline(now_s)
+            self._turn.touch(self)
+
+    # ---- pace
+
+    def pause_dispatch(self) -> None:
+        """The socket takes no more."""
+        self._paused = True
+        connection = self._server.connection
+        if connection is not None:
+            connection.pause()
+
+    def resume_dispatch(self) -> None:
+        """The socket has taken everything."""
+        self._paused = False
+        self._unsent = 0
+        if self._deaf:
+            self._deaf = False
+            self._socket.resumeProducing()
+        connection = self._server.connection
+        if connection is not None:
+            connection.replenish()
+        self._turn.schedule()
+
+    def freeze(self) -> None:
+        """Read nothing more; what is to be sent still leaves."""
+        if not self._closing:
+            self._socket.pauseProducing()
+
+    def drop(self) -> None:
+        """Close now, after what the socket takes at once."""
+        self._closing = True
+        self._socket.unregisterProducer()
+        self._socket.loseConnection()
+        self._connector.reactor.callLater(0.05, self._socket.abortConnection)
+
+    def abort(self) -> None:
+        """Close at once; what is not sent is not sent."""
+        self._closing = True
+        self._socket.abortConnection()
+
+    def _bind(self, connection: RegionConnection) -> None:
+        self._bound = True
+        self._turn.bind(self, connection)
+        if self._paused:
+            connection.pause()
+
+    def _close(self, reason: str) -> None:
+        self._closing = True
+        if reason:
+            _log.warning("%s: connection from %s closed: %s", self._connector.name, self.remote, reason)
+        self._socket.unregisterProducer()
+        self._socket.loseConnection()
+        self._connector.reactor.callLater(LINGER_S, self._socket.abortConnection)
+
+
+@implementer(IPushProducer)
+class _Pace:
+    """What the transport calls when its buffer is full, and empty again."""
+
+    def __init__(self, client: ClientTransport) -> None:
+        self._client = client
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Its buffer is full."""
+        self._client.pause_dispatch()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Its buffer is empty."""
+        self._client.resume_dispatch()
+
+    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """The connection is gone; `connectionLost` follows."""
+
+
+class TransportConnector(ServerFactory):
+    """Listens on one port for one protocol, while the broker is the master.
+
+    The port is bound before the journal is opened: a taken port is noticed before anybody is fenced, and
+    clients that come early wait in the kernel instead of being refused.
+    """
+
+    noisy = False
+
+    def __init__(self, reactor: Reactor, config: ConnectorConfig, bind_address: str) -> None:
+        self.reactor = reactor
+        self.name = config.name
+        self.build_server: BuildServer
+        self.transports: dict[ClientTransport, None] = {}
+        self._config = config
+        self._bind_address = bind_address
+        self._turn: Turn
+        self._listening: ListeningPort | None = None
+        self._refused = 0
+
+    def bind(self) -> int:
+        """Bind the first free port of the range; nothing is accepted before `accept`.
+
+        Returns:
+            The port.
+
+        Raises:
+            PortUnavailable: all are taken, or the address is not this host's.
+        """
+        problem: CannotListenError | None = None
+        for port in self._config.ports.candidates:
+            try:
+                listening = self.reactor.listenTCP(port, self, backlog=BACKLOG, interface=self._bind_address)
+            except CannotListenError as error:
+                problem = error
+                continue
+            listening.stopReading()
+            self._listening = listening
+            return int(listening.getHost().port)
+        ports = self._config.ports
+        wanted = f"port {ports.low}" if ports.low == ports.high else f"ports {ports.low} to {ports.high}"
+        raise PortUnavailable(
+            f"The connector {self.name} cannot listen on {self._bind_address or '*'}, {wanted}: "
+            f"{problem.socketError if problem else 'no port'}."
+        )
+
+    def accept(self, turn: Turn, build_server: BuildServer) -> None:
+        """Serve those who have come and those who come."""
+        self._turn = turn
+        self.build_server = build_server
+        if self._listening is not None:
+            self._listening.startReading()
+
+    def buildProtocol(  # noqa: N802 - Twisted's name
+        self, addr: IAddress | None
+    ) -> ClientTransport | None:
+        """Admit a client, or close its connection if there are too many."""
+        if len(self.transports) >= self._config.connections_max:
+            self._refused += 1
+            if self._refused & (self._refused - 1) == 0:
+                _log.warning(
+                    "%s: connection from %s refused: maximumConnections is %d; refused so far: %d",
+                    self.name,
+                    addr,
+                    self._config.connections_max,
+                    self._refused,
+                )
+            return None
+        return ClientTransport(self, self._turn)
+
+    def stop_listening(self) -> None:
+        """Free the port and read nothing more from anybody."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            listening.stopListening()
+        for client in list(self.transports):
+            client.freeze()
+
+    def drop_clients(self) -> None:
+        """Close all connections once their last replies are written."""
+        for client in list(self.transports):
+            client.drop()
+
+    def abort_clients(self) -> None:
+        """Close all connections at once."""
+        for client in list(self.transports):
+            client.abort()

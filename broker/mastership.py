@@ -1,0 +1,149 @@
+"""One term of a broker as the master: its journal, its region, its connectors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from broker.connector import TransportConnector
+from broker.reactor import in_thread
+from broker.region.region import Region
+from broker.turn import Turn
+from journal.errors import JournalError
+from journal.journal import Journal
+from journal.options import JournalOptions
+
+if TYPE_CHECKING:
+    from broker.config import BrokerConfig
+    from broker.connector import ProtocolServer
+    from broker.reactor import Reactor
+
+CLOSE_S_MAX: Final = 10.0
+"""How long the last batch may take when the broker is stopped."""
+
+BuildProtocolServer = Callable[[str, Region, str, float, Callable[[], None]], "ProtocolServer"]
+"""Makes a server from the connector's name, the region, the peer, the time, and who to ask for a turn."""
+
+_log: Final = logging.getLogger("broker")
+
+
+class Mastership:
+    """Made when the broker is elected, used once: `begin`, then `close` and `drop_clients`, or `abort`."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: BrokerConfig,
+        bind_address: str,
+        *,
+        owner: str,
+        build_server: BuildProtocolServer,
+        on_failed: Callable[[Mastership, JournalError], None],
+    ) -> None:
+        """Make it; nothing happens before `begin`.
+
+        Args:
+            reactor: runs it.
+            config: of the broker.
+            bind_address: where the connectors listen.
+            owner: who we are, for people who look into the store.
+            build_server: makes the protocol's side of a connection.
+            on_failed: called once when the journal has failed or was fenced; `abort` has been done then.
+        """
+        self._reactor = reactor
+        self._config = config
+        self._owner = owner
+        self._build_server = build_server
+        self._on_failed = on_failed
+        self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
+        self._journal: Journal | None = None
+        self._turn: Turn | None = None
+        self.region: Region | None = None
+        self.began_s = 0.0
+
+    async def begin(self) -> list[tuple[str, int]]:
+        """Bind the ports, take the journal over, serve.
+
+        Returns:
+            Scheme and port of each connector.
+
+        Raises:
+            PortUnavailable: a connector cannot listen; nobody was fenced.
+            JournalError: the journal cannot be opened.
+        """
+        ports = []
+        done = False
+        try:
+            for connector, config in zip(self._connectors, self._config.connectors, strict=True):
+                ports.append((config.scheme, connector.bind()))
+            self._journal = await in_thread(self._reactor, self._open)
+            done = True
+        finally:
+            if not done:
+                self._stop_listening()
+        journal = self._journal
+        self.region = region = Region(journal, now_ms=int(time.time() * 1000))
+        self._turn = turn = Turn(self._reactor, region, journal.flush)
+        self.began_s = time.monotonic()
+        for connector in self._connectors:
+            connector.accept(turn, self._server_builder(connector.name, region))
+        return ports
+
+    def _open(self) -> Journal:
+        """Open the journal. In a thread."""
+        return Journal.open(
+            self._config.data,
+            owner=self._owner,
+            post=self._reactor.callFromThread,
+            on_durable=self._durable,
+            on_failed=self._failed,
+            options=JournalOptions(create=True),
+        )
+
+    def _server_builder(
+        self, name: str, region: Region
+    ) -> Callable[[str, float, Callable[[], None]], ProtocolServer]:
+        return lambda remote, now_s, wake: self._build_server(name, region, remote, now_s, wake)
+
+    def _durable(self, batch: int) -> None:
+        if self._turn is not None:
+            self._turn.durable(batch)
+
+    def _failed(self, error: JournalError) -> None:
+        self.abort()
+        self._on_failed(self, error)
+
+    @property
+    def clients(self) -> int:
+        """Connections there are now."""
+        return sum(len(connector.transports) for connector in self._connectors)
+
+    async def close(self) -> None:
+        """Take nothing more, and make durable what was taken; its replies still leave."""
+        self._stop_listening()
+        if self._turn is not None:
+            self._turn.halt()
+        if self._journal is not None:
+            try:
+                await in_thread(self._reactor, self._journal.close, CLOSE_S_MAX)
+            except JournalError as error:
+                _log.error("The journal in %s was not closed cleanly: %s", self._config.data, error)
+
+    def drop_clients(self) -> None:
+        """Close the connections; they go to the next master."""
+        for connector in self._connectors:
+            connector.drop_clients()
+
+    def abort(self) -> None:
+        """Close everything now: nothing more is acknowledged."""
+        self._stop_listening()
+        if self._turn is not None:
+            self._turn.halt()
+        for connector in self._connectors:
+            connector.abort_clients()
+
+    def _stop_listening(self) -> None:
+        for connector in self._connectors:
+            connector.stop_listening()

@@ -1,0 +1,238 @@
+"""A broker as a service: takes part in the election, serves while it is the master.
+
+::
+
+             startService                take_over                     begun
+    offline ──────────────▶ slave ─────────────────▶ taking over ───────────────▶ master
+                              ▲                        │                           │
+                              ├─ cannot: wait, rejoin ─┘     fenced, failed: abort │
+                              ├──────────────────────────────────────────────────── ┤
+                              └──────── stepping down ◀───────────── step_down ──── ┘
+
+    stopService: from everywhere to offline.
+
+The role itself lies in the election's machine (`registry.election`); here is what the broker does about it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from broker.errors import BrokerError
+from broker.mastership import Mastership
+from broker.protocols import ServerBuilder
+from journal.errors import JournalError, StoreFenced
+from registry.election import BrokerElection
+
+if TYPE_CHECKING:
+    from broker.config import BrokerConfig
+    from broker.reactor import Reactor
+    from broker.security import Authenticator
+    from registry.session import Session
+
+RETRY_DELAY_MIN_S: Final = 0.25
+"""First pause after a failure; it doubles up to `startRetryDelay`."""
+STABLE_S: Final = 10.0
+"""A mastership that lasted so long was a success: the next failure begins with the first pause again."""
+
+_log: Final = logging.getLogger("broker")
+
+
+class BrokerService(Service):
+    """One broker of a container. All methods are called in the reactor's thread."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        config: BrokerConfig,
+        session: Session,
+        *,
+        container: str,
+        advertised_host: str,
+        bind_address: str,
+        users: Authenticator,
+    ) -> None:
+        """Make it; nothing happens before `startService`.
+
+        Args:
+            reactor: runs it.
+            config: what the broker is to be.
+            session: a started session whose callbacks come to the reactor's thread.
+            container: where the broker runs; its name in the group.
+            advertised_host: host in the published URLs.
+            bind_address: where the connectors listen.
+            users: who may connect.
+        """
+        self._reactor = reactor
+        self._config = config
+        self._session = session
+        self._container = container
+        self._advertised_host = advertised_host
+        self._bind_address = bind_address
+        self._builder = ServerBuilder(config, users)
+        self._election: BrokerElection | None = None
+        self._mastership: Mastership | None = None
+        self._taking_over: Deferred[None] | None = None
+        self._unwanted = False
+        self._services: tuple[str, ...] = ()
+        self._failures = 0
+        self._error = ""
+
+    # ---- Twisted
+
+    def startService(self) -> None:  # noqa: N802 - Twisted's name
+        """Join the election."""
+        self.running = True
+        self._unwanted = False
+        self._election = BrokerElection(
+            self._session, self._config.group, self._config.name, self._container, self
+        )
+        _log.info("Broker %s is waiting to become the master", self._config.name)
+        self._election.start()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        """Stop serving, and leave the group so that a slave takes over at once."""
+        self.running = False
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        election, self._election = self._election, None
+        self._unwanted = True
+        if self._taking_over is not None:
+            await self._taking_over
+        mastership, self._mastership = self._mastership, None
+        self._services = ()
+        if mastership is not None:
+            _log.info("Stopping the broker %s.", self._config.name)
+            await mastership.close()
+        if election is not None:
+            left: Deferred[None] = Deferred()
+            election.stop(lambda: None if left.called else left.callback(None))
+            await left
+        if mastership is not None:
+            mastership.drop_clients()
+
+    def status(self) -> dict[str, object]:
+        """What the broker is now.
+
+        Returns:
+            `role` (`offline`, `slave`, `taking over`, `master`, `stepping down`), `broker`, `group`,
+            `services`, `connections`, and `error`: why the last attempt to serve failed, or empty.
+        """
+        return {
+            "role": "offline" if self._election is None else self._election.state.value,
+            "broker": self._config.name,
+            "group": self._config.group,
+            "services": list(self._services),
+            "connections": 0 if self._mastership is None else self._mastership.clients,
+            "error": self._error,
+        }
+
+    # ---- the election
+
+    def take_over(self) -> None:
+        """We are elected: serve."""
+        _log.info("Broker %s is now the master, starting the broker.", self._config.name)
+        self._unwanted = False
+        self._taking_over = Deferred.fromCoroutine(self._take_over())
+        self._taking_over.addErrback(self._crashed)
+
+    async def _take_over(self) -> None:
+        mastership = Mastership(
+            self._reactor,
+            self._config,
+            self._bind_address,
+            owner=f"{self._container} (pid {os.getpid()} on {socket.gethostname()})",
+            build_server=self._builder.build,
+            on_failed=self._lost,
+        )
+        try:
+            _log.info("Broker %s is being started.", self._config.name)
+            ports = await mastership.begin()
+        except (BrokerError, JournalError) as error:
+            self._taking_over = None
+            self._cannot(error)
+            return
+        self._taking_over = None
+        self._mastership = mastership
+        election = self._election
+        if election is None:
+            return
+        if self._unwanted:
+            await self._step_down()
+            return
+        self._error = ""
+        self._services = tuple(f"{scheme}://{self._advertised_host}:{port}" for scheme, port in ports)
+        _log.info("Broker %s has started.", self._config.name)
+        election.publish(self._services)
+
+    def _crashed(self, failure: Failure) -> None:
+        """A programming error while taking over: somebody else may have more luck."""
+        self._taking_over = None
+        _log.error("Broker %s: %s", self._config.name, failure.getTraceback())
+        self._cannot(BrokerError(failure.getErrorMessage()))
+
+    def _cannot(self, error: BrokerError | JournalError) -> None:
+        """We cannot serve: leave it to another, and try again later."""
+        delay_s = self._next_delay_s()
+        self._error = str(error)
+        _log.error(
+            "Broker %s failed to start.  Will try again in %d millis: %s",
+            self._config.name,
+            delay_s * 1000,
+            error,
+        )
+        if self._election is not None:
+            self._election.failed(delay_s)
+
+    def _lost(self, mastership: Mastership, error: JournalError) -> None:
+        """The journal was taken over by another broker, or has failed. All connections are closed already."""
+        if mastership is not self._mastership:
+            return
+        self._mastership = None
+        self._services = ()
+        if time.monotonic() - mastership.began_s > STABLE_S:
+            self._failures = 0
+        if isinstance(error, StoreFenced) and not self._failures:
+            self._failures = 1
+            delay_s = 0.0
+        else:
+            delay_s = self._next_delay_s()
+        self._error = "" if isinstance(error, StoreFenced) else str(error)
+        _log.warning(
+            "Broker '%s' shut down, giving up being master: %s%s",
+            self._config.name,
+            error,
+            f" Will try again in {delay_s * 1000:.0f} millis." if delay_s else "",
+        )
+        if self._election is not None:
+            self._election.failed(delay_s)
+
+    def _next_delay_s(self) -> float:
+        delay_s = min(RETRY_DELAY_MIN_S * float(2**self._failures), self._config.start_retry_delay_ms / 1000)
+        self._failures = min(self._failures + 1, 16)
+        return delay_s
+
+    def step_down(self, reason: str) -> None:
+        """Another broker is ahead of us: stop serving."""
+        _log.info("Broker %s is now a slave, stopping the broker. %s", self._config.name, reason)
+        self._unwanted = True
+        if self._mastership is not None:
+            Deferred.fromCoroutine(self._step_down()).addErrback(self._crashed)
+
+    async def _step_down(self) -> None:
+        mastership, self._mastership = self._mastership, None
+        self._services = ()
+        if mastership is not None:
+            await mastership.close()
+            mastership.drop_clients()
+        if self._election is not None:
+            self._election.stopped()

@@ -1,0 +1,179 @@
+"""The broker's turn: what arrived is journaled once, what can be dispatched is, each connection writes once.
+
+Everything that one pass of the reactor brought in is taken together: the journal syncs many messages at once,
+and each connection gets one write. Replies wait in their connection until the journal reports their batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from broker.reactor import Clock, DelayedCall
+
+if TYPE_CHECKING:
+    from broker.region.connection import RegionConnection
+    from broker.region.region import Region
+
+SWEEP_S: Final = 1.0
+"""How often the deadlines of idle connections are looked at; inactivity is counted in tens of seconds."""
+
+
+class Line(Protocol):
+    """One client's transport, as the turn sees it."""
+
+    def durable(self, batch: int) -> None:
+        """Replies that wait for this batch or a lower one may leave."""
+        ...
+
+    def write(self) -> None:
+        """Write what there is to send."""
+        ...
+
+    def check_deadline(self, now_s: float) -> None:
+        """Do what is due by the clock."""
+        ...
+
+
+class Turn:
+    """Collects what has to be done at the end of this pass of the reactor, and does it.
+
+    One per mastership: made with the region, stopped with it.
+    """
+
+    def __init__(
+        self,
+        reactor: Clock,
+        region: Region,
+        flush: Callable[[], None],
+        *,
+        clock_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make it.
+
+        Args:
+            reactor: for the time of the end.
+            region: what dispatches.
+            flush: wakes the journal's writer if anything is appended.
+            clock_ms: wall clock, for expiry.
+            monotonic_s: for inactivity.
+        """
+        self._reactor = reactor
+        self._region = region
+        self._flush = flush
+        self._clock_ms = clock_ms
+        self.monotonic_s = monotonic_s
+        self._lines: dict[Line, None] = {}
+        self._of_connection: dict[RegionConnection, Line] = {}
+        self._touched: dict[Line, None] = {}
+        self._holding: dict[Line, None] = {}
+        self._end: DelayedCall | None = None
+        self._alarm: DelayedCall | None = None
+        self._alarm_ms = 0
+        self._sweep: DelayedCall = reactor.callLater(SWEEP_S, self._check_deadlines)
+        self._halted = False
+
+    # ---- lines
+
+    def add(self, line: Line) -> None:
+        """A connection was made."""
+        self._lines[line] = None
+        self.touch(line)
+
+    def bind(self, line: Line, connection: RegionConnection) -> None:
+        """The connection is authenticated: the region's dispatches for it are this line's to write."""
+        self._of_connection[connection] = line
+
+    def remove(self, line: Line, connection: RegionConnection | None) -> None:
+        """A connection was lost; what it gave back is dispatched to others."""
+        self._lines.pop(line, None)
+        self._touched.pop(line, None)
+        self._holding.pop(line, None)
+        if connection is not None:
+            self._of_connection.pop(connection, None)
+        self.schedule()
+
+    def hold(self, line: Line) -> None:
+        """The line has a reply that waits for the journal."""
+        self._holding[line] = None
+
+    # ---- the turn
+
+    def touch(self, line: Line) -> None:
+        """The line has received something, or has something to send."""
+        self._touched[line] = None
+        if self._end is None:
+            self.schedule()
+
+    def schedule(self) -> None:
+        """Have an end of turn."""
+        if self._end is None and not self._halted:
+            self._end = self._reactor.callLater(0, self._run)
+
+    def durable(self, batch: int) -> None:
+        """The journal has made everything up to this batch safe: replies leave, messages are dispatched."""
+        self._region.durable(batch)
+        holding, self._holding = self._holding, {}
+        for line in holding:
+            line.durable(batch)
+            self._touched[line] = None
+        if self._halted:
+            self._write()
+        else:
+            self._finish()
+
+    def halt(self) -> None:
+        """Dispatch nothing more; replies that become durable still leave."""
+        self._halted = True
+        for call in (self._end, self._alarm, self._sweep):
+            if call is not None and call.active():
+                call.cancel()
+        self._end = self._alarm = None
+
+    def _run(self) -> None:
+        self._end = None
+        self._finish()
+
+    def _finish(self) -> None:
+        region = self._region
+        region.advance(self._clock_ms())
+        region.dispatch()
+        self._flush()
+        self._write()
+        if region.deadline_ms is not None:
+            self._set_alarm(region.deadline_ms)
+
+    def _write(self) -> None:
+        if self._region.touched:
+            for connection in self._region.touched:
+                line = self._of_connection.get(connection)
+                if line is not None:
+                    self._touched[line] = None
+            self._region.touched.clear()
+        touched, self._touched = self._touched, {}
+        for line in touched:
+            line.write()
+
+    # ---- time
+
+    def _set_alarm(self, deadline_ms: int) -> None:
+        """Have a turn when a pull times out."""
+        if self._alarm is not None:
+            if self._alarm_ms <= deadline_ms:
+                return
+            self._alarm.cancel()
+        self._alarm_ms = deadline_ms
+        delay_s = max(deadline_ms - self._clock_ms(), 0) / 1000
+        self._alarm = self._reactor.callLater(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._finish()
+
+    def _check_deadlines(self) -> None:
+        self._sweep = self._reactor.callLater(SWEEP_S, self._check_deadlines)
+        now_s = self.monotonic_s()
+        for line in list(self._lines):
+            line.check_deadline(now_s)
