@@ -229,10 +229,7 @@ class StoreReader:
     def _apply(self, batch: Batch) -> None:
         self.report.batches += 1
         self.report.records += batch.header.record_count
-        apply = self._state.apply
-        base = batch.base
-        for record, position in self._decoder.decode(batch.data, batch.start, batch.end):
-            apply(record, base + position)
+        self._decoder.replay(batch.data, batch.start, batch.end, batch.base, self._state)
 
     def _find_later(self, reader: EpochReader) -> Position | None:
         """The valid batch that follows where a reader stopped, as the position before it."""
