@@ -63,9 +63,14 @@ class JavaPrograms:
 
     def facts(self, name: str, *arguments: str, timeout_s: float = 60.0) -> list[str]:
         """Run a program to its end and return the facts that it printed, one a line."""
-        done = subprocess.run(
-            self.command(name, *arguments), capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        try:
+            done = subprocess.run(
+                self.command(name, *arguments), capture_output=True, text=True, timeout=timeout_s, check=False
+            )
+        except subprocess.TimeoutExpired as slow:
+            raise AssertionError(
+                f"{name} did not end; it printed:\n{slow.stdout!r}\n{slow.stderr!r}"
+            ) from slow
         assert done.returncode == 0, f"{name} failed:\n{done.stdout}{done.stderr}"
         return done.stdout.splitlines()
 

@@ -61,6 +61,25 @@ def test_no_machine_is_named() -> None:
     assert found == []
 
 
+def test_links_in_documentation() -> None:
+    """Whoever follows a link in the documentation arrives."""
+    names = repository_files()
+    existing = {*names, *(str(folder) for name in names for folder in Path(name).parents)}
+    found = []
+    for name in names:
+        if name.endswith(".md"):
+            source = Source(name, (ROOT / name).read_text("utf-8"))
+            found += house_rules.links_resolve(source, existing)
+    assert found == []
+
+
+def test_planted_dead_link_is_found() -> None:
+    """A link to nothing is noticed; one to a neighbour, a folder above or another site is not."""
+    text = "[a](gone.md) [b](there.md#part) [c](../docs/there.md) [d](https://example.org/x)"
+    found = list(house_rules.links_resolve(Source("docs/a.md", text), {"docs/there.md"}))
+    assert found == ["docs/a.md:1: gone.md leads nowhere"]
+
+
 def lines(count: int, indent: str = "") -> str:
     """That many statements."""
     return f"{indent}x = 1\n" * count
@@ -76,6 +95,8 @@ PLANTED: list[tuple[Rule, str, str]] = [
     ),
     (house_rules.reactor_only_in_mains, "broker/a.py", "from twisted.internet import defer, reactor\n"),
     (house_rules.reactor_only_in_mains, "broker/a.py", "import twisted.internet.reactor\n"),
+    (house_rules.environment_only_in_mains, "broker/a.py", "home = os.environ['HOME']\n"),
+    (house_rules.environment_only_in_mains, "broker/a.py", "name = sys.argv[1]\n"),
     (house_rules.kazoo_only_in_registry, "broker/a.py", "from kazoo.client import KazooClient\n"),
     (house_rules.kazoo_only_in_registry, "broker/a.py", "import kazoo.exceptions\n"),
     (house_rules.znode_paths_only_in_paths, "fabric/a.py", "path = f'/fabric/configs/{name}'\n"),

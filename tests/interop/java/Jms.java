@@ -13,6 +13,14 @@ final class Jms {
     static final long WAIT_MS = 10_000;
     static final long NOTHING_MS = 300;
 
+    static {
+        // A program that failed must end, although its connections' threads live on.
+        Thread.setDefaultUncaughtExceptionHandler((thread, failure) -> {
+            failure.printStackTrace();
+            System.exit(1);
+        });
+    }
+
     private Jms() {}
 
     static ActiveMQConnectionFactory factory(String url) {
