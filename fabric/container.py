@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 
+from fabric.addresses import LOOPBACK
 from fabric.agent import Agent
 from fabric.children import STOPPED, Children
 from fabric.errors import FabricError
@@ -52,8 +53,6 @@ COMPLAINT_INTERVAL_S = 15.0
 """How often the log says that ZooKeeper is not there."""
 
 AUTHENTICATION_RETRY_S = 5.0
-
-LOOPBACK = "127.0.0.1"
 
 ALREADY_RUNNING = 3
 """Exit code when another process runs this container."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from fabric.addresses import LOOPBACK, address_fields
 from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
 from fabric.errors import FabricError
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
@@ -25,7 +25,6 @@ from registry.users import UserRecord, UserStore, hash_password
 ROOT = "root"
 ZOOKEEPER_PORT = 2181
 TICK_TIME_MS = 500
-LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_S = 10.0
 
 ROOT_PROFILES = ("fabric",)
@@ -90,57 +89,6 @@ class CreateOptions:
         return self.password
 
 
-@dataclass(slots=True)
-class Address:
-    """How a container can be reached, as fields of its record."""
-
-    fields: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def host(self) -> str:
-        """What it advertises."""
-        return self.fields[self.fields["resolver"]]
-
-
-def address_of(container: str, bind_address: str, resolver: str | None, manual_ip: str | None) -> Address:
-    """Say how a container is reached.
-
-    Without a resolver it is ``manualip`` if one is given, the bind address if it is one of a network
-    interface, else the host's name.
-
-    Raises:
-        FabricError: the resolver is unknown, or lacks its address.
-    """
-    everywhere = bind_address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    fields = {
-        "bindaddress": bind_address,
-        "localhostname": socket.gethostname() if everywhere else bind_address,
-        "localip": _own_address() if everywhere else bind_address,
-    }
-    if manual_ip:
-        fields["manualip"] = manual_ip
-    chosen = resolver or ("manualip" if manual_ip else "localhostname" if everywhere else "localip")
-    if chosen not in fields or chosen == "bindaddress":
-        if chosen == "manualip":
-            raise FabricError("The resolver manualip needs an address.", "Give it with --manual-ip ADDRESS.")
-        raise FabricError(
-            f"There is no resolver {chosen}.", "Resolvers are: localip, localhostname, manualip."
-        )
-    fields["resolver"] = chosen
-    fields["ip"] = f"${{zk:{container}/{chosen}}}"
-    return Address(fields)
-
-
-def _own_address() -> str:
-    """Return the address this host reaches others from; nothing is sent for it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
-            return str(probe.getsockname()[0])
-        except OSError:
-            return LOOPBACK
-
-
 def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]) -> None:
     """Create a fabric whose root container runs on this host, and wait until that is connected.
 
@@ -157,7 +105,7 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
     validate_container_name(options.root)
     validate_version_name(options.version)
     validate_user_name(options.user)
-    address = address_of(options.root, options.bind_address, options.resolver, options.manual_ip)
+    fields = address_fields(options.bind_address, options.resolver, options.manual_ip)
     check_absent(home, force=options.force, clean=options.clean)
     end_fabric(home, say)
     home.make()
@@ -168,10 +116,10 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
             url, ensemble = options.zookeeper_url, None
         else:
             ensemble = _managed_zookeeper(home, options)
-            url = f"{address.host}:{ensemble.port}"
+            url = f"{fields[fields['resolver']]}:{ensemble.port}"
             undo.callback(_start_zookeeper(ensemble, options.bootstrap_timeout_s, say).stop)
         with _session(url, password) as session:
-            _fill(session, options, address, ensemble, url)
+            _fill(session, options, fields, ensemble, url)
             home.write_registry_address(RegistryAddress(url, password))
             home.write_root_name(options.root)
             files = home.container(options.root)
@@ -276,7 +224,7 @@ def _session(url: str, password: str) -> Iterator[Session]:
 def _fill(
     session: Session,
     options: CreateOptions,
-    address: Address,
+    address: Mapping[str, str],
     ensemble: ManagedZooKeeper | None,
     url: str,
 ) -> None:
@@ -307,7 +255,7 @@ def _fill(
     session.put(paths.ensemble_members(FIRST_ENSEMBLE), options.root.encode() if ensemble else b"")
     session.put(paths.ensemble_url(), url.encode())
     UserStore(session).put(UserRecord(options.user, hash_password(options.password), (options.role,)))
-    fields = dict(address.fields)
+    fields = {**address, "ip": f"${{zk:{options.root}/{address['resolver']}}}"}
     if (options.port_min, options.port_max) != (0, 65535):
         fields |= {"minimumport": str(options.port_min), "maximumport": str(options.port_max)}
     ContainerStore(session).create(

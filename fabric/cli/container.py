@@ -1,0 +1,393 @@
+"""The `container-…` commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from fabric.cli.context import CommandContext, command
+from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.table import Table, fact
+from registry import paths
+
+if TYPE_CHECKING:
+    from fabric.lifecycle import Lifecycle
+    from fabric.records import ContainerRecord
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CONTAINER_TYPE = "fabric"
+"""What the original calls `karaf`: the kind of process a container is."""
+
+STATUS_LENGTH_MAX = 100
+INDENT = "  "
+
+
+def _credential_options(*names: str) -> Callable[[F], F]:
+    """Accept the original's credentials for a container's management port, which there is none of here."""
+
+    def decorate(function: F) -> F:
+        for name in names:
+            function = click.option(name, hidden=True, expose_value=False)(function)
+        return function
+
+    return decorate
+
+
+def _lifecycle(context: CommandContext) -> Lifecycle:
+    from fabric.lifecycle import Lifecycle  # noqa: PLC0415 - other commands start faster without it
+
+    return Lifecycle(context.session, context.home)
+
+
+def _progress(text: str) -> None:
+    """Say what is waited for, to people only: scripts get the results."""
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
+
+
+# container-list
+
+
+@command("container-list", examples=["fabric container-list", "fabric container-list broker --output json"])
+@click.argument("filter_text", metavar="[FILTER]", default="")
+@click.option("--version", help="Only the containers of this version.")
+@click.option("-v", "--verbose", is_flag=True, help="Also the process id and the desired state.")
+@output_option
+@watch_option
+def container_list(
+    context: CommandContext, *, filter_text: str, version: str | None, verbose: bool, output: str, watch: bool
+) -> None:
+    """List the containers.
+
+    FILTER is a part of a container's name or of one of its profiles.
+    """
+
+    def draw() -> str:
+        records = [
+            record
+            for record in context.containers.all()
+            if (filter_text in record.id or any(filter_text in profile for profile in record.profiles))
+            and version in (None, record.version)
+        ]
+        return render(
+            output,
+            [record.to_json() for record in records],
+            lambda: containers_table(records, context.current_container, verbose=verbose),
+        )
+
+    if watch:
+        print_watching(context, paths.containers_config(), draw)
+    else:
+        click.echo(draw())
+
+
+def containers_table(records: Sequence[ContainerRecord], current: str | None, *, verbose: bool) -> Table:
+    """Return the table: children under their parents, a profile per line, a star at the current container."""
+    headers = ["id", "version", "type", "connected", "profiles"]
+    table = Table(*headers, *(["process id", "desired"] if verbose else []), "provision status")
+    for record, level in _as_tree(records):
+        name = INDENT * level + record.id + ("*" if record.id == current else "")
+        status = record.provision.status[:STATUS_LENGTH_MAX]
+        profiles = record.profiles or ("",)
+        pid = str(record.alive.pid) if record.alive else ""
+        details = [pid, record.desired.value] if verbose else []
+        connected = "yes" if record.connected else "no"
+        table.add_row(name, record.version, CONTAINER_TYPE, connected, profiles[0], *details, status)
+        for profile in profiles[1:]:
+            table.add_row("", "", "", "", profile)
+    return table
+
+
+def _as_tree(records: Sequence[ContainerRecord]) -> list[tuple[ContainerRecord, int]]:
+    """Return the containers with their level, each parent before its children, sorted by name."""
+    by_parent: dict[str | None, list[ContainerRecord]] = {}
+    shown = {record.id for record in records}
+    for record in sorted(records, key=lambda record: record.id):
+        by_parent.setdefault(record.parent if record.parent in shown else None, []).append(record)
+
+    def below(parent: str | None, level: int) -> list[tuple[ContainerRecord, int]]:
+        found = []
+        for record in by_parent.get(parent, []):
+            found += [(record, level), *below(record.id, level + 1)]
+        return found
+
+    return below(None, 0)
+
+
+# container-info
+
+
+@command("container-info", examples=["fabric container-info", "fabric container-info brokercontainer"])
+@click.argument("name", metavar="[CONTAINER]", default="")
+@click.option("-v", "--verbose", is_flag=True, help="Also profiles, parent, children and services.")
+@output_option
+def container_info(context: CommandContext, name: str, verbose: bool, output: str) -> None:
+    """Show the details of a container; without a name, of this host's root container."""
+    name = name or context.current_container or "root"
+    record = context.containers.get(name)
+    lifecycle = _lifecycle(context)
+    facts = _facts(context, record, ensemble=lifecycle.is_ensemble_member(name))
+    if verbose:
+        facts |= {
+            "Profiles": ", ".join(record.profiles),
+            "Parent": record.parent or "",
+            "Children": ", ".join(context.containers.children(name)),
+            "Services": ", ".join(record.provision.services),
+        }
+    facts["Provision Status"] = record.provision.status
+    if record.provision.exception:
+        facts["Provision Error"] = record.provision.exception
+    click.echo(
+        render(output, facts, lambda: "\n".join(fact(f"{key}:", value) for key, value in facts.items()))
+    )
+
+
+def _facts(context: CommandContext, record: ContainerRecord, *, ensemble: bool) -> dict[str, str]:
+    from fabric.overlay import substitute  # noqa: PLC0415 - only here
+    from fabric.znodes import read_reference  # noqa: PLC0415 - only here
+
+    fields = record.fields
+    session = context.session
+    address = substitute(fields.get("ip", ""), {}, lambda reference: read_reference(session, reference))
+    pid = str(record.alive.pid) if record.alive else ""
+    return {
+        "Name": record.id,
+        "Version": record.version,
+        "Connected": "yes" if record.connected else "no",
+        "Desired State": record.desired.value,
+        "Type": CONTAINER_TYPE,
+        "Root": "no" if record.parent else "yes",
+        "Ensemble Server": "yes" if ensemble else "no",
+        "Managed": "yes",
+        "Process ID": pid,
+        "Host": record.alive.host if record.alive else "",
+        "Resolver": fields.get("resolver", ""),
+        "Network Address": address,
+        "Local Network Address": fields.get("localip", ""),
+        "Local Hostname": fields.get("localhostname", ""),
+        "Bind Address": fields.get("bindaddress", ""),
+        "Log File": str(context.home.container(record.id).log),
+    }
+
+
+# container-create-child
+
+
+@command(
+    "container-create-child",
+    examples=[
+        "fabric container-create-child root brokercontainer 2 --profile mq-broker-default.tolerantbroker",
+        "fabric container-create-child root worker",
+    ],
+)
+@click.argument("parent")
+@click.argument("name")
+@click.argument("number", type=int, default=1)
+@click.option("--profile", "profiles", multiple=True, help="Profile of the containers; default: default.")
+@click.option("--version", help="Version of the profiles; default: the fabric's default version.")
+@click.option(
+    "-r", "--resolver", type=click.Choice(["localip", "localhostname", "manualip"]), help="Default: parent's."
+)
+@click.option("-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip.")
+@click.option("-b", "--bind-address", metavar="ADDRESS", help="Where to listen; default: as the parent.")
+@click.option("--min-port", type=click.IntRange(0, 65535), help="Lowest port; default: as the parent.")
+@click.option("--max-port", type=click.IntRange(0, 65535), help="Highest port; default: as the parent.")
+@_credential_options("--jmx-user", "--jmx-password")
+def container_create_child(
+    context: CommandContext,
+    parent: str,
+    name: str,
+    number: int,
+    **given: Any,  # noqa: ANN401 - the options above
+) -> None:
+    """Create child containers, which run on the host of their parent.
+
+    Several are called NAME, NAME2, NAME3 and so on.
+    """
+    from fabric.names import numbered_names  # noqa: PLC0415 - only here
+
+    names = numbered_names(name, number, context.containers.names())
+    version = context.version_or_default(given["version"])
+    context.containers.check_parent(parent)
+    lifecycle = _lifecycle(context)
+    lifecycle.check_up(parent, names[0])
+    fields = _child_fields(context, parent, given)
+    failed: dict[str, str] = {}
+    created: list[str] = []
+    for child in names:
+        context.containers.create(
+            child,
+            profiles=given["profiles"] or ("default",),
+            version=version,
+            parent=parent,
+            fields={**fields, "ip": f"${{zk:{child}/{fields['resolver']}}}"},
+            options={"type": "child"},
+        )
+    try:
+        _wait_created(lifecycle, names, created, failed)
+    except KeyboardInterrupt:
+        click.echo("\nThe containers are created and go on starting. See: fabric container-list", err=True)
+        raise
+    if created:
+        click.echo("The following containers have been created successfully:")
+        for child in created:
+            click.echo(f"\tContainer: {child}.")
+    if failed:
+        click.echo("The following containers have failed:", err=True)
+        for child, message in failed.items():
+            click.echo(f"\t{child}: {message}", err=True)
+        sys.exit(1)
+
+
+def _wait_created(
+    lifecycle: Lifecycle, names: Sequence[str], created: list[str], failed: dict[str, str]
+) -> None:
+    from fabric.lifecycle import NotStarted  # noqa: PLC0415 - only here
+
+    for child in names:
+        _progress(f"Waiting for container: {child}")
+        try:
+            lifecycle.wait_started(child)
+            created.append(child)
+        except NotStarted as error:
+            failed[child] = str(error)
+
+
+def _child_fields(context: CommandContext, parent: str, given: dict[str, Any]) -> dict[str, str]:
+    """A child is reached as its parent is, unless something else is said."""
+    from fabric.addresses import child_fields  # noqa: PLC0415 - only here
+
+    inherited = context.containers.fields(parent)
+    fields = child_fields(inherited, given["bind_address"], given["resolver"], given["manual_ip"])
+    for key, option in (("minimumport", "min_port"), ("maximumport", "max_port")):
+        value = given[option] if given[option] is not None else inherited.get(key)
+        if value is not None:
+            fields[key] = str(value)
+    return fields
+
+
+# container-start, -stop, -delete
+
+
+@command(
+    "container-start", examples=["fabric container-start brokercontainer", "fabric container-start 'broker*'"]
+)
+@click.argument("names", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Ask for it even if the container seems to run.")
+@_credential_options("--user", "--password")
+def container_start(context: CommandContext, names: tuple[str, ...], force: bool) -> None:
+    """Start containers. NAMES may be globs such as 'broker*'."""
+    names = _with_root_started(context, names)
+    if not names:
+        return
+    lifecycle = _lifecycle(context)
+    for name in _expanded(context, names):
+        _progress(f"Waiting for container: {name}")
+        if not lifecycle.start(name, force=force):
+            click.echo(f"Container {name} is already started", err=True)
+
+
+def _with_root_started(context: CommandContext, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Start this host's root container first, if it is named: it may bring the registry with it."""
+    root = context.current_container
+    if root is None or root not in names:
+        return names
+    from fabric.lifecycle import start_local_root  # noqa: PLC0415 - only here
+    from registry.session import Session  # noqa: PLC0415 - only here
+
+    def connect(timeout_s: float) -> Session:
+        session = Session(context.zookeeper_url, context.zookeeper_password)
+        session.start(timeout_s)
+        return session
+
+    _progress(f"Waiting for container: {root}")
+    if not start_local_root(context.home, root, connect):
+        click.echo(f"Container {root} is already started", err=True)
+    return tuple(name for name in names if name != root)
+
+
+@command(
+    "container-stop",
+    examples=["fabric container-stop brokercontainer", "fabric container-stop --force 'broker*' root"],
+)
+@click.argument("names", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Also a container that runs ZooKeeper.")
+@_credential_options("--user", "--password")
+def container_stop(context: CommandContext, names: tuple[str, ...], force: bool) -> None:
+    """Shut down containers. NAMES may be globs such as 'broker*'.
+
+    A container stays stopped until it is started again. Children of a stopped container go on.
+    """
+    lifecycle = _lifecycle(context)
+    found = _expanded(context, names)
+    for name in sorted(
+        found, key=lambda name: context.containers.field(name, "parent") is None
+    ):  # roots last
+        _progress(f"Waiting for container {name} to stop.")
+        if lifecycle.stop(name, force=force):
+            click.echo(f"Container '{name}' stopped successfully.")
+        else:
+            click.echo(f"Container '{name}' already stopped.", err=True)
+
+
+@command(
+    "container-delete",
+    examples=["fabric container-delete brokercontainer2", "fabric container-delete -r 'broker*'"],
+)
+@click.argument("names", nargs=-1, required=True)
+@click.option("-f", "--force", is_flag=True, help="Also the current container, and what cannot be stopped.")
+@click.option("-r", "--recursive", is_flag=True, help="Also its child containers.")
+@_credential_options("--user", "--password")
+def container_delete(context: CommandContext, names: tuple[str, ...], force: bool, recursive: bool) -> None:
+    """Stop and delete containers. Stores of brokers are kept."""
+    lifecycle = _lifecycle(context)
+    deleted: set[str] = set()
+    for name in _expanded(context, names):
+        if name not in deleted:
+            _progress(f"Waiting for container {name} to stop.")
+            deleted.update(lifecycle.delete(name, force=force, recursive=recursive))
+
+
+def _expanded(context: CommandContext, names: Sequence[str]) -> list[str]:
+    from fabric.lifecycle import expand  # noqa: PLC0415 - only here
+
+    return expand(names, context.containers.names())
+
+
+# container-…-profile
+
+
+@command("container-add-profile", examples=["fabric container-add-profile root mq-amq"])
+@click.argument("name", metavar="CONTAINER")
+@click.argument("profiles", nargs=-1, required=True)
+def container_add_profile(context: CommandContext, name: str, profiles: tuple[str, ...]) -> None:
+    """Add profiles to a container."""
+    context.containers.add_profiles(name, profiles)
+    _say_when(context, name)
+
+
+@command("container-remove-profile", examples=["fabric container-remove-profile root mq-amq"])
+@click.argument("name", metavar="CONTAINER")
+@click.argument("profiles", nargs=-1, required=True)
+def container_remove_profile(context: CommandContext, name: str, profiles: tuple[str, ...]) -> None:
+    """Remove profiles from a container."""
+    context.containers.remove_profiles(name, profiles)
+    _say_when(context, name)
+
+
+@command("container-change-profile", examples=["fabric container-change-profile worker default mq-client"])
+@click.argument("name", metavar="CONTAINER")
+@click.argument("profiles", nargs=-1, required=True)
+def container_change_profile(context: CommandContext, name: str, profiles: tuple[str, ...]) -> None:
+    """Replace the profiles of a container."""
+    context.containers.change_profiles(name, profiles)
+    _say_when(context, name)
+
+
+def _say_when(context: CommandContext, name: str) -> None:
+    if context.containers.alive(name) is None:
+        click.echo(f"Container {name} is down; it takes effect when it starts.", err=True)
