@@ -140,6 +140,7 @@ ALLOWED: list[tuple[Rule, str, str]] = [
     (house_rules.reactor_only_in_mains, "mqclient/main.py", "from twisted.internet import reactor\n"),
     (house_rules.kazoo_only_in_registry, "registry/a.py", "import kazoo\n"),
     (house_rules.znode_paths_only_in_paths, "fabric/a.py", '"""Reads /fabric/configs/x."""\n'),
+    (house_rules.znode_paths_only_in_paths, "fabric/a.py", "example = 'fabric zk-get /fabric/configs/x'\n"),
     (house_rules.store_files_only_in_files, "journal/a.py", "file = self._files.open(name)\n"),
     (house_rules.store_files_only_in_files, "journal/a.py", "journal = Journal.open(directory)\n"),
     (
