@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from twisted.internet import reactor as twisted_reactor
-from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 
 from broker.config import BrokerConfig
 from broker.errors import ConfigurationInvalid
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         level=options.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     logging.getLogger("kazoo").setLevel(logging.WARNING)
-    globalLogBeginner.beginLoggingTo([STDLibLogObserver("twisted")], redirectStandardIO=False)
+    observer = cast("ILogObserver", STDLibLogObserver("twisted"))
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     _raise_open_files_limit()
     try:
         config = _config(options)

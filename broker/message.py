@@ -26,7 +26,7 @@ from enum import IntEnum
 from typing import Final
 
 from broker.destination import Destination
-from broker.errors import MessageInvalid
+from broker.errors import InvalidDestination, MessageInvalid
 
 FORMAT_VERSION: Final = 1
 _HEADER: Final = struct.Struct(">BBBBqqqi12i")
@@ -185,7 +185,7 @@ def decode_message(data: bytes) -> Message:
             compressed=bool(flags & _COMPRESSED),
             wire=parts[11],
         )
-    except ValueError as error:
+    except (ValueError, InvalidDestination) as error:
         raise MessageInvalid(f"The stored message cannot be read: {error}.") from error
 
 

@@ -1,0 +1,77 @@
+"""A broker's configuration from its PID."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.config import BrokerConfig, Kind, PortRange
+from broker.errors import ConfigurationInvalid
+
+
+def read(**properties: str) -> BrokerConfig:
+    """The configuration of these properties, `_` standing for `-`."""
+    return BrokerConfig.from_properties(
+        {key.replace("_", "-"): value for key, value in properties.items()}, container="c1"
+    )
+
+
+def test_an_empty_pid_gives_the_documented_defaults() -> None:
+    """Nothing has to be configured."""
+    config = read()
+    assert (config.name, config.group, config.data) == ("c1", "default", Path("data/c1"))
+    assert (config.kind, config.start_retry_delay_ms) == (Kind.MASTER_SLAVE, 10_000)
+    (connector,) = config.connectors
+    assert (connector.name, connector.scheme, connector.connections_max) == ("openwire", "tcp", 1000)
+    assert connector.ports == PortRange(0, 0)
+
+
+def test_a_pid_as_mq_create_writes_it_is_read() -> None:
+    """The properties of the original's generated profiles."""
+    config = BrokerConfig.from_properties(
+        {
+            "broker-name": "tolerantbroker",
+            "group": "default",
+            "data": "${runtime.data}/tolerantbroker",
+            "connectors": "openwire",
+            "openwire-port": "61620",
+            "kind": "MasterSlave",
+            "standby.pool": "default",
+            "startRetryDelay": "5000",
+            "unknown": "kept for others",
+        },
+        container="c1",
+        substitutions={"runtime.data": "/data"},
+    )
+    assert config.name == "tolerantbroker"
+    assert config.data == Path("/data/tolerantbroker")
+    assert list(config.connectors[0].ports.candidates) == [61620]
+    assert config.start_retry_delay_ms == 5000
+
+
+def test_bind_port_takes_the_first_free_of_a_range() -> None:
+    """The profile mq-amq listens on one of the usual ports."""
+    config = read(bindPort="${port:61616,61626}")
+    assert config.connectors[0].ports == PortRange(61616, 61626)
+
+
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        ({"broker_name": "-x"}, "broker-name '-x' is invalid"),
+        ({"group": "a/b"}, "group 'a/b' is invalid"),
+        ({"kind": "NPlusOne"}, "kind 'NPlusOne' is not supported yet"),
+        ({"connectors": "openwire stomp"}, "'stomp' comes later"),
+        ({"connectors": "gopher"}, "'gopher' does not exist"),
+        ({"openwire_port": "x"}, "'x' is not a port"),
+        ({"openwire_port": "65536"}, "not a port"),
+        ({"openwire_port": "${port:9,8}"}, "empty range"),
+        ({"startRetryDelay": "-1"}, "startRetryDelay '-1'"),
+        ({"openwire_maximumConnections": "0"}, "openwire-maximumConnections '0'"),
+        ({"data": "${nobody.knows}/x"}, "placeholder that nothing resolves"),
+    ],
+)
+def test_a_wrong_property_is_named(properties: dict[str, str], text: str) -> None:
+    """Every refusal says which property, and what it should be."""
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read(**properties)
+    assert text in str(caught.value)

@@ -1,0 +1,205 @@
+"""Topics and durable subscriptions."""
+
+import pytest
+from support.region import TOPIC, MemoryStore, Peer, new_region, restarted, settle
+
+from broker.destination import Destination
+from broker.errors import InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
+from broker.region.limits import RegionLimits
+from journal.record import AddMessage
+
+
+def test_every_subscriber_gets_every_message_sent_while_it_listens() -> None:
+    """A topic message goes to all who listen when it is sent, and to nobody who comes later."""
+    region = new_region()
+    peer = Peer(region)
+    peer.send("m0", TOPIC)
+    peer.consume("a", TOPIC)
+    peer.consume("b", TOPIC)
+    peer.send("m1", TOPIC)
+    peer.send("m2", TOPIC, persistent=False)
+    settle(region)
+    assert peer.client.ids("a") == ["m1", "m2"]
+    assert peer.client.ids("b") == ["m1", "m2"]
+
+
+def test_a_topic_message_nobody_waits_for_is_journaled_and_gone() -> None:
+    """Its batch carries the fence check and the producer's sequence; the index keeps nothing."""
+    region = new_region()
+    peer = Peer(region)
+    assert peer.send("m0", TOPIC) > 0
+    assert not region.store.state.topics.get(TOPIC.uri)
+    assert region.store.state.last_producer_sequence("c1:1:1") == 1
+
+
+def test_no_local_subscribers_do_not_hear_themselves() -> None:
+    """What a connection sends is not given to its own noLocal consumers."""
+    region = new_region()
+    peer, other = Peer(region, "c1"), Peer(region, "c2")
+    peer.consume("k", TOPIC, no_local=True)
+    peer.send("own", TOPIC)
+    other.send("other", TOPIC)
+    settle(region)
+    assert peer.client.ids() == ["other"]
+
+
+def test_a_slow_subscriber_loses_its_oldest_beyond_prefetch_and_limit() -> None:
+    """A non-durable subscriber that does not keep up costs bounded memory."""
+    region = new_region(limits=RegionLimits(topic_pending_max=2))
+    peer = Peer(region)
+    peer.consume("slow", TOPIC, prefetch_size=1)
+    for index in range(6):
+        peer.send(f"m{index}", TOPIC)
+    settle(region)
+    peer.acknowledge(peer.client.refs()[0], key="slow")
+    settle(region)
+    peer.acknowledge(peer.client.refs()[1], key="slow")
+    settle(region)
+    assert peer.client.ids() == ["m3", "m4", "m5"]
+
+
+def test_a_burst_that_fits_the_prefetch_is_not_discarded_while_it_waits_for_the_disk() -> None:
+    """A subscriber that has room is not slow, however long the sync takes."""
+    region = new_region(limits=RegionLimits(topic_pending_max=0))
+    peer = Peer(region)
+    peer.consume("k", TOPIC, prefetch_size=100)
+    for index in range(100):
+        peer.send(f"m{index}", TOPIC)
+    settle(region)
+    assert len(peer.client.got) == 100
+
+
+def durable(peer: Peer, key: str = "k", name: str = "sub", destination: Destination = TOPIC) -> int:
+    """Open a durable subscriber."""
+    return peer.consume(key, destination, subscription_name=name)
+
+
+def test_a_durable_subscriber_gets_what_was_sent_while_it_was_away() -> None:
+    """A durable subscription lasts beyond its consumer."""
+    region = new_region()
+    sender = Peer(region, "c0")
+    peer = Peer(region, "c1", "client")
+    assert durable(peer) > 0
+    peer.connection.close()
+    sender.send("m0", TOPIC)
+    sender.send("volatile", TOPIC, persistent=False)
+    sender.send("m1", TOPIC)
+    again = Peer(region, "c2", "client")
+    durable(again)
+    settle(region)
+    assert again.client.ids() == ["m0", "m1"]
+
+
+def test_a_durable_subscription_survives_the_broker() -> None:
+    """What a durable subscriber has not acknowledged is there after a takeover, in order."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    for index in range(3):
+        peer.send(f"m{index}", TOPIC)
+    settle(region)
+    peer.acknowledge(peer.client.refs()[0])
+    settle(region)
+    after = restarted(region)
+    again = Peer(after, "c1", "client")
+    durable(again)
+    settle(after)
+    assert again.client.ids() == ["m1", "m2"]
+    again.acknowledge(*again.client.refs())
+    assert not after.store.state.topics[TOPIC.uri]
+
+
+def test_unacknowledged_messages_of_a_durable_subscriber_come_again() -> None:
+    """Closing without acknowledgement redelivers, first and in order."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    for index in range(3):
+        peer.send(f"m{index}", TOPIC)
+    settle(region)
+    peer.connection.remove_consumer("k")
+    durable(peer, "again")
+    settle(region)
+    assert peer.client.ids("again") == ["m0", "m1", "m2"]
+    assert [counter for key, _, _, counter in peer.client.got if key == "again"] == [1, 1, 1]
+
+
+def test_a_durable_subscription_needs_a_client_id() -> None:
+    """Without one nobody could say whose it is."""
+    with pytest.raises(InvalidClientId):
+        durable(Peer(new_region()))
+
+
+def test_an_active_subscription_has_one_consumer() -> None:
+    """The second consumer of the same subscription is refused."""
+    peer = Peer(new_region(), "c1", "client")
+    durable(peer)
+    with pytest.raises(RequestInvalid, match="in use"):
+        durable(peer, "second")
+    with pytest.raises(RequestInvalid, match="in use"):
+        peer.connection.remove_subscription("sub")
+
+
+def test_the_same_name_for_another_topic_is_a_new_subscription() -> None:
+    """JMS: changing the topic ends the old subscription."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    peer.connection.remove_consumer("k")
+    peer.send("old", TOPIC)
+    other = Destination.topic("other")
+    durable(peer, "k", "sub", other)
+    peer.send("new", other)
+    settle(region)
+    assert peer.client.ids() == ["new"]
+    assert not region.store.state.topics[TOPIC.uri]
+
+
+def test_an_ended_subscription_keeps_nothing() -> None:
+    """After unsubscribing nothing is held for it, and a second time is refused."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    peer.connection.remove_consumer("k")
+    peer.send("m0", TOPIC)
+    assert peer.connection.remove_subscription("sub") > 0
+    assert not region.store.state.topics[TOPIC.uri]
+    with pytest.raises(InvalidDestination, match="No durable subscription exists"):
+        peer.connection.remove_subscription("sub")
+
+
+def test_a_no_local_durable_subscriber_never_gets_its_own() -> None:
+    """What its own client sent is acknowledged for it at once: it does not come after a restart either."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    peer.consume("k", TOPIC, subscription_name="sub", no_local=True)
+    peer.send("own", TOPIC)
+    settle(region)
+    assert peer.client.ids() == []
+    assert not region.store.state.topics[TOPIC.uri]
+
+
+def test_durable_subscriptions_are_bounded() -> None:
+    """A client cannot make subscriptions without end."""
+    region = new_region(limits=RegionLimits(durable_subscriptions_max=1))
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    with pytest.raises(ResourceExhausted):
+        durable(peer, "k2", "sub2")
+
+
+def test_a_topic_cannot_be_browsed() -> None:
+    """Only queues have something to look at."""
+    with pytest.raises(InvalidDestination, match="browsed"):
+        Peer(new_region()).consume("k", TOPIC, browser=True)
+
+
+def test_a_topic_message_is_stored_once_however_many_want_it() -> None:
+    """Subscriptions share the message."""
+    region = new_region()
+    for index in range(3):
+        durable(Peer(region, f"c{index}", f"client{index}"))
+    Peer(region, "sender").send("m0", TOPIC)
+    store = region.store
+    assert isinstance(store, MemoryStore)
+    assert sum(isinstance(record, AddMessage) for record in store.records()) == 1
