@@ -1,0 +1,127 @@
+"""Finding brokers in the registry, for ``discovery:(fabric:<group>)``.
+
+One registry session serves all connections of a factory. It is opened with the first connection and closed
+after the last one. The registry package, and with it the ZooKeeper client, is imported only then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mqclient.errors import InvalidUrl, RegistryUnreachable
+from mqclient.options import WireOptions
+from mqclient.url import BrokerAddress, DiscoveryAgent, parse_address
+
+if TYPE_CHECKING:
+    from registry.discovery import DiscoveryView
+    from registry.session import Session as RegistrySession
+
+LOG = logging.getLogger("mqclient.discovery")
+
+CONNECT_TIMEOUT_S = 10.0
+"""For the first answer of ZooKeeper, as in the original."""
+
+SCHEMES = ("tcp", "nio")
+"""What this client can connect to."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAddress:
+    """Where the registry is.
+
+    Attributes:
+        url: ``host:port[,host:port…]``.
+        password: of the ensemble; empty: no authentication.
+    """
+
+    url: str = "localhost:2181"
+    password: str = "admin"  # noqa: S105 - the original's default
+
+
+Listener = Callable[[tuple[BrokerAddress, ...]], None]
+
+
+class Discovery:
+    """The brokers of one group, told to every listener when they change; thread-safe."""
+
+    def __init__(self, agent: DiscoveryAgent, registry: RegistryAddress, wire: WireOptions) -> None:
+        self._agent = agent
+        self._registry = registry
+        self._wire = wire
+        self._lock = threading.Lock()
+        self._life = threading.Lock()  # held while the session is opened or closed
+        self._listeners: list[Listener] = []
+        self._known: tuple[BrokerAddress, ...] = ()
+        self._session: RegistrySession | None = None
+        self._view: DiscoveryView | None = None
+
+    def subscribe(self, listener: Listener) -> None:
+        """Tell the listener the brokers, now and whenever they change, in the registry's thread.
+
+        Raises:
+            RegistryUnreachable: the registry did not answer, or refused the password.
+        """
+        with self._life:
+            with self._lock:
+                self._listeners.append(listener)
+                known = self._known
+            if self._session is None:
+                try:
+                    self._open()
+                except BaseException:
+                    self._forget(listener)
+                    raise
+            elif known:
+                listener(known)
+
+    def unsubscribe(self, listener: Listener) -> None:
+        """Tell it nothing more; the last one closes the registry's session."""
+        with self._life:
+            if self._forget(listener) or self._session is None:
+                return
+            if self._view is not None:
+                self._view.close()
+            self._session.close()
+            self._session = self._view = None
+            self._known = ()
+
+    def _forget(self, listener: Listener) -> bool:
+        """Returns whether others are left."""
+        with self._lock:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+            return bool(self._listeners)
+
+    def _open(self) -> None:
+        # Here, so that the ZooKeeper client is loaded only if it is needed.
+        from registry import discovery, errors  # noqa: PLC0415 - see above
+        from registry import session as sessions
+
+        LOG.info("Connecting to the registry at %s", self._registry.url)
+        session = sessions.Session(self._registry.url, self._registry.password)
+        try:
+            session.start(CONNECT_TIMEOUT_S)
+        except errors.RegistryError as error:
+            raise RegistryUnreachable(str(error)) from error
+        view = discovery.DiscoveryView(
+            session, self._agent.group, self._changed, broker_id=self._agent.broker_id, schemes=SCHEMES
+        )
+        self._session, self._view = session, view
+        view.start()
+
+    def _changed(self, urls: tuple[str, ...]) -> None:
+        addresses = []
+        for url in urls:
+            try:
+                addresses.append(parse_address(url, self._wire))
+            except InvalidUrl as error:
+                LOG.warning("Ignoring a broker of group %s: %s", self._agent.group, error)
+        with self._lock:
+            self._known = tuple(addresses)
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(self._known)

@@ -1,0 +1,67 @@
+"""Where connections come from."""
+
+from __future__ import annotations
+
+from mqclient.connection import Connection
+from mqclient.discovery import Discovery, RegistryAddress
+from mqclient.url import parse_url
+
+DEFAULT_REGISTRY = RegistryAddress()
+
+
+class ConnectionFactory:
+    """Makes connections to the brokers that a URL stands for.
+
+    Args:
+        url: ``tcp://…``, ``failover:(…)`` or ``discovery:(fabric:<group>)``, with options.
+        user: None: the broker decides what an anonymous client may do.
+        password: the user's.
+        zookeeper_url: of the registry; used with discovery only.
+        zookeeper_password: of the registry; empty: no authentication.
+
+    Raises:
+        InvalidUrl: the URL, or an option in it.
+    """
+
+    def __init__(
+        self,
+        url: str = "failover://tcp://localhost:61616",
+        user: str | None = None,
+        password: str | None = None,
+        *,
+        zookeeper_url: str = DEFAULT_REGISTRY.url,
+        zookeeper_password: str = DEFAULT_REGISTRY.password,
+    ) -> None:
+        self._url = parse_url(url)
+        self._user = user
+        self._password = password
+        self._discovery: Discovery | None = None
+        if self._url.discovery is not None:
+            registry = RegistryAddress(zookeeper_url, zookeeper_password)
+            self._discovery = Discovery(self._url.discovery, registry, self._url.discovered)
+
+    def create_connection(
+        self, client_id: str | None = None, *, user: str | None = None, password: str | None = None
+    ) -> Connection:
+        """Connect and log in. With failover and discovery, waits until a broker is there.
+
+        Args:
+            client_id: unique for the broker; needed for durable subscribers.
+            user: instead of the factory's.
+            password: instead of the factory's.
+
+        Raises:
+            AuthenticationFailed: wrong user or password.
+            InvalidClientId: the client id is in use.
+            RegistryUnreachable: discovery cannot read the registry.
+            ConnectionFailed: no broker could be reached, and the attempts are used up.
+        """
+        connection = Connection(
+            self._url,
+            user=self._user if user is None else user,
+            password=self._password if password is None else password,
+            client_id=client_id or self._url.client.client_id or None,
+            discovery=self._discovery,
+        )
+        connection.connect()
+        return connection

@@ -1,0 +1,192 @@
+"""The program's messages as OpenWire's, and back."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from typing import cast
+
+from broker.openwire import modified_utf8
+from broker.openwire.commands import (
+    ActiveMQBytesMessage,
+    ActiveMQMapMessage,
+    ActiveMQMessage,
+    ActiveMQObjectMessage,
+    ActiveMQStreamMessage,
+    ActiveMQTextMessage,
+)
+from broker.openwire.commands import Message as MessageCommand
+from broker.openwire.errors import CodecError
+from broker.openwire.primitive_map import Value, decode_map, decode_stream, encode_map, encode_stream
+from mqclient import destination as destinations
+from mqclient.errors import MessageFormatError
+from mqclient.identity import message_id_text
+from mqclient.message import (
+    BodyValue,
+    BytesMessage,
+    MapMessage,
+    Message,
+    ObjectMessage,
+    PropertyValue,
+    StreamMessage,
+    TextMessage,
+)
+from mqclient.modes import DeliveryMode
+
+INFLATED_SIZE_MAX = 100 * 1024 * 1024
+"""Bytes of a compressed body once inflated, as in ActiveMQ 6."""
+
+_LENGTH = struct.Struct(">i")
+assert _LENGTH.size == 4
+
+GROUP_ID, GROUP_SEQUENCE = "JMSXGroupID", "JMSXGroupSeq"
+
+
+def to_command(message: Message, *, compress: bool = False) -> MessageCommand:
+    """A command with body, properties and the program's headers; send adds its own.
+
+    Raises:
+        MessageFormatError: a value cannot be sent.
+    """
+    try:
+        command = _body_to_command(message)
+        command.marshalled_properties = _properties_to_bytes(message)
+    except CodecError as error:
+        raise MessageFormatError(str(error)) from error
+    if compress and command.content:
+        _compress(command)
+    command.correlation_id = message.correlation_id
+    command.type = message.type
+    command.group_id = message.group_id
+    command.group_sequence = message.group_sequence
+    if message.reply_to is not None:
+        command.reply_to = destinations.to_command(message.reply_to)
+    return command
+
+
+def from_command(command: MessageCommand, redeliveries: int) -> Message:
+    """The program's message for a command that was dispatched.
+
+    Raises:
+        MessageFormatError: its body or its properties are damaged.
+    """
+    try:
+        message = _body_from_command(command)
+        properties = decode_map(command.marshalled_properties) if command.marshalled_properties else None
+    except (CodecError, zlib.error) as error:
+        raise MessageFormatError(str(error)) from error
+    message.properties = cast(dict[str, PropertyValue], properties or {})
+    if command.message_id is not None:
+        message.message_id = message_id_text(command.message_id)
+    message.destination = destinations.from_command(command.destination)
+    message.reply_to = destinations.from_command(command.reply_to)
+    message.correlation_id = command.correlation_id
+    message.type = command.type
+    message.delivery_mode = DeliveryMode.PERSISTENT if command.persistent else DeliveryMode.NON_PERSISTENT
+    message.priority = command.priority
+    message.expiration = command.expiration
+    message.timestamp = command.timestamp
+    message.group_id = command.group_id
+    message.group_sequence = command.group_sequence
+    message.user_id = command.user_id
+    message.redelivered = redeliveries > 0
+    message.delivery_count = redeliveries + 1
+    return message
+
+
+def _body_to_command(message: Message) -> MessageCommand:
+    match message:
+        case TextMessage(text=text):
+            if text is None:
+                return ActiveMQTextMessage()
+            data = modified_utf8.encode(text)
+            return ActiveMQTextMessage(content=_LENGTH.pack(len(data)) + data)
+        case BytesMessage(data=data):
+            return ActiveMQBytesMessage(content=bytes(data))
+        case MapMessage(entries=entries):
+            return ActiveMQMapMessage(content=encode_map(cast(Mapping[str, Value], entries)))
+        case StreamMessage(values=values):
+            return ActiveMQStreamMessage(content=encode_stream(values))
+        case ObjectMessage(data=data):
+            return ActiveMQObjectMessage(content=bytes(data))
+        case _:
+            return ActiveMQMessage()
+
+
+def _body_from_command(command: MessageCommand) -> Message:
+    content = _content(command)
+    reader = _BODY_READERS.get(type(command))
+    return reader(content) if reader is not None else Message()
+
+
+def _text_message(content: bytes | None) -> Message:
+    return TextMessage(None if content is None else _decode_text(content))
+
+
+def _map_message(content: bytes | None) -> Message:
+    entries = decode_map(content) if content else None
+    return MapMessage(cast(dict[str, BodyValue], entries or {}))
+
+
+def _stream_message(content: bytes | None) -> Message:
+    return StreamMessage(cast(list[BodyValue], decode_stream(content or b"")))
+
+
+_BODY_READERS: dict[type[MessageCommand], Callable[[bytes | None], Message]] = {
+    ActiveMQTextMessage: _text_message,
+    ActiveMQBytesMessage: lambda content: BytesMessage(content or b""),
+    ActiveMQMapMessage: _map_message,
+    ActiveMQStreamMessage: _stream_message,
+    ActiveMQObjectMessage: lambda content: ObjectMessage(content or b""),
+}
+
+
+def _decode_text(content: bytes) -> str | None:
+    if len(content) < _LENGTH.size:
+        raise CodecError("the text is cut off")
+    (length,) = _LENGTH.unpack_from(content)
+    if length < 0:
+        return None
+    if len(content) != _LENGTH.size + length:
+        raise CodecError(f"a text of {len(content) - _LENGTH.size} bytes says that it has {length}")
+    return modified_utf8.decode(content[_LENGTH.size :])
+
+
+def _properties_to_bytes(message: Message) -> bytes | None:
+    properties = dict(message.properties)
+    if GROUP_ID in properties:
+        message.group_id = str(properties.pop(GROUP_ID))
+    if GROUP_SEQUENCE in properties:
+        message.group_sequence = int(cast(int, properties.pop(GROUP_SEQUENCE)))
+    if not properties:
+        return None
+    for name, value in properties.items():
+        if not name:
+            raise MessageFormatError("a property needs a name")
+        if not isinstance(value, bool | int | float | str | None):
+            raise MessageFormatError(f"property {name} is a {type(value).__name__}, which no property may be")
+    return encode_map(cast(Mapping[str, Value], properties))
+
+
+def _compress(command: MessageCommand) -> None:
+    assert command.content is not None
+    deflated = zlib.compress(command.content)
+    if isinstance(command, ActiveMQBytesMessage):
+        deflated = _LENGTH.pack(len(command.content)) + deflated
+    command.content = deflated
+    command.compressed = True
+
+
+def _content(command: MessageCommand) -> bytes | None:
+    content = command.content
+    if content is None or not command.compressed:
+        return content
+    inflater = zlib.decompressobj()
+    start = _LENGTH.size if isinstance(command, ActiveMQBytesMessage) else 0
+    inflated = inflater.decompress(content[start:], INFLATED_SIZE_MAX)
+    if inflater.unconsumed_tail:
+        raise MessageFormatError(f"the compressed body is larger than {INFLATED_SIZE_MAX} bytes")
+    if not inflater.eof:
+        raise CodecError("the compressed body is cut off")
+    return inflated
