@@ -91,8 +91,9 @@ class ContainerHome:
         self._local = path / "container.json"
 
     def make(self) -> None:
-        """Make the folder. Raises HomeUnusable."""
-        _make_directory(self.path)
+        """Make the folders. Raises HomeUnusable."""
+        for directory in (self.path, self.data):
+            _make_directory(directory)
 
     def read_process(self) -> ProcessRecord | None:
         """The process that last ran this container, or None; it may be gone by now."""
@@ -138,8 +139,9 @@ class ContainerHome:
         for entry in self.path.iterdir():
             if entry != self.data:
                 entry.unlink()
-        with contextlib.suppress(OSError):
-            self.path.rmdir()  # there were no stores
+        with contextlib.suppress(OSError):  # there are stores
+            self.data.rmdir()
+            self.path.rmdir()
 
 
 class Home:

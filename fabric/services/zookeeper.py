@@ -168,7 +168,7 @@ class EnsembleMember:
 
     def stopService(self) -> None:  # noqa: N802 - Twisted's name
         """The registry is not taken away by a profile's removal; it ends with `container-stop`."""
-        log.warning("The ZooKeeper server goes on: it is stopped together with its container.")
+        log.info("The ZooKeeper server does not end with its profile, only with its container.")
 
     def status(self) -> Mapping[str, object]:
         """Return where the server listens."""
