@@ -168,7 +168,7 @@ class RecordEncoder:
 class Target(Protocol):
     """What records are applied to: `journal.state.State`."""
 
-    def add_message(  # noqa: PLR0917 – keywords take longer, and this is called millions of times
+    def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
         self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
     ) -> None:
         """Takes the fields of an `AddMessage`: making the object would cost a fifth of recovery."""
@@ -273,7 +273,7 @@ class _Collector:
     def __init__(self) -> None:
         self.records: list[tuple[AnyRecord, int]] = []
 
-    def add_message(  # noqa: PLR0917 – keywords take longer, and this is called millions of times
+    def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
         self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
     ) -> None:
         self.records.append((AddMessage(ref, destination, producer_id, sequence, body), location))

@@ -26,6 +26,10 @@ _LIVE: Final = re.compile(r"live-(\d+)")
 _DATA: Final = re.compile(r"data-(\d+)-(\d+)")
 
 
+CLAIM_BYTES_MAX: Final = 4096
+"""More than any claim holds."""
+
+
 class DataFileName(NamedTuple):
     """A data file's place in the log; its name carries it, so that two brokers never write one file."""
 
@@ -67,6 +71,25 @@ def data_files(names: Iterable[str]) -> list[DataFileName]:
     return sorted(
         DataFileName(int(match[1]), int(match[2])) for match in map(_DATA.fullmatch, names) if match
     )
+
+
+def claim_content(owner: str, data_files: int) -> bytes:
+    """What a claim says: who, and how many data files of the epoch are known to hold batches.
+
+    The number is noted after a new file's first batch has passed the fence check. It is never too high, so
+    that a data file that was deleted is missed, even if it was the last one.
+    """
+    return json.dumps({"owner": owner, "format": FORMAT_VERSION, "data_files": data_files}).encode() + b"\n"
+
+
+def claimed_data_files(content: bytes) -> int:
+    """The number of data files that a claim says to exist, 0 if it was lost in a crash."""
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        return 0
+    count = fields.get("data_files") if isinstance(fields, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def run(steps: Steps[T]) -> T:
@@ -111,7 +134,7 @@ def claim(files: Files, owner: str) -> Steps[int]:
     """
     epoch = max(claims(files.names()), default=0) + 1
     yield f"read claims below {epoch}"
-    content = json.dumps({"owner": owner, "format": FORMAT_VERSION}).encode() + b"\n"
+    content = claim_content(owner, 0)
     if not files.create(claim_name(epoch), content):
         raise StoreFenced(f"another broker claimed epoch {epoch} of the store at the same moment")
     yield f"created {claim_name(epoch)}"

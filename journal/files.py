@@ -62,6 +62,9 @@ class Files(Protocol):
         Exactly one of several brokers gets True.
         """
 
+    def note(self, name: str, content: bytes) -> None:
+        """Replaces the content of a small file; it may be lost, or be cut, in a crash."""
+
     def remove(self, name: str) -> None:
         """Removes a file; one that is gone already is fine."""
 
@@ -181,6 +184,11 @@ class PosixFiles:
             finally:
                 os.close(descriptor)
             return True
+
+    def note(self, name: str, content: bytes) -> None:
+        """One `write` over the old content."""
+        with _converted(f"cannot write {self._directory / name}", StoreUnavailable):
+            (self._directory / name).write_bytes(content)
 
     def remove(self, name: str) -> None:
         """One `unlink`."""

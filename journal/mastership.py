@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
 from journal.codec import RecordEncoder
 from journal.errors import StoreFailed
-from journal.fence import DataFileName, Steps, check, claim, data_files
+from journal.fence import DataFileName, Steps, check, claim, claim_content, claim_name, data_files
 from journal.files import DataFile, Files
 from journal.options import JournalOptions
 from journal.reader import EpochReader
@@ -82,8 +82,9 @@ class Mastership:
         encoder: of its records.
     """
 
-    def __init__(self, files: Files, epoch: int, salt: int, options: JournalOptions) -> None:
+    def __init__(self, files: Files, epoch: int, owner: str, salt: int, options: JournalOptions) -> None:
         self.epoch = epoch
+        self._owner = owner
         self.salt = salt
         self.encoder = RecordEncoder(salt)
         self._file_bytes = options.file_bytes
@@ -102,7 +103,8 @@ class Mastership:
         place = batch.place
         pieces = encode_batch(self.salt, self.epoch, place, batch.pieces, batch.count)
         offset = place.offset
-        if place.number != self._number:
+        new_file = place.number != self._number
+        if new_file:
             yield from self._open_file(place.number)
             pieces.insert(0, encode_file_header(FileHeader(self.epoch, place.number, self.salt)))
             offset = 0
@@ -114,6 +116,9 @@ class Mastership:
         self.check()
         self._end = place.offset + BATCH_HEADER_BYTES + batch.size
         yield f"checked batch {place.batch}"
+        if new_file:
+            self._files.note(claim_name(self.epoch), claim_content(self._owner, place.number + 1))
+            yield f"noted data file {place.number}"
 
     def check(self) -> None:
         """Whether this epoch may still acknowledge.
@@ -172,6 +177,18 @@ def refuse_newer(files: Files) -> None:
         EpochReader(files, epoch).open_file(number)
 
 
+def _give_back(files: Files, end: DataFileName) -> Steps[None]:
+    """Frees what the last epoch had allocated and not used; what was written stays, a torn tail included.
+
+    Harmless whoever is master by now: it was read as far as this, and sealed, and our first batch has passed
+    the check.
+    """
+    for name in data_files(files.names()):
+        if name.epoch == end.epoch and name.number >= end.number:
+            files.trim(str(name), files.written(str(name), 0))
+            yield f"trimmed {name}"
+
+
 def become_master(
     files: Files, state: State, *, owner: str, salt: int, options: JournalOptions
 ) -> Steps[Opened]:
@@ -193,9 +210,10 @@ def become_master(
         read_bytes=options.read_bytes,
     )
     recovered = yield from reader.read()
-    mastership = Mastership(files, epoch, salt, options)
+    mastership = Mastership(files, epoch, owner, salt, options)
     begin = EpochBegin(owner, recovered.seals)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     first.add([begin, *recovered.adopted, begin], mastership.encoder, state)
     yield from mastership.commit(first)
+    yield from _give_back(files, reader.end)
     return Opened(mastership, first, recovered.report)

@@ -24,7 +24,16 @@ from typing import NamedTuple
 
 from journal.codec import RecordDecoder
 from journal.errors import StoreCorrupt, StoreIncomplete
-from journal.fence import DataFileName, Steps, data_files, quarantine_name
+from journal.fence import (
+    CLAIM_BYTES_MAX,
+    DataFileName,
+    Steps,
+    claim_name,
+    claimed_data_files,
+    claims,
+    data_files,
+    quarantine_name,
+)
 from journal.files import Files
 from journal.options import READ_BYTES
 from journal.reader import Batch, EpochReader, Position
@@ -100,6 +109,10 @@ class Recovered:
 class StoreReader:
     """Reads a store into a state.
 
+    Attributes:
+        report: what was found so far.
+        end: the data file in which the ruling epoch ends; epoch 0 in a new store.
+
     Args:
         files: the store.
         below: only epochs lower than this; None for all.
@@ -128,6 +141,7 @@ class StoreReader:
         self._decoder = RecordDecoder()
         self._present: set[DataFileName] = set()
         self.report = Report()
+        self.end = DataFileName(0, 0)
 
     def read(self) -> Steps[Recovered]:
         """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
@@ -135,12 +149,14 @@ class StoreReader:
         Raises:
             StoreCorrupt, StoreNewer, StoreUnavailable: nothing was changed.
         """
-        self._present = set(data_files(self._files.names()))
-        epochs = sorted({f.epoch for f in self._present if self._below is None or f.epoch < self._below})
+        names = self._files.names()
+        self._present = set(data_files(names))
+        epochs = [epoch for epoch in claims(names) if self._below is None or epoch < self._below]
         yield "listed the data files"
         ruler = 0
         begin = EpochBegin("", ())
         for epoch in reversed(epochs):
+            self._check_present(epoch)
             first = self._first_record(epoch)
             yield f"read the beginning of epoch {epoch}"
             if first is not None:
@@ -158,6 +174,14 @@ class StoreReader:
 
     def _reader(self, epoch: int, end: Seal | None = None) -> EpochReader:
         return EpochReader(self._files, epoch, end=end, read_bytes=self._read_bytes)
+
+    def _check_present(self, epoch: int) -> None:
+        """Misses the data files that an epoch's claim says to exist."""
+        content = self._files.read(claim_name(epoch), 0, CLAIM_BYTES_MAX)
+        for number in range(claimed_data_files(content)):
+            name = DataFileName(epoch, number)
+            if name not in self._present:
+                self._missing(name)
 
     def _first_record(self, epoch: int) -> EpochBegin | None:
         """How an epoch began, None if it never served."""
@@ -219,6 +243,7 @@ class StoreReader:
             yield f"found damage in epoch {epoch}"
         self._note_headers(reader)
         self._note_torn(reader)
+        self.end = DataFileName(epoch, reader.position.number)
         assert last is not None  # the first batch, or the one behind the damage
         self.report.batches += 1
         self.report.records += last.header.record_count
@@ -261,6 +286,8 @@ class StoreReader:
 
     def _missing(self, name: DataFileName) -> None:
         path = self._files.describe(str(name))
+        if any(damage.file == path for damage in self.report.damages):
+            return
         if not self._accept_missing:
             raise StoreIncomplete(
                 f"the data file {path} is missing: put it back, or accept the loss of what it held"

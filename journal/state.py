@@ -159,7 +159,7 @@ class State:
         else:
             self._appliers[type(record)](record, location)
 
-    def add_message(  # noqa: PLR0917 – keywords take longer, and this is called millions of times
+    def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
         self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
     ) -> None:
         """The part of `apply` for an `AddMessage`, by its fields; for recovery, which reads millions."""
