@@ -24,6 +24,7 @@ class MemoryStore:
         self.state = State()
         self.batches: list[list[Record]] = []
         self.durable_batch = 0
+        self._before = list(records)
         for record in records:
             self.state.apply(record, 0)
 
@@ -40,8 +41,8 @@ class MemoryStore:
         return self.state.message(ref).body
 
     def records(self, batches: int | None = None) -> list[Record]:
-        """All records of the first so many batches, in order."""
-        return [record for batch in self.batches[:batches] for record in batch]
+        """What it began with, and all records of the first so many batches, in order."""
+        return self._before + [record for batch in self.batches[:batches] for record in batch]
 
 
 class RecordingClient:
