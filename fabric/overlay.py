@@ -32,6 +32,9 @@ DELETED = "#deleted#"
 PLACEHOLDER_DEPTH_MAX = 8
 """Placeholders that lead to placeholders: `ip` is `${zk:c/localip}` and so on; a circle ends here."""
 
+VALUE_LENGTH_MAX = 100_000
+"""Characters a value may grow to by what its placeholders lead to."""
+
 _PLACEHOLDER = re.compile(r"\$\{([^${}]*)\}")
 _SYSTEM_PREFIX = "system."
 
@@ -157,7 +160,7 @@ def substitute(
 
     for _ in range(PLACEHOLDER_DEPTH_MAX):
         replaced = _PLACEHOLDER.sub(value, text)
-        if replaced == text:
+        if replaced == text or len(replaced) > VALUE_LENGTH_MAX:
             break
         text = replaced
     return text

@@ -41,7 +41,7 @@ def karaf_options(function: F) -> F:
 def _refuse_karaf_option(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
     if value:
         raise click.UsageError(
-            f"{param.opts[-1]} was for Karaf containers. Services are configured by PID: "
+            f"{'/'.join(param.opts)} was for Karaf containers. Services are configured by PID: "
             "--pid <PID>/<Property>=<Value>.",
             ctx,
         )
