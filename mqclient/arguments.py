@@ -18,6 +18,8 @@ COUNT_MAX = 2**31 - 1
 """The original's numbers are Java ints."""
 SIZE_MAX = 64 * 1024 * 1024
 """Bytes of one message; larger ones do not fit into brokers' default frame limit with certainty."""
+TTL_MAX = 2**62
+"""Milliseconds; added to the present time it still fits Java's long."""
 THREADS_MAX = 1000
 """Parallel threads, each with its own connection: ActiveMQ's default limit of connections."""
 
@@ -138,98 +140,53 @@ class Option:
 
 
 OPTIONS = (
-    Option("--destination", "destination", _text, "(queue://..|topic://..)", "; default TEST"),
-    Option(
-        "--persistent",
-        "persistent",
-        _boolean,
-        " true|false",
-        "use persistent or non persistent messages; default true",
-    ),
-    Option(
-        "--count",
-        "count",
-        _whole(1, COUNT_MAX),
-        "      N",
-        "number of messages to send or receive; default 100",
-    ),
+    Option("--destination", "destination", _text, "(queue://..|topic://..)", "where to; default TEST"),
+    Option("--persistent", "persistent", _boolean, "true|false", "messages survive a broker; default true"),
+    Option("--count", "count", _whole(1, COUNT_MAX), "N", "messages to send or receive; default 100"),
     Option(
         "--size",
         "size",
         _whole(0, SIZE_MAX),
-        "       N",
-        "size in bytes of a BytesMessage; default 0, a simple TextMessage is used",
+        "N",
+        "bytes of a BytesMessage; default 0, a TextMessage is sent",
     ),
     Option(
-        "--textSize",
-        "text_size",
-        _text,
-        "   N",
-        "size of a TextMessage with filler text: 100b, 1K or 10K; default none, a counting text is used",
+        "--textSize", "text_size", _text, "N", "100b, 1K or 10K of filler text; default a short counting text"
+    ),
+    Option("--sleep", "sleep_ms", _whole(0, COUNT_MAX), "N", "milliseconds between messages; default 0"),
+    Option(
+        "--batchSize", "batch_size", _whole(0, COUNT_MAX), "N", "messages in a transaction; default 0, none"
     ),
     Option(
-        "--sleep",
-        "sleep_ms",
-        _whole(0, COUNT_MAX),
-        "      N",
-        "milliseconds to sleep between sends or receives; default 0",
+        "--ttl", "ttl_ms", _whole(0, TTL_MAX), "N", "milliseconds until messages expire; default 0, never"
     ),
-    Option(
-        "--batchSize",
-        "batch_size",
-        _whole(0, COUNT_MAX),
-        "  N",
-        "send and receive in transactions of N messages; default 0, no transactions",
-    ),
-    Option(
-        "--ttl",
-        "ttl_ms",
-        _whole(0, 2**62),
-        "        N",
-        "milliseconds until messages expire; default 0, never",
-    ),
-    Option(
-        "--parallelThreads",
-        "parallel_threads",
-        _whole(1, THREADS_MAX),
-        " N",
-        "threads, each with its own connection; default 1",
-    ),
-    Option(
-        "--groupId", "group_id", _text, "   id", "message group of the messages (JMSXGroupID); default none"
-    ),
-    Option(
-        "--clientId",
-        "client_id",
-        _text,
-        "  id",
-        "be a durable topic subscriber with this client id; default none, not durable",
-    ),
-    Option("--selector", "selector", _text, "  ..", "receive only messages that match; default none, all"),
-    Option("--brokerUrl", "broker_url", _text, " URL", f"where the broker is; default {DEFAULT_BROKER_URL}"),
-    Option("--user", "user", _any_text, "      ..", "user name"),
-    Option("--password", "password", _any_text, "  ..", "password"),
-    Option("--output", "json_output", _output, "    text|json", "json: one summary at the end; default text"),
+    Option("--parallelThreads", "parallel_threads", _whole(1, THREADS_MAX), "N", "connections; default 1"),
+    Option("--groupId", "group_id", _text, "id", "message group of the messages; default none"),
+    Option("--clientId", "client_id", _text, "id", "subscribe durably with this client id; default none"),
+    Option("--selector", "selector", _text, "..", "receive only messages that match; default all"),
+    Option("--brokerUrl", "broker_url", _text, "URL", f"default {DEFAULT_BROKER_URL}"),
+    Option("--user", "user", _any_text, "..", "user name"),
+    Option("--password", "password", _any_text, "..", "password"),
+    Option("--output", "json_output", _output, "text|json", "json: a summary at the end; default text"),
 )
 
 _BY_NAME = {option.name: option for option in OPTIONS}
 
 USAGE = " usage   : (producer|consumer|browse) [OPTIONS]"
 
-_EXAMPLES = """\
-
- -Dzookeeper.url=host:port,..   registry for discovery: URLs; default $FABRIC_ZOOKEEPER_URL, then what
-                                `fabric create` wrote to $FABRIC_HOME/fabric.json, then localhost:2181
- -Dzookeeper.password=..        its password; default $FABRIC_ZOOKEEPER_PASSWORD, then the same file,
- then admin
+_EXAMPLES = """
+ registry, for discovery: URLs
+           [-Dzookeeper.url=host:port,..]
+           [-Dzookeeper.password=..]
+           otherwise $FABRIC_ZOOKEEPER_URL and $FABRIC_ZOOKEEPER_PASSWORD, then what `fabric create` wrote
+           to $FABRIC_HOME/fabric.json (default home ~/.local/share/fabric), then localhost:2181 and admin
 
  examples:
    mq-client producer --brokerUrl discovery:fabric:default --user admin --password admin \\
              --destination queue://workshop.test --count 10
-   mq-client consumer --brokerUrl "failover:(tcp://a:61616,tcp://b:61616)?maxReconnectDelay=1000" --user
-             admin \\ --password admin --destination queue://workshop.test --count 10
-   mq-client browse --brokerUrl tcp://localhost:61616 --user admin --password admin --destination
-   workshop.test
+   mq-client consumer --brokerUrl "failover:(tcp://a:61616,tcp://b:61616)?maxReconnectDelay=1000" \\
+             --user admin --password admin --destination queue://workshop.test --count 10
+   mq-client browse --brokerUrl tcp://localhost:61616 --destination queue://workshop.test
 
  exit codes: 0 done, 1 wrong usage, 2 failed, 130 interrupted"""
 
@@ -239,7 +196,7 @@ def help_text() -> str:
     lines = [USAGE]
     for index, option in enumerate(OPTIONS):
         head = " options : " if index == 0 else "           "
-        lines.append(f"{head}[{option.name} {option.shown}] - {option.help}")
+        lines.append(f"{head}[{option.name:<14} {option.shown}] - {option.help}")
     return "\n".join(lines) + "\n" + _EXAMPLES
 
 

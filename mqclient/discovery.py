@@ -97,9 +97,9 @@ class Discovery:
             return bool(self._listeners)
 
     def _open(self) -> None:
-        # Here, so that the ZooKeeper client is loaded only if it is needed.
+        # Imported here, because the ZooKeeper client takes a while to load and plain URLs do not need it.
         from registry import discovery, errors  # noqa: PLC0415 - see above
-        from registry import session as sessions
+        from registry import session as sessions  # noqa: PLC0415 - see above
 
         LOG.info("Connecting to the registry at %s", self._registry.url)
         session = sessions.Session(self._registry.url, self._registry.password)

@@ -96,22 +96,24 @@ def from_command(command: MessageCommand, redeliveries: int) -> Message:
 
 
 def _body_to_command(message: Message) -> MessageCommand:
+    command: MessageCommand = ActiveMQMessage()
     match message:
-        case TextMessage(text=text):
-            if text is None:
-                return ActiveMQTextMessage()
+        case TextMessage(text=str() as text):
             data = modified_utf8.encode(text)
-            return ActiveMQTextMessage(content=_LENGTH.pack(len(data)) + data)
+            command = ActiveMQTextMessage(content=_LENGTH.pack(len(data)) + data)
+        case TextMessage():
+            command = ActiveMQTextMessage()
         case BytesMessage(data=data):
-            return ActiveMQBytesMessage(content=bytes(data))
+            command = ActiveMQBytesMessage(content=bytes(data))
         case MapMessage(entries=entries):
-            return ActiveMQMapMessage(content=encode_map(cast(Mapping[str, Value], entries)))
+            command = ActiveMQMapMessage(content=encode_map(cast(Mapping[str, Value], entries)))
         case StreamMessage(values=values):
-            return ActiveMQStreamMessage(content=encode_stream(values))
+            command = ActiveMQStreamMessage(content=encode_stream(values))
         case ObjectMessage(data=data):
-            return ActiveMQObjectMessage(content=bytes(data))
+            command = ActiveMQObjectMessage(content=bytes(data))
         case _:
-            return ActiveMQMessage()
+            pass
+    return command
 
 
 def _body_from_command(command: MessageCommand) -> Message:

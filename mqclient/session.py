@@ -162,7 +162,7 @@ class Session:
             raise IllegalState("a durable subscriber needs a connection with a client id")
         return self._subscribe(Subscription(where, selector, no_local=no_local, durable_name=name))
 
-    def create_browser(self, queue: Queue | str, selector: str | None = None) -> QueueBrowser:
+    def create_browser(self, queue: Destination | str, selector: str | None = None) -> QueueBrowser:
         """A look at the messages of a queue, which stay there."""
         where = as_destination(queue)
         if where.is_topic:
