@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from twisted.python.threadpool import ThreadPool
 
-from fabric.child import FROZEN_GRACE_S, ChildAction, ChildInput, ChildMachine
+from fabric.child import FROZEN_GRACE_S, ChildAction, ChildInput, ChildMachine, ChildState
 from fabric.home import ContainerHome, Home, ProcessRecord
 from fabric.processes import (
     ProcessExit,
@@ -162,6 +162,7 @@ class _Child:
         self._console_start = 0
         self._ending = ""
         self._alive = False
+        self._deleted = False
         self._timer: DelayedCall | None = None
         self._watches: list[Watch] = []
 
@@ -192,10 +193,13 @@ class _Child:
             self._exit = None
 
     def delete(self) -> None:
-        """The container is deleted: its process is stopped, if it still runs."""
+        """The container is deleted: its process, if it still runs, is stopped, and its files go."""
         for watch in self._watches:
             watch.cancel()
+        self._deleted = True
         self._handle(ChildInput.UNWANTED)
+        if self.machine.state is ChildState.STOPPED:
+            self._container.clear()
 
     def registry_changed(self, state: SessionState) -> None:
         """What we know of `alive` is only as good as our own connection."""
@@ -277,6 +281,9 @@ class _Child:
         self._children.report(self.name, {"exception": text, "result": "error"})
 
     def _report_stopped(self) -> None:
+        if self._deleted:
+            self._container.clear()
+            return
         self._children.report(self.name, {"result": "stopped"})
 
     def _last_lines(self) -> list[str]:

@@ -145,9 +145,12 @@ def check_absent(home: Home, *, force: bool, clean: bool) -> None:
 
 
 def end_fabric(home: Home, say: Callable[[str], None]) -> None:
-    """End all processes of this host's fabric, children first, and forget it; stores are kept."""
+    """End all processes of this host's fabric and forget it; stores are kept.
+
+    The root container goes first: it would start its children again.
+    """
     root = home.read_root_name() if home.has_fabric() else None
-    for name in sorted(home.container_names(), key=lambda one: one == root):
+    for name in sorted(home.container_names(), key=lambda one: one != root):
         if stop_process(home.container(name)):
             say(f"Stopped container {name}")
     for name in home.container_names():

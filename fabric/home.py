@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,9 +137,12 @@ class ContainerHome:
 
     def clear(self) -> None:
         """Remove everything but the stores of the container's brokers."""
-        for entry in self.path.iterdir():
-            if entry != self.data:
-                entry.unlink()
+        with contextlib.suppress(FileNotFoundError):  # somebody else removes it too
+            for entry in self.path.iterdir():
+                if entry.is_dir() and entry != self.data:
+                    shutil.rmtree(entry, ignore_errors=True)
+                elif entry != self.data:
+                    entry.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # there are stores
             self.data.rmdir()
             self.path.rmdir()

@@ -1,0 +1,148 @@
+"""A fabric of real processes for tests, used through its command line only."""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.waiting import wait_until
+
+from fabric.create import end_fabric
+from fabric.home import Home
+from fabric.processes import is_running
+
+COMMAND_TIMEOUT_S = 90
+PORTS = 40
+BIN = Path(sys.executable).parent
+
+
+def free_port_range() -> tuple[int, int]:
+    """Return the ends of a range of ports on the loopback address that nobody listens on just now."""
+    for _ in range(50):
+        low = random.randrange(20_000, 31_000)
+        if all(_is_free(port) for port in range(low, low + PORTS)):
+            return low, low + PORTS - 1
+    raise AssertionError("no free range of ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class FabricForTests:
+    """One fabric in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = Home(folder)
+        self.environment = {**os.environ, "FABRIC_HOME": str(folder)}
+        for variable in ("ZOOKEEPER_URL", "ZOOKEEPER_PASSWORD"):
+            self.environment.pop(variable, None)
+        self.port_min, self.port_max = free_port_range()
+
+    def run(self, *arguments: str, code: int = 0, program: str = "fabric") -> str:
+        """Run a command; return what it printed (stdout, then stderr). The exit code must be `code`."""
+        done = subprocess.run(
+            [BIN / program, *arguments],
+            check=False,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == code, (
+            f"{program} {' '.join(arguments)}: {done.returncode}\n{output}\n{self.logs()}"
+        )
+        return output
+
+    def start(self, *arguments: str, program: str = "fabric") -> subprocess.Popen[str]:
+        """Start a command that goes on; the caller ends it."""
+        return subprocess.Popen(
+            [BIN / program, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def create(self, *arguments: str) -> str:
+        """Create the fabric, provisioned, with user admin and password admin, on ports of its own."""
+        return self.run(
+            "create",
+            "--clean",
+            "--wait-for-provisioning",
+            "--new-user=admin",
+            "--new-user-password=admin",
+            f"--min-port={self.port_min}",
+            f"--max-port={self.port_max}",
+            *arguments,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command with `--output json`."""
+        return json.loads(self.run(*arguments, "--output", "json"))
+
+    def container(self, name: str) -> dict[str, Any]:
+        """Return a container's record as `container-list` shows it."""
+        return {record["id"]: record for record in self.json("container-list")}[name]
+
+    def pid(self, name: str) -> int:
+        """Return the pid of a running container."""
+        process = self.home.container(name).read_process()
+        assert is_running(process), f"{name} does not run"
+        return process.pid
+
+    def zookeeper_pid(self) -> int:
+        """Return the pid of the managed ZooKeeper server."""
+        return int((self.home.zookeeper / "server.pid").read_text())
+
+    def broker(self, name: str) -> dict[str, Any]:
+        """Return the masters, slaves and services of a broker in the group `default`."""
+        for row in self.json("cluster-list", "amq/default"):
+            if row["id"] == name:
+                return row
+        return {"masters": [], "slaves": [], "services": []}
+
+    def wait_provisioned(self, name: str, timeout_s: float = 30) -> None:
+        """Wait until a container is connected and its status is `success`."""
+
+        def is_provisioned() -> bool:
+            record = self.container(name)
+            return record["connected"] and record["provision_status"] == "success"
+
+        wait_until(is_provisioned, timeout_s, lambda: f"{self.container(name)}\n{self.logs()}")
+
+    def wait_master(self, broker: str, *, slaves: int, timeout_s: float = 30) -> str:
+        """Wait until the broker has one serving master and so many slaves; return the master's container."""
+
+        def has_settled() -> bool:
+            row = self.broker(broker)
+            return len(row["masters"]) == 1 and len(row["slaves"]) == slaves
+
+        wait_until(has_settled, timeout_s, lambda: f"{self.broker(broker)}\n{self.logs()}")
+        return self.broker(broker)["masters"][0]
+
+    def logs(self) -> str:
+        """Return the last lines of all logs, for a test that failed."""
+        parts = []
+        for log in sorted(self.home.containers.glob("*/*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-25:]
+            parts.append("\n".join([f"--- {log.parent.name}/{log.name}", *lines]))
+        return "\n".join(parts)
+
+    def end(self) -> None:
+        """End every process."""
+        end_fabric(self.home, lambda text: None)
