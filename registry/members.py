@@ -56,7 +56,7 @@ class MemberRecord:
         """
         try:
             unknown = json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRecord(f"member {name} does not hold JSON: {error}") from error
         if not isinstance(unknown, dict):
             raise InvalidRecord(f"member {name} does not hold a JSON object")

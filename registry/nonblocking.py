@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.exceptions import WriterNotClosedException
 from kazoo.protocol.states import KeeperState
 
 from registry.delivery import DeliveryThread, Post
@@ -33,6 +33,11 @@ T = TypeVar("T")
 
 StateListener = Callable[[SessionState], None]
 
+SetTimer = Callable[[float, Callable[[], None]], object]
+
+ClientFactory = Callable[[str, str | None, float], Any]
+"""Given url, password and session timeout in seconds."""
+
 log = logging.getLogger(__name__)
 
 
@@ -47,8 +52,10 @@ class NonblockingSession:
         session_timeout_s: float = 4.0,
         operation_timeout_s: float = 10.0,
         post: Post | None = None,
+        set_timer: SetTimer | None = None,
+        client_factory: ClientFactory = make_client,
     ) -> None:
-        """Make it; nothing is connected before `start`.
+        """Make it; nothing is connected before `start`. Once closed it stays closed.
 
         Args:
             url: ``host:port[,host:port…]``.
@@ -57,6 +64,9 @@ class NonblockingSession:
             operation_timeout_s: Longest time a blocking method takes.
             post: Takes callbacks to the owner's thread, ``reactor.callFromThread`` in a reactor's process.
                 By default they run in a thread of the session's own.
+            set_timer: Runs a function in the owner's thread after some seconds, called in that thread:
+                ``reactor.callLater`` is one. By default each timer is a thread.
+            client_factory: Makes what speaks to ZooKeeper; tests and simulation have another.
         """
         self.url = url
         self._password = password or None
@@ -64,6 +74,8 @@ class NonblockingSession:
         self._operation_timeout_s = operation_timeout_s
         self._delivery = None if post else DeliveryThread("registry-callbacks")
         self._post: Post = post or self._delivery_thread().post
+        self._set_timer: SetTimer = set_timer or self._set_thread_timer
+        self._make_client = client_factory
         self._client: Any = None
         self._state = SessionState.LOST
         self._session_id = 0
@@ -86,26 +98,27 @@ class NonblockingSession:
         Raises:
             RegistryUnavailable: no server answered within `timeout_s`, or the url is not an address.
         """
-        self._client = make_client(self.url, self._password, self._session_timeout_s)
+        self._client = self._make_client(self.url, self._password, self._session_timeout_s)
         self._client.add_listener(self._on_kazoo_state)
         if self._delivery:
             self._delivery.start()
-        try:
-            self._client.start(timeout_s)
-        except KazooTimeoutError as error:
+        if not self._client.start_async().wait(timeout_s):
+            client, self._client = self._client, None
+            # An attempt to connect that is under way ends after the session timeout; nobody has to wait for
+            # that.
+            threading.Thread(target=_dispose, args=(client,), name="registry-dispose", daemon=True).start()
             self.close()
             raise RegistryUnavailable(
                 f"ZooKeeper at {self.url} did not answer within {timeout_s:g} s. "
                 "Check that it runs there and that the address is right."
-            ) from error
+            )
 
     def close(self) -> None:
         """End the session; its ephemeral znodes go at once. No callback follows. Blocks for the answer."""
         self._closed = True
         client, self._client = self._client, None
         if client is not None:
-            client.stop()
-            client.close()
+            _dispose(client)
         self._connected.clear()
         self._state = SessionState.LOST
         if self._delivery:
@@ -141,7 +154,10 @@ class NonblockingSession:
         self._post(lambda: None if self._closed else call())
 
     def call_later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Run `call` in the owner's thread after `delay_s` seconds. For rare occasions: it costs a thread."""
+        """Run `call` after `delay_s` seconds. In the owner's thread, as is `call`."""
+        self._set_timer(delay_s, lambda: None if self._closed else call())
+
+    def _set_thread_timer(self, delay_s: float, call: Callable[[], None]) -> None:
         timer = threading.Timer(delay_s, self.post, (call,))
         timer.daemon = True
         timer.start()
@@ -289,3 +305,12 @@ class NonblockingSession:
     def _forget_watch(self, watch: NodeWatch[Any]) -> None:
         with self._lock:
             self._watches.discard(watch)
+
+
+def _dispose(client: Any) -> None:  # noqa: ANN401 - kazoo is not typed
+    """End a client. Takes as long as a server needs to answer, or to be given up."""
+    try:
+        client.stop()
+        client.close()
+    except WriterNotClosedException:
+        log.warning("A ZooKeeper connection did not end in time; it is left behind")

@@ -184,7 +184,7 @@ class Session(NonblockingSession):
         """
         try:
             return json.loads(self.get(path).data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRecord(f"{path} does not hold JSON: {error}") from error
 
     def put_json(self, path: str, value: Any) -> None:  # noqa: ANN401 - JSON

@@ -91,7 +91,7 @@ class UserRecord:
             record = json.loads(data)
             password_hash = record.pop("password")
             roles = record.pop("roles", [])
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
             raise InvalidRecord(f"The record of user {name} cannot be read: {error!r}") from error
         if not isinstance(password_hash, str) or not _is_list_of_text(roles):
             raise InvalidRecord(f"The record of user {name} has a password or roles of the wrong type.")
