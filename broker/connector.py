@@ -45,17 +45,25 @@ class ProtocolServer(Protocol):
 
     Attributes:
         connection: the region's side once the client is authenticated.
-        held_batch: the lowest batch that a reply waits for, 0 if none does.
-        deadline_s: when `handle_deadline` wants to be called, monotonic seconds; None never.
         closing: close the transport when what is to be sent has been written.
         close_reason: for the log.
+        reading_paused: what arrives is only kept: better not read from the socket.
     """
 
     connection: RegionConnection | None
-    held_batch: int
-    deadline_s: float | None
     closing: bool
     close_reason: str
+    reading_paused: bool
+
+    @property
+    def held_batch(self) -> int:
+        """The lowest batch that a reply waits for, 0 if none does."""
+        ...
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `handle_deadline` wants to be called, monotonic seconds; None never."""
+        ...
 
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Take what arrived."""
@@ -95,6 +103,7 @@ class ClientTransport(TwistedProtocol):
         self._unsent = 0
         self._deaf = False
         self._closing = False
+        self._frozen = False
         self._made_s = 0.0
         self.remote = ""
 
@@ -154,10 +163,8 @@ class ClientTransport(TwistedProtocol):
         if data:
             if self._paused:
                 self._unsent += len(data)
-                if self._unsent > UNSENT_BYTES_MAX and not self._deaf:
-                    self._deaf = True
-                    self._socket.pauseProducing()
             self._socket.write(data)
+        self._pace_reading()
         connection = server.connection
         if connection is not None and connection.dispatch_budget <= 0 and not self._paused:
             connection.replenish()
@@ -191,16 +198,25 @@ class ClientTransport(TwistedProtocol):
         """The socket has taken everything."""
         self._paused = False
         self._unsent = 0
-        if self._deaf:
-            self._deaf = False
-            self._socket.resumeProducing()
+        self._pace_reading()
         connection = self._server.connection
         if connection is not None:
             connection.replenish()
         self._turn.schedule()
 
+    def _pace_reading(self) -> None:
+        """Do not read from a client that does not read itself, or that waits for its login."""
+        deaf = self._server.reading_paused or self._unsent > UNSENT_BYTES_MAX
+        if deaf is not self._deaf and not self._closing and not self._frozen:
+            self._deaf = deaf
+            if deaf:
+                self._socket.pauseProducing()
+            else:
+                self._socket.resumeProducing()
+
     def freeze(self) -> None:
         """Read nothing more; what is to be sent still leaves."""
+        self._frozen = True
         if not self._closing:
             self._socket.pauseProducing()
 

@@ -37,16 +37,19 @@ class Destination:
         kind: queue, topic or one of their temporary relatives.
         name: the physical name, without scheme.
         uri: ``queue://NAME``, ``topic://NAME``, ``temp-queue://NAME`` or ``temp-topic://NAME``.
+        encoded: the uri in UTF-8.
     """
 
     kind: DestinationKind
     name: str
     uri: str = field(init=False, compare=False)
+    encoded: bytes = field(init=False, compare=False)
     _hash: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         uri = _SCHEMES[self.kind] + self.name
         object.__setattr__(self, "uri", uri)
+        object.__setattr__(self, "encoded", uri.encode("utf-8", "surrogatepass"))
         object.__setattr__(self, "_hash", hash(uri))
 
     def __hash__(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from broker.connector import TransportConnector
+from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
 from broker.region.region import Region
 from broker.turn import Turn
@@ -17,14 +18,11 @@ from journal.options import JournalOptions
 
 if TYPE_CHECKING:
     from broker.config import BrokerConfig
-    from broker.connector import ProtocolServer
     from broker.reactor import Reactor
+    from broker.security import Authenticator
 
 CLOSE_S_MAX: Final = 10.0
 """How long the last batch may take when the broker is stopped."""
-
-BuildProtocolServer = Callable[[str, Region, str, float, Callable[[], None]], "ProtocolServer"]
-"""Makes a server from the connector's name, the region, the peer, the time, and who to ask for a turn."""
 
 _log: Final = logging.getLogger("broker")
 
@@ -36,10 +34,11 @@ class Mastership:
         self,
         reactor: Reactor,
         config: BrokerConfig,
-        bind_address: str,
         *,
+        bind_address: str,
+        advertised_host: str,
         owner: str,
-        build_server: BuildProtocolServer,
+        users: Authenticator,
         on_failed: Callable[[Mastership, JournalError], None],
     ) -> None:
         """Make it; nothing happens before `begin`.
@@ -48,14 +47,16 @@ class Mastership:
             reactor: runs it.
             config: of the broker.
             bind_address: where the connectors listen.
+            advertised_host: host in the URLs.
             owner: who we are, for people who look into the store.
-            build_server: makes the protocol's side of a connection.
+            users: who may connect.
             on_failed: called once when the journal has failed or was fenced; `abort` has been done then.
         """
         self._reactor = reactor
         self._config = config
         self._owner = owner
-        self._build_server = build_server
+        self._advertised_host = advertised_host
+        self._users = users
         self._on_failed = on_failed
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
         self._journal: Journal | None = None
@@ -63,21 +64,21 @@ class Mastership:
         self.region: Region | None = None
         self.began_s = 0.0
 
-    async def begin(self) -> list[tuple[str, int]]:
+    async def begin(self) -> list[str]:
         """Bind the ports, take the journal over, serve.
 
         Returns:
-            Scheme and port of each connector.
+            The URL of each connector.
 
         Raises:
             PortUnavailable: a connector cannot listen; nobody was fenced.
             JournalError: the journal cannot be opened.
         """
-        ports = []
+        urls = []
         done = False
         try:
             for connector, config in zip(self._connectors, self._config.connectors, strict=True):
-                ports.append((config.scheme, connector.bind()))
+                urls.append(f"{config.scheme}://{self._advertised_host}:{connector.bind()}")
             self._journal = await in_thread(self._reactor, self._open)
             done = True
         finally:
@@ -87,9 +88,18 @@ class Mastership:
         self.region = region = Region(journal, now_ms=int(time.time() * 1000))
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()
-        for connector in self._connectors:
-            connector.accept(turn, self._server_builder(connector.name, region))
-        return ports
+        this_broker = broker_id()
+        for connector, config, url in zip(self._connectors, self._config.connectors, urls, strict=True):
+            build_server = ServerBuilder(
+                config,
+                region,
+                self._users,
+                broker_id=this_broker,
+                broker_name=self._config.name,
+                broker_url=url,
+            )
+            connector.accept(turn, build_server)
+        return urls
 
     def _open(self) -> Journal:
         """Open the journal. In a thread."""
@@ -101,11 +111,6 @@ class Mastership:
             on_failed=self._failed,
             options=JournalOptions(create=True),
         )
-
-    def _server_builder(
-        self, name: str, region: Region
-    ) -> Callable[[str, float, Callable[[], None]], ProtocolServer]:
-        return lambda remote, now_s, wake: self._build_server(name, region, remote, now_s, wake)
 
     def _durable(self, batch: int) -> None:
         if self._turn is not None:

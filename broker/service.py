@@ -28,7 +28,6 @@ from twisted.python.failure import Failure
 
 from broker.errors import BrokerError
 from broker.mastership import Mastership
-from broker.protocols import ServerBuilder
 from journal.errors import JournalError, StoreFenced
 from registry.election import BrokerElection
 
@@ -77,7 +76,7 @@ class BrokerService(Service):
         self._container = container
         self._advertised_host = advertised_host
         self._bind_address = bind_address
-        self._builder = ServerBuilder(config, users)
+        self._users = users
         self._election: BrokerElection | None = None
         self._mastership: Mastership | None = None
         self._taking_over: Deferred[None] | None = None
@@ -149,14 +148,15 @@ class BrokerService(Service):
         mastership = Mastership(
             self._reactor,
             self._config,
-            self._bind_address,
+            bind_address=self._bind_address,
+            advertised_host=self._advertised_host,
             owner=f"{self._container} (pid {os.getpid()} on {socket.gethostname()})",
-            build_server=self._builder.build,
+            users=self._users,
             on_failed=self._lost,
         )
         try:
             _log.info("Broker %s is being started.", self._config.name)
-            ports = await mastership.begin()
+            urls = await mastership.begin()
         except (BrokerError, JournalError) as error:
             self._taking_over = None
             self._cannot(error)
@@ -170,7 +170,7 @@ class BrokerService(Service):
             await self._step_down()
             return
         self._error = ""
-        self._services = tuple(f"{scheme}://{self._advertised_host}:{port}" for scheme, port in ports)
+        self._services = tuple(urls)
         _log.info("Broker %s has started.", self._config.name)
         election.publish(self._services)
 

@@ -47,6 +47,27 @@ def test_what_is_encoded_comes_back(message: Message) -> None:
     assert decode_message(encode_message(message)) == message
 
 
+@given(MESSAGES, st.binary(max_size=100), st.binary(max_size=100))
+def test_parts_of_the_wire_are_stored_once_and_come_back(
+    message: Message, before: bytes, after: bytes
+) -> None:
+    """A body that is part of the protocol's own frame takes no room of its own."""
+    body, properties = message.body or b"", message.properties or b""
+    wired = dataclasses.replace(message, wire=before + body + after + properties + before)
+    encoded = encode_message(wired)
+    assert decode_message(encoded) == wired
+    bare = encode_message(dataclasses.replace(wired, body=None, properties=None))
+    assert len(encoded) <= len(bare) + len(body) + len(properties)
+
+
+def test_a_body_in_its_frame_takes_no_room_of_its_own() -> None:
+    """The journal holds the frame, not the frame and the body."""
+    body = bytes(range(256)) * 4
+    message = Message("ID:1", Destination.queue("q"), body=body, wire=b"head" + body + b"tail")
+    assert len(encode_message(message)) < 1200
+    assert decode_message(encode_message(message)) == message
+
+
 @given(MESSAGES, st.data())
 def test_a_shortened_body_is_refused(message: Message, data: st.DataObject) -> None:
     """A torn message is never taken for a whole one."""
