@@ -32,6 +32,9 @@ from broker.openwire.schema import VERSION_MAX, VERSION_MIN, concrete
 _SIZE = struct.Struct(">i")
 _MAGIC = b"ActiveMQ"
 
+# From this version to 12 a message's fields are the same.
+PLAIN_VERSION_MIN = 10
+
 # How long the peer may take to send its WireFormatInfo if it has no inactivity limits; ActiveMQ's negotiator
 # waits as long.
 NEGOTIATION_TIMEOUT_S = 15.0
@@ -259,6 +262,16 @@ class WireFormat:
         """Whether the encoding is agreed on."""
         return self._state is _State.OPEN
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a message's frame stands for itself and has the layout that versions 10 to 12 share."""
+        agreed = self.agreed
+        return (
+            agreed is not None
+            and agreed.version >= PLAIN_VERSION_MIN
+            and not (agreed.tight_encoding_enabled or agreed.cache_enabled)
+        )
+
     def receive_data(self, data: bytes, now_s: float) -> list[Event]:
         """Takes what the peer sent; the events are in its order.
 
@@ -335,7 +348,7 @@ class WireFormat:
             stack_trace=agreed.stack_trace_enabled,
             frame_size_max=agreed.max_frame_size_bytes,
         )
-        if self._raw_messages and not (agreed.tight_encoding_enabled or agreed.cache_enabled):
+        if self._raw_messages and self.is_plain:
             self._raw_codes = _MESSAGE_CODES
         self.frame_size_max = agreed.max_frame_size_bytes
         self._inactivity_s = agreed.max_inactivity_duration_ms / 1000

@@ -1,0 +1,370 @@
+"""What each command of a client that has logged in means for the region.
+
+:class:`OpenedConnection` keeps what OpenWire knows and the region does not: sessions, how consumers are
+addressed, the windows of producers. What a command returns is the journal's batch that its answer has to wait
+for, or the answer itself.
+
+Source: Apache ActiveMQ's ``TransportConnection``, for what clients expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from broker.destination import Destination, DestinationKind
+from broker.errors import ClientError, InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
+from broker.openwire import translation
+from broker.openwire.commands import (
+    ActiveMQDestination,
+    BaseCommand,
+    ConnectionControl,
+    ConnectionId,
+    ConsumerControl,
+    ConsumerId,
+    ConsumerInfo,
+    ControlCommand,
+    DataArrayResponse,
+    DataStructure,
+    DestinationInfo,
+    FlushCommand,
+    LocalTransactionId,
+    MessageAck,
+    MessagePull,
+    ProducerAck,
+    ProducerId,
+    ProducerInfo,
+    RemoveInfo,
+    RemoveSubscriptionInfo,
+    Response,
+    SessionId,
+    SessionInfo,
+    TransactionId,
+    TransactionInfo,
+)
+from broker.openwire.constants import ADVISORY_PREFIX, DestinationOperation, TransactionType
+from broker.region.consumer import AckKind, ConsumerOptions
+
+if TYPE_CHECKING:
+    from broker.message import Message
+    from broker.region.connection import RegionConnection
+
+SESSIONS_MAX: Final = 10_000
+"""Sessions of one connection; clients open one per thread or request."""
+
+CONNECTION_SESSION: Final = -1
+"""The session that every connection has without opening it; clients hear advisories there."""
+
+MESSAGE_OVERHEAD_BYTES: Final = 1024
+"""What a message counts against a producer's window beyond its content; both ends must agree.
+Source: Apache ActiveMQ's ``Message.getSize``."""
+
+_TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
+
+Answer = int | Response
+"""A batch to wait for (0: none), or what to answer at once."""
+
+ConsumerKey = tuple[int, int]
+"""Session and number: what tells the consumers of one connection apart."""
+
+
+@dataclass(slots=True)
+class OpenConsumer:
+    """How messages are addressed to one consumer.
+
+    Attributes:
+        consumer_id: as the client named it.
+        destination: as the client named it.
+        head: a place for the connection's encoder, for what stands before every message.
+    """
+
+    consumer_id: ConsumerId
+    destination: ActiveMQDestination
+    head: bytes = b""
+
+
+@dataclass(slots=True)
+class _OpenProducer:
+    producer_id: ProducerId
+    window_size: int
+
+
+class OpenedConnection:
+    """One client's sessions, consumers and producers over its connection in the region.
+
+    Args:
+        region_connection: what does the work.
+        connection_id: as the client named the connection.
+    """
+
+    def __init__(self, region_connection: RegionConnection, connection_id: str) -> None:
+        self.consumers: dict[ConsumerKey, OpenConsumer] = {}
+        self._region_connection = region_connection
+        self._id = connection_id
+        self._sessions: set[int] = {CONNECTION_SESSION}
+        self._silent: set[ConsumerKey] = set()
+        self._producers: dict[str, _OpenProducer] = {}
+
+    def carry_out(self, command: BaseCommand) -> Answer:
+        """Does what a command other than a message asks for.
+
+        Raises:
+            ClientError: it cannot be done; nothing was.
+        """
+        carry_out = _COMMANDS.get(command.__class__)
+        if carry_out is None:
+            raise RequestInvalid(f"{type(command).__name__} is not supported here.")
+        return carry_out(self, command)
+
+    def send(self, message: Message, transaction_id: TransactionId | None) -> int:
+        """Takes a message.
+
+        Raises:
+            ClientError: it cannot be taken.
+        """
+        # Others' producer ids would spoil the detection of their repeats.
+        if not message.producer_id.startswith(self._id):
+            raise RequestInvalid(f"The producer {message.producer_id} is not of this connection.")
+        transaction = None if transaction_id is None else self._transaction(transaction_id)
+        return self._region_connection.send(message, transaction)
+
+    def producer_ack(self, message: Message) -> ProducerAck | None:
+        """What gives the message's producer room for more, None if it has no window."""
+        producer = self._producers.get(message.producer_id)
+        if producer is None or producer.window_size <= 0:
+            return None
+        size = MESSAGE_OVERHEAD_BYTES + len(message.body or b"") + len(message.properties or b"")
+        return ProducerAck(producer_id=producer.producer_id, size=size)
+
+    # ---- sessions
+
+    def _check_session(self, connection_id: str | None, session: int) -> None:
+        if connection_id != self._id:
+            raise RequestInvalid(f"The connection {connection_id} has not been opened here.")
+        if session not in self._sessions:
+            raise RequestInvalid(f"The session {connection_id}:{session} has not been opened.")
+
+    def _open_session(self, info: SessionInfo) -> Answer:
+        if info.session_id is None:
+            raise RequestInvalid("A session needs an id.")
+        self._check_session(info.session_id.connection_id, CONNECTION_SESSION)
+        if len(self._sessions) > SESSIONS_MAX:
+            raise ResourceExhausted(f"A connection has at most {SESSIONS_MAX} sessions.")
+        self._sessions.add(info.session_id.value)
+        return 0
+
+    def _remove(self, info: RemoveInfo) -> Answer:
+        """Closes what the id names; what is closed already stays closed, as after a failover."""
+        last_ref = info.last_delivered_sequence_id
+        match info.object_id:
+            case ConsumerId() as consumer_id:
+                self._remove_consumer(self._consumer_key(consumer_id), last_ref)
+            case ProducerId() as producer_id:
+                self._remove_producer(translation.producer_name(producer_id))
+            case SessionId(connection_id=connection_id, value=session):
+                self._check_session(connection_id, CONNECTION_SESSION)
+                self._remove_session(session, last_ref)
+            case ConnectionId(value=connection_id):
+                self._check_session(connection_id, CONNECTION_SESSION)
+                for session in list(self._sessions):
+                    self._remove_session(session, last_ref)
+            case _:
+                raise RequestInvalid("A connection, session, consumer or producer is to be named.")
+        return 0
+
+    def _remove_session(self, session: int, last_delivered_ref: int) -> None:
+        for key in [key for key in self.consumers if key[0] == session]:
+            self._remove_consumer(key, last_delivered_ref)
+        for name, producer in list(self._producers.items()):
+            if producer.producer_id.session_id == session:
+                self._remove_producer(name)
+        if session != CONNECTION_SESSION:
+            self._sessions.discard(session)
+
+    # ---- consumers
+
+    def _open_consumer(self, info: ConsumerInfo) -> Answer:
+        consumer_id = info.consumer_id
+        if consumer_id is None:
+            raise RequestInvalid("A consumer needs an id.")
+        self._check_session(consumer_id.connection_id, consumer_id.session_id)
+        _check_prefetch(info.prefetch_size)
+        destination = translation.to_destination(info.destination)
+        assert info.destination is not None
+        key = (consumer_id.session_id, consumer_id.value)
+        if key in self.consumers:
+            raise RequestInvalid(f"The consumer {self._id}:{key[0]}:{key[1]} exists already.")
+        self.consumers[key] = OpenConsumer(consumer_id, info.destination)
+        if _is_silent(destination):
+            self._silent.add(key)
+            return 0
+        try:
+            return self._region_connection.add_consumer(key, destination, _options(info))
+        except ClientError:
+            del self.consumers[key]
+            raise
+
+    def _remove_consumer(self, key: ConsumerKey, last_delivered_ref: int) -> None:
+        self.consumers.pop(key, None)
+        self._silent.discard(key)
+        self._region_connection.remove_consumer(key, last_delivered_ref)
+
+    def _consumer_key(self, consumer_id: ConsumerId | None) -> ConsumerKey:
+        if consumer_id is None or consumer_id.connection_id != self._id:
+            raise RequestInvalid("The consumer has not been opened here.")
+        return consumer_id.session_id, consumer_id.value
+
+    def _control_consumer(self, control: ConsumerControl) -> Answer:
+        key = self._consumer_key(control.consumer_id)
+        if control.close:
+            self._remove_consumer(key, 0)
+        else:
+            _check_prefetch(control.prefetch)
+            if key not in self._silent:
+                self._region_connection.set_prefetch(key, control.prefetch)
+        return 0
+
+    def _pull(self, pull: MessagePull) -> Answer:
+        key = self._consumer_key(pull.consumer_id)
+        if key not in self._silent:
+            self._region_connection.pull(key, pull.timeout)
+        return 0
+
+    def _acknowledge(self, ack: MessageAck) -> Answer:
+        key = self._consumer_key(ack.consumer_id)
+        first, last = ack.first_message_id, ack.last_message_id
+        if last is None:
+            raise RequestInvalid("An acknowledgement needs the id of the last message.")
+        try:
+            kind = AckKind(ack.ack_type)
+        except ValueError:
+            raise RequestInvalid(f"There is no acknowledgement of type {ack.ack_type}.") from None
+        last_ref = last.broker_sequence_id
+        return self._region_connection.acknowledge(
+            key,
+            kind,
+            0 if first is None else first.broker_sequence_id,
+            last_ref,
+            count=ack.message_count,
+            transaction=None if ack.transaction_id is None else self._transaction(ack.transaction_id),
+            first_id="" if last_ref or first is None else translation.message_name(first),
+            last_id="" if last_ref else translation.message_name(last),
+        )
+
+    # ---- producers
+
+    def _open_producer(self, info: ProducerInfo) -> Answer:
+        producer_id = info.producer_id
+        if producer_id is None:
+            raise RequestInvalid("A producer needs an id.")
+        self._check_session(producer_id.connection_id, producer_id.session_id)
+        destination = None if info.destination is None else translation.to_destination(info.destination)
+        name = translation.producer_name(producer_id)
+        if name in self._producers:
+            raise RequestInvalid(f"The producer {name} exists already.")
+        self._region_connection.add_producer(name, destination)
+        self._producers[name] = _OpenProducer(producer_id, info.window_size)
+        return 0
+
+    def _remove_producer(self, name: str) -> None:
+        if self._producers.pop(name, None) is not None:
+            self._region_connection.remove_producer(name)
+
+    # ---- transactions
+
+    def _transaction(self, transaction_id: TransactionId) -> str:
+        if not isinstance(transaction_id, LocalTransactionId):
+            raise RequestInvalid("XA transactions are not supported yet.")
+        connection_id = transaction_id.connection_id
+        if connection_id is None or connection_id.value != self._id:
+            raise RequestInvalid("The transaction belongs to another connection.")
+        return f"TX:{self._id}:{transaction_id.value}"
+
+    def _transact(self, info: TransactionInfo) -> Answer:
+        if info.type == TransactionType.RECOVER:
+            return DataArrayResponse(data=())
+        if info.transaction_id is None:
+            raise RequestInvalid("A transaction needs an id.")
+        name = self._transaction(info.transaction_id)
+        match info.type:
+            case TransactionType.BEGIN:
+                self._region_connection.begin(name)
+            case TransactionType.COMMIT_ONE_PHASE:
+                return self._region_connection.commit(name)
+            case TransactionType.ROLLBACK:
+                self._region_connection.rollback(name)
+            case TransactionType.END:
+                pass
+            case _:
+                raise RequestInvalid(f"A local transaction knows no step {info.type}.")
+        return 0
+
+    # ---- destinations and subscriptions
+
+    def _change_destination(self, info: DestinationInfo) -> Answer:
+        destination = translation.to_destination(info.destination)
+        match info.operation_type:
+            case DestinationOperation.ADD:
+                return self._region_connection.add_destination(destination)
+            case DestinationOperation.REMOVE:
+                return self._region_connection.remove_destination(destination)
+        raise RequestInvalid(f"A destination knows no operation {info.operation_type}.")
+
+    def _remove_subscription(self, info: RemoveSubscriptionInfo) -> Answer:
+        if not info.subscription_name:
+            raise InvalidDestination("A subscription needs a name.")
+        if info.client_id is not None and info.client_id != self._region_connection.client_id:
+            raise InvalidClientId("Only the client that made a durable subscription can remove it.")
+        return self._region_connection.remove_subscription(info.subscription_name)
+
+    def _accept(self, command: BaseCommand) -> Answer:
+        """Commands that ask for nothing this broker would have to do."""
+        del command
+        return 0
+
+
+def _options(info: ConsumerInfo) -> ConsumerOptions:
+    return ConsumerOptions(
+        prefetch_size=info.prefetch_size,
+        browser=info.browser,
+        selector=info.selector,
+        no_local=info.no_local,
+        subscription_name=info.subscription_name,
+        exclusive=info.exclusive,
+        priority=info.priority,
+        retroactive=info.retroactive,
+    )
+
+
+def _check_prefetch(prefetch_size: int) -> None:
+    if prefetch_size < 0:
+        raise RequestInvalid(f"A prefetch size cannot be {prefetch_size}.")
+
+
+def _is_silent(destination: Destination) -> bool:
+    """Whether it is an advisory topic on which this broker says nothing."""
+    if destination.kind is not DestinationKind.TOPIC:
+        return False
+    names = [name.strip().removeprefix("topic://") for name in destination.name.split(",")]
+    if not all(name.startswith(ADVISORY_PREFIX) for name in names):
+        return False
+    return not _TEMPORARY_ADVISORIES.issuperset(names)
+
+
+_COMMANDS: Final[dict[type[DataStructure], Callable[..., Answer]]] = {
+    SessionInfo: OpenedConnection._open_session,
+    ConsumerInfo: OpenedConnection._open_consumer,
+    ProducerInfo: OpenedConnection._open_producer,
+    TransactionInfo: OpenedConnection._transact,
+    DestinationInfo: OpenedConnection._change_destination,
+    RemoveSubscriptionInfo: OpenedConnection._remove_subscription,
+    RemoveInfo: OpenedConnection._remove,
+    MessageAck: OpenedConnection._acknowledge,
+    MessagePull: OpenedConnection._pull,
+    ConsumerControl: OpenedConnection._control_consumer,
+    ConnectionControl: OpenedConnection._accept,
+    ControlCommand: OpenedConnection._accept,
+    FlushCommand: OpenedConnection._accept,
+    Response: OpenedConnection._accept,
+}

@@ -1,0 +1,435 @@
+"""The broker's side of one OpenWire connection, without its socket.
+
+::
+
+    negotiating ─WireFormatInfo─▶ anonymous ─ConnectionInfo─▶ authenticating ─accepted─▶ open
+         │                            │                            │ refused              │
+         └────────────────────────────┴──────────▶ closing ◀───────┴── fault, ShutdownInfo ┘
+
+What a command means for the region is said in :mod:`broker.openwire.opened`. What is to be answered waits
+here for the journal: :meth:`OpenWireServer.durable` lets it go. What a client does wrong is answered with an
+ExceptionResponse if it asked for an answer and with a ConnectionError otherwise; what is no OpenWire ends the
+connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from broker.destination import Destination
+from broker.errors import AccessDenied, ClientError, RequestInvalid
+from broker.openwire import commands, translation
+from broker.openwire.commands import (
+    ActiveMQMessage,
+    ActiveMQTopic,
+    BaseCommand,
+    BrokerId,
+    BrokerInfo,
+    ConnectionControl,
+    ConnectionError,
+    ConnectionId,
+    ConnectionInfo,
+    DataStructure,
+    DestinationInfo,
+    ExceptionResponse,
+    MessageDispatch,
+    MessageId,
+    ProducerId,
+    Response,
+    ShutdownInfo,
+)
+from broker.openwire.constants import ADVISORY_PREFIX, DestinationOperation
+from broker.openwire.errors import CodecError
+from broker.openwire.opened import Answer, OpenConsumer, OpenedConnection
+from broker.openwire.throwable import Throwable
+from broker.openwire.wireformat import (
+    CommandReceived,
+    Event,
+    MessageReceived,
+    Negotiated,
+    WireFormat,
+    WireFormatOptions,
+)
+
+if TYPE_CHECKING:
+    from broker.message import Message
+    from broker.region.connection import RegionConnection
+    from broker.region.consumer import Consumer
+    from broker.region.region import Region
+    from broker.security import Authenticator
+
+ANONYMOUS_FRAME_SIZE_MAX: Final = 1024 * 1024
+"""Bytes of a frame before login. A ConnectionInfo holds at most six strings of 64 KiB."""
+
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes kept while a login is checked: a client that comes back sends its state and its unanswered messages
+without waiting. The socket's owner should not read while `reading_paused`; then this is never reached."""
+
+ERROR_CHARACTERS_MAX: Final = 1_000
+"""Characters of an error's text told to a client; it may quote the client's own strings."""
+
+_log: Final = logging.getLogger("broker.openwire")
+
+_INT: Final = struct.Struct(">i")
+_LONG: Final = struct.Struct(">q")
+_RESPONSE: Final = struct.Struct(">iBi?i")
+assert _RESPONSE.size == 14
+
+
+class OpenWireServer:
+    """Serves one client; see `broker.connector.ProtocolServer` and `broker.region.client.Client`.
+
+    Attributes:
+        connection: the region's side once the client has logged in.
+        closing: close the transport when what is to be sent has been written.
+        close_reason: for the log; empty if the client left in good order.
+        reading_paused: what arrives now is only kept; the transport had better not read.
+
+    Args:
+        region: what is served.
+        options: what is offered in negotiation.
+        authenticator: decides about logins.
+        broker_id: names this broker to clients.
+        broker_name: likewise.
+        broker_url: where it is reached.
+        now_s: monotonic seconds.
+        remote: the client's address, for the log.
+        wake: called when there is something to send that no call of the owner's brought about.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        options: WireFormatOptions,
+        *,
+        authenticator: Authenticator,
+        broker_id: str,
+        broker_name: str,
+        broker_url: str,
+        now_s: float,
+        remote: str,
+        wake: Callable[[], None],
+    ) -> None:
+        self.connection: RegionConnection | None = None
+        self.closing = False
+        self.close_reason = ""
+        self.reading_paused = False
+        self._region = region
+        self._authenticator = authenticator
+        self._broker = BrokerInfo(
+            broker_id=BrokerId(broker_id), broker_name=broker_name, broker_url=broker_url
+        )
+        self._remote = remote
+        self._wake = wake
+        self._wire = WireFormat(options, now_s=now_s, raw_messages=True)
+        self._is_plain = False
+        self._id = ""  # the connection's, once it is known
+        self._waiting: deque[Event] = deque()
+        self._waiting_size = 0
+        self._held: deque[tuple[int, BaseCommand | int]] = deque()
+        self._opened: OpenedConnection | None = None
+        self._advised = 0
+
+    # ---- the socket's owner
+
+    @property
+    def held_batch(self) -> int:
+        """The lowest batch that an answer waits for, 0 if none does."""
+        return self._held[0][0] if self._held else 0
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When :meth:`handle_deadline` must be called, monotonic seconds."""
+        return None if self.closing else self._wire.deadline_s
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Takes what arrived."""
+        if self.closing:
+            return
+        if self.reading_paused:
+            self._waiting_size += len(data)
+            if self._waiting_size > WAITING_BYTES_MAX:
+                self._fail(f"more than {WAITING_BYTES_MAX} bytes came before the login was answered")
+                return
+        for event in self._wire.receive_data(data, now_s):
+            self._take(event)
+
+    def receive_eof(self) -> None:
+        """The client sends no more."""
+        for event in self._wire.receive_eof():
+            self._take(event)
+        if not self.closing:
+            self._close("")
+
+    def connection_lost(self, reason: str) -> None:
+        """The socket is gone: the region takes back what the client had."""
+        if not self.closing:
+            self._close(reason)
+
+    def durable(self, batch: int) -> None:
+        """Lets go the answers that waited for this batch or a lower one."""
+        held = self._held
+        while held and held[0][0] <= batch:
+            answer = held.popleft()[1]
+            if isinstance(answer, int):
+                self._respond(answer)
+            else:
+                self._wire.send(answer)
+
+    def data_to_send(self) -> bytes:
+        """Takes all bytes to be written."""
+        return self._wire.data_to_send()
+
+    def handle_deadline(self, now_s: float) -> None:
+        """Sends a keep-alive, or gives a silent client up."""
+        for event in self._wire.handle_deadline(now_s):
+            self._take(event)
+
+    # ---- the region
+
+    def dispatch(self, consumer: Consumer, message: Message, ref: int, redelivery_counter: int) -> None:
+        """Sends a message to a consumer."""
+        opened = self._consumer(consumer)
+        try:
+            if self._is_plain:
+                frame, at = translation.dispatch_frame(message)
+                head = opened.head or self._make_head(opened)
+                send = self._wire.send_frame
+                send(_INT.pack(len(head) + len(frame) + 4) + head + frame[:at])
+                send(_LONG.pack(ref) + frame[at + 8 :] + _INT.pack(redelivery_counter))
+                return
+            command = translation.from_message(message)
+            assert command.message_id is not None
+            command.message_id.broker_sequence_id = ref
+            command.redelivery_counter = redelivery_counter
+            self._dispatch(opened, command, redelivery_counter)
+        except CodecError as error:
+            self._fail(f"message {message.message_id} cannot be written in this encoding: {error}")
+
+    def dispatch_none(self, consumer: Consumer) -> None:
+        """Tells a browser that it has seen all, or a pulling consumer that its time is over."""
+        self._dispatch(self._consumer(consumer), None)
+
+    def advise_temporary(
+        self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
+    ) -> None:
+        """Tells a client which temporary destinations there are, for it refuses to send to others."""
+        kind = "TempQueue" if destination.is_queue else "TempTopic"
+        assert self._broker.broker_id is not None
+        producer_id = ProducerId(self._broker.broker_id.value, 0, 0)
+        self._advised += 1
+        advisory = ActiveMQMessage(
+            producer_id=producer_id,
+            destination=ActiveMQTopic(f"{ADVISORY_PREFIX}{kind}"),
+            message_id=MessageId(None, producer_id, self._advised, 0),
+            type="Advisory",
+            data_structure=DestinationInfo(
+                connection_id=ConnectionId(connection_id),
+                destination=translation.from_destination(destination),
+                operation_type=DestinationOperation.ADD if added else DestinationOperation.REMOVE,
+            ),
+        )
+        self._dispatch(self._consumer(consumer), advisory)
+
+    def disconnect(self, reason: str) -> None:
+        """Ends the connection for the region's reasons."""
+        if not self.closing:
+            self._close(reason)
+            self._wake()
+
+    def _consumer(self, consumer: Consumer) -> OpenConsumer:
+        key = consumer.key
+        assert self._opened is not None
+        assert isinstance(key, tuple)
+        return self._opened.consumers[key]
+
+    def _make_head(self, opened: OpenConsumer) -> bytes:
+        """What stands before the message in this consumer's frames, the size excepted."""
+        empty = MessageDispatch(consumer_id=opened.consumer_id, destination=opened.destination)
+        frame = self._wire.codec.encode(empty)
+        opened.head = frame[4:-5] + b"\1"  # a message is present; it and the redelivery counter follow
+        return opened.head
+
+    def _dispatch(
+        self, opened: OpenConsumer, message: commands.Message | None, redelivery_counter: int = 0
+    ) -> None:
+        self._wire.send(
+            MessageDispatch(
+                consumer_id=opened.consumer_id,
+                destination=opened.destination,
+                message=message,
+                redelivery_counter=redelivery_counter,
+            )
+        )
+
+    # ---- events
+
+    def _take(self, event: Event) -> None:
+        if self.closing:
+            return
+        if self.reading_paused:
+            self._waiting.append(event)
+        elif isinstance(event, MessageReceived):
+            self._take_frame(event.frame)
+        elif isinstance(event, CommandReceived):
+            self._take_command(event.command)
+        elif isinstance(event, Negotiated):
+            self._is_plain = self._wire.is_plain
+            self._wire.frame_size_max = min(ANONYMOUS_FRAME_SIZE_MAX, event.agreed.max_frame_size_bytes)
+        else:
+            self._fail(str(event))
+
+    def _take_frame(self, frame: bytes) -> None:
+        """A message that stands for itself."""
+        try:
+            command = translation.read_frame(frame)
+        except CodecError as error:
+            self._fail(str(error))
+        else:
+            self._take_command(command, frame)
+
+    def _take_command(self, command: DataStructure, frame: bytes | None = None) -> None:
+        if not isinstance(command, BaseCommand):
+            self._fail(f"{type(command).__name__} is no command")
+            return
+        try:
+            answer = self._carry_out(command, frame)
+        except ClientError as error:
+            self._refuse(command, error)
+            if self._opened is None:
+                self._close(str(error))
+        else:
+            if answer is not None and command.response_required:
+                self._answer(command, answer)
+
+    def _carry_out(self, command: BaseCommand, frame: bytes | None) -> Answer | None:
+        """Does what a command asks for; None: it is answered later or not at all."""
+        if isinstance(command, ShutdownInfo):
+            self._shut_down(command)
+            return None
+        if isinstance(command, ConnectionError):
+            self._client_failed(command)
+            return 0
+        if isinstance(command, ConnectionInfo):
+            self._log_in(command)
+            return None
+        if self._opened is None:
+            raise AccessDenied("The connection has not logged in.")
+        if isinstance(command, commands.Message):
+            return self._send(self._opened, command, frame)
+        return self._opened.carry_out(command)
+
+    def _send(self, opened: OpenedConnection, command: commands.Message, frame: bytes | None) -> int:
+        transaction_id = command.transaction_id
+        try:
+            message = translation.to_message(command, frame)
+        except CodecError as error:
+            raise RequestInvalid(f"The message cannot be kept: {error}.") from error
+        batch = opened.send(message, transaction_id)
+        if not command.response_required:
+            acknowledgement = opened.producer_ack(message)
+            if acknowledgement is not None and batch > self._region.durable_batch:
+                self._held.append((batch, acknowledgement))
+            elif acknowledgement is not None:
+                self._wire.send(acknowledgement)
+        return batch
+
+    def _shut_down(self, command: ShutdownInfo) -> None:
+        if command.response_required:
+            self._respond(command.command_id)
+        self._close("")
+
+    def _client_failed(self, error: ConnectionError) -> None:
+        exception = error.exception or Throwable(None, None)
+        _log.info("%s reports %s: %s", self._remote, exception.class_name, exception.message)
+
+    # ---- answers
+
+    def _answer(self, command: BaseCommand, answer: Answer) -> None:
+        """Answers now, or when a batch is durable."""
+        if isinstance(answer, Response):
+            answer.correlation_id = command.command_id
+            self._wire.send(answer)
+        elif answer > self._region.durable_batch:
+            self._held.append((answer, command.command_id))
+        else:
+            self._respond(command.command_id)
+
+    def _respond(self, command_id: int) -> None:
+        if self._is_plain:
+            self._wire.send_frame(_RESPONSE.pack(10, Response.TYPE_CODE, 0, False, command_id))
+        else:
+            self._wire.send(Response(correlation_id=command_id))
+
+    def _refuse(self, command: BaseCommand, error: ClientError) -> None:
+        """Tells the client that a command failed."""
+        exception = Throwable(error.jms_class, str(error)[:ERROR_CHARACTERS_MAX])
+        if command.response_required:
+            self._wire.send(ExceptionResponse(correlation_id=command.command_id, exception=exception))
+        else:
+            self._wire.send(ConnectionError(exception=exception, connection_id=ConnectionId(self._id)))
+
+    # ---- the connection's beginning and end
+
+    def _log_in(self, info: ConnectionInfo) -> None:
+        if self._id:
+            raise RequestInvalid("The connection has logged in already.")
+        if info.connection_id is None or not info.connection_id.value:
+            raise RequestInvalid("A connection needs an id.")
+        self._id = info.connection_id.value
+        self.reading_paused = True
+        if self._wire.agreed is not None:
+            self._wire.frame_size_max = self._wire.agreed.max_frame_size_bytes
+
+        def decided(verdict: ClientError | None) -> None:
+            if not self.closing:
+                self.reading_paused = False
+                self._finish_login(info, verdict)
+                while self._waiting:
+                    self._take(self._waiting.popleft())
+                self._wake()
+
+        self._authenticator.authenticate(info.user_name, info.password, decided)
+
+    def _finish_login(self, info: ConnectionInfo, verdict: ClientError | None) -> None:
+        """Goes on after the login was checked."""
+        try:
+            if verdict is not None:
+                raise verdict
+            self.connection = self._region.connect(
+                self,
+                self._id,
+                info.client_id,
+                user=info.user_name or "",
+                failover_reconnect=info.failover_reconnect,
+            )
+        except ClientError as error:
+            self._refuse(info, error)
+            self._close(f"login of {info.user_name!r} refused: {error}")
+            return
+        self._opened = OpenedConnection(self.connection, self._id)
+        if info.response_required:
+            self._respond(info.command_id)
+        self._wire.send(self._broker)
+        if info.manageable:
+            self._wire.send(ConnectionControl())
+
+    def _fail(self, reason: str) -> None:
+        """Ends the connection because of what the client did."""
+        exception = Throwable("java.io.IOException", reason[:ERROR_CHARACTERS_MAX])
+        self._wire.send_last(ConnectionError(exception=exception))
+        self._close(reason)
+
+    def _close(self, reason: str) -> None:
+        """The region takes back what the client had; what is to be sent is still sent."""
+        self.closing = True
+        self.close_reason = reason
+        self._wire.close()
+        self._held.clear()
+        self._waiting.clear()
+        if self.connection is not None:
+            self.connection.close()

@@ -1,0 +1,257 @@
+"""OpenWire's destinations and messages to the broker's own, and back.
+
+Every message that comes by OpenWire is kept in one form, whatever its client negotiated: the frame of version
+12 in loose encoding without cache, without its size (:data:`WIRE_FORMAT`). Such a frame stands for itself, so
+it can be journaled and dispatched as it is; only the broker's sequence number in its message id is filled in.
+The message frames of versions 10 and 11 are the same.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from broker.destination import Destination, DestinationKind
+from broker.errors import InvalidDestination, RequestInvalid
+from broker.message import BodyKind, Message
+from broker.openwire import commands
+from broker.openwire.codec import Codec
+from broker.openwire.commands import (
+    ActiveMQBlobMessage,
+    ActiveMQBytesMessage,
+    ActiveMQDestination,
+    ActiveMQMapMessage,
+    ActiveMQMessage,
+    ActiveMQObjectMessage,
+    ActiveMQQueue,
+    ActiveMQStreamMessage,
+    ActiveMQTempQueue,
+    ActiveMQTempTopic,
+    ActiveMQTextMessage,
+    ActiveMQTopic,
+    MessageId,
+    ProducerId,
+)
+from broker.openwire.errors import CodecError
+
+WIRE_FORMAT = "openwire12"
+"""What `Message.wire_format` says of frames kept by this module."""
+
+DESTINATIONS_REMEMBERED_MAX = 10_000
+"""Destinations whose translation is kept; more are translated each time. Twice a busy broker's number."""
+
+_KINDS: dict[type[ActiveMQDestination], DestinationKind] = {
+    ActiveMQQueue: DestinationKind.QUEUE,
+    ActiveMQTopic: DestinationKind.TOPIC,
+    ActiveMQTempQueue: DestinationKind.TEMP_QUEUE,
+    ActiveMQTempTopic: DestinationKind.TEMP_TOPIC,
+}
+_DESTINATION_CLASSES = {kind: each for each, kind in _KINDS.items()}
+
+_BODIES: dict[type[commands.Message], BodyKind] = {
+    ActiveMQMessage: BodyKind.NONE,
+    ActiveMQTextMessage: BodyKind.TEXT,
+    ActiveMQBytesMessage: BodyKind.BYTES,
+    ActiveMQMapMessage: BodyKind.MAP,
+    ActiveMQStreamMessage: BodyKind.STREAM,
+    ActiveMQObjectMessage: BodyKind.OBJECT,
+    ActiveMQBlobMessage: BodyKind.BLOB,
+}
+_MESSAGE_CLASSES = {kind: each for each, kind in _BODIES.items()}
+
+_codec = Codec(12, size_prefix=False)
+_destinations: dict[tuple[type[ActiveMQDestination], str], Destination] = {}
+
+
+def to_destination(given: ActiveMQDestination | None) -> Destination:
+    """The broker's form of a destination.
+
+    Raises:
+        InvalidDestination: there is none, or it has no name.
+    """
+    if given is None or given.physical_name is None:
+        raise InvalidDestination("A destination is needed.")
+    key = (given.__class__, given.physical_name)
+    known = _destinations.get(key)
+    if known is None:
+        if not given.physical_name.strip():
+            raise InvalidDestination("A destination needs a name.")
+        known = Destination(_KINDS[given.__class__], given.physical_name)
+        if len(_destinations) < DESTINATIONS_REMEMBERED_MAX:
+            _destinations[key] = known
+    return known
+
+
+def from_destination(destination: Destination) -> ActiveMQDestination:
+    """OpenWire's form of a destination."""
+    return _DESTINATION_CLASSES[destination.kind](destination.name)
+
+
+def producer_name(producer_id: ProducerId) -> str:
+    """A producer's id as text, the way JMS clients show it."""
+    return f"{producer_id.connection_id}:{producer_id.session_id}:{producer_id.value}"
+
+
+def message_name(message_id: MessageId) -> str:
+    """A message's id as text, the way JMS clients show it."""
+    if message_id.text_view:
+        return message_id.text_view
+    if message_id.producer_id is None:
+        return ""
+    return f"{producer_name(message_id.producer_id)}:{message_id.producer_sequence_id}"
+
+
+def to_message(command: commands.Message, frame: bytes | None = None) -> Message:
+    """The broker's form of a message.
+
+    Args:
+        command: what the client sent; its transaction is dropped.
+        frame: its frame if it is of :data:`WIRE_FORMAT`.
+
+    Raises:
+        RequestInvalid: it has no id.
+        InvalidDestination: it has no destination.
+        CodecError: it cannot be kept.
+    """
+    message_id = command.message_id
+    if message_id is None or not (name := message_name(message_id)):
+        raise RequestInvalid("A message needs an id.")
+    if frame is None or command.transaction_id is not None:
+        command.transaction_id = None
+        frame = _codec.encode(command)
+    producer_id = command.producer_id or message_id.producer_id
+    reply_to = command.reply_to
+    return Message(
+        message_id=name,
+        destination=to_destination(command.destination),
+        producer_id="" if producer_id is None else producer_name(producer_id),
+        producer_sequence_id=message_id.producer_sequence_id,
+        persistent=command.persistent,
+        priority=min(max(command.priority, 0), 9),
+        expiration=max(command.expiration, 0),
+        timestamp=command.timestamp,
+        correlation_id=command.correlation_id,
+        reply_to=None if reply_to is None or not reply_to.physical_name else to_destination(reply_to),
+        type=command.type,
+        group_id=command.group_id,
+        group_sequence=command.group_sequence,
+        user_id=command.user_id,
+        properties=command.marshalled_properties,
+        body_kind=_BODIES[command.__class__],
+        body=command.content,
+        compressed=command.compressed,
+        wire_format=WIRE_FORMAT,
+        wire=frame,
+    )
+
+
+def read_frame(frame: bytes) -> commands.Message:
+    """The command of a frame of :data:`WIRE_FORMAT`.
+
+    Raises:
+        CodecError: it is none, or no message.
+    """
+    command = _codec.decode(frame)
+    if not isinstance(command, commands.Message):
+        raise CodecError(f"a {type(command).__name__} is no message")
+    return command
+
+
+def from_message(message: Message) -> commands.Message:
+    """OpenWire's form of a message.
+
+    Raises:
+        CodecError: its stored frame is damaged.
+    """
+    if message.wire is not None and message.wire_format == WIRE_FORMAT:
+        return read_frame(message.wire)
+    message_id = _message_id(message.message_id)
+    return _MESSAGE_CLASSES[message.body_kind](
+        producer_id=message_id.producer_id,
+        destination=from_destination(message.destination),
+        message_id=message_id,
+        persistent=message.persistent,
+        priority=message.priority,
+        expiration=message.expiration,
+        timestamp=message.timestamp,
+        correlation_id=message.correlation_id,
+        reply_to=None if message.reply_to is None else from_destination(message.reply_to),
+        type=message.type,
+        group_id=message.group_id,
+        group_sequence=message.group_sequence,
+        user_id=message.user_id,
+        marshalled_properties=message.properties,
+        content=message.body,
+        compressed=message.compressed,
+    )
+
+
+def _message_id(name: str) -> MessageId:
+    """The id of a text: three numbers behind the connection's name, as OpenWire's own ids are, or any."""
+    parts = name.rsplit(":", 3)
+    try:
+        connection_id, session, value, sequence = parts[0], int(parts[1]), int(parts[2]), int(parts[3])
+        id_ = MessageId(None, ProducerId(connection_id, value, session), sequence)
+        _codec.encode(id_)
+    except (IndexError, ValueError, CodecError):
+        return MessageId(name, ProducerId(name, 0, 0), 0)
+    return id_
+
+
+def dispatch_frame(message: Message) -> tuple[bytes, int]:
+    """A message's frame of :data:`WIRE_FORMAT`, and where the broker's sequence number stands in it.
+
+    Raises:
+        CodecError: it cannot be written, or its stored frame is damaged.
+    """
+    frame = message.wire
+    if frame is None or message.wire_format != WIRE_FORMAT:
+        frame = _codec.encode(from_message(message))
+    at = message.native
+    if at.__class__ is not int:
+        at = sequence_position(frame)
+        message.native = at
+    assert isinstance(at, int)
+    return frame, at
+
+
+_HEAD = struct.calcsize(">Bi?")  # type, command id, response required
+_LENGTH = struct.Struct(">H")
+
+
+def sequence_position(frame: bytes) -> int:
+    """Where the broker's sequence number is in a message's frame.
+
+    Raises:
+        CodecError: it is not there.
+    """
+    try:
+        at = _HEAD
+        for _ in ("producer", "destination", "transaction", "original destination"):
+            at = _skip_nested(frame, at)
+        if not frame[at] or frame[at + 1] != MessageId.TYPE_CODE:
+            raise CodecError("a message has no id")
+        at = _skip_string(frame, at + 2)
+        return _skip_nested(frame, at) + 8
+    except (struct.error, IndexError) as error:
+        raise CodecError(f"a message is damaged: {error}") from error
+
+
+def _skip_string(frame: bytes, at: int) -> int:
+    return at + 3 + _LENGTH.unpack_from(frame, at + 1)[0] if frame[at] else at + 1
+
+
+def _skip_nested(frame: bytes, at: int) -> int:
+    if not frame[at]:
+        return at + 1
+    code = frame[at + 1]
+    at += 2
+    if code == commands.LocalTransactionId.TYPE_CODE:
+        return _skip_nested(frame, at + 8)
+    if code == ProducerId.TYPE_CODE:
+        return _skip_string(frame, at) + 16
+    if code == commands.ConnectionId.TYPE_CODE or code in _DESTINATION_CODES:
+        return _skip_string(frame, at)
+    raise CodecError(f"a message has a structure of type {code} before its id")
+
+
+_DESTINATION_CODES = frozenset(each.TYPE_CODE for each in _KINDS)
