@@ -13,9 +13,11 @@ def container_stop(context: CommandContext, names: tuple[str, ...]) -> None:
 besides its own. A command that has an option of one of these names itself keeps its own.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +28,16 @@ from fabric.errors import NoFabric
 from fabric.home import Home, default_home
 
 if TYPE_CHECKING:
-    from registry.session import Session
-
     from fabric.home import RegistryAddress
     from fabric.store import ContainerStore, ProfileStore
+    from registry.session import Session
 
 CONNECT_TIMEOUT_S = 10.0
 """How long a command waits for ZooKeeper: long enough for an ensemble that is electing its leader."""
+
+
+CONNECT_NOTICE_S = 1.0
+"""After this time a command says what it waits for."""
 
 
 class CommandContext:
@@ -101,7 +106,8 @@ class CommandContext:
 
         session = Session(url, password)
         self._opened = session
-        session.start(timeout_s=CONNECT_TIMEOUT_S)
+        with _notice(f"Connecting to ZooKeeper at {url}; this takes {CONNECT_TIMEOUT_S:g} s at most."):
+            session.start(timeout_s=CONNECT_TIMEOUT_S)
         return session
 
     @cached_property
@@ -127,6 +133,18 @@ class CommandContext:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+
+@contextlib.contextmanager
+def _notice(text: str) -> Iterator[None]:
+    """Say what takes so long, if it takes long."""
+    timer = threading.Timer(CONNECT_NOTICE_S, click.echo, (text,), {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 CommandFunction = Callable[..., None]

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped with Ctrl
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -118,6 +119,21 @@ class CommandGroup(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+_DO_NEXT = (
+    ("AuthenticationFailed", "Give the password of the ensemble with --zookeeper-password."),
+    (
+        "RegistryUnavailable",
+        "Is the container that runs ZooKeeper up? On its host `fabric container-start root` starts it; "
+        "a fabric elsewhere is named with --zookeeper-url.",
+    ),
+    ("NoSuchNode", "`fabric zk-list -r` shows those there are."),
+    ("NodeExists", "Write its data with `fabric zk-set`, or choose another name."),
+    ("NodeNotEmpty", "Delete what is below it too with --recursive."),
+    ("VersionConflict", "Look at it and try again."),
+)
+"""What to do about an error of the registry, by its class."""
+
+
 def _registry_failure(error: Exception) -> CommandFailed | None:
     """Return the message for an error of the registry, None for any other.
 
@@ -126,15 +142,8 @@ def _registry_failure(error: Exception) -> CommandFailed | None:
     module = sys.modules.get("registry.errors")
     if module is None or not isinstance(error, module.RegistryError):
         return None
-    do_next = ""
-    if isinstance(error, module.AuthenticationFailed):
-        do_next = "Give the password of the ensemble with --zookeeper-password."
-    elif isinstance(error, module.RegistryUnavailable):
-        do_next = (
-            "Is the container that runs ZooKeeper up? On its host `fabric container-start root` starts it; "
-            "a fabric elsewhere is named with --zookeeper-url."
-        )
-    return CommandFailed(str(error), do_next)
+    advice = [text for name, text in _DO_NEXT if isinstance(error, getattr(module, name))]
+    return CommandFailed(str(error), advice[0] if advice else "")
 
 
 @click.group(
@@ -153,6 +162,7 @@ def fabric(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - t
 
 def main() -> None:
     """Entry point of the console script."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what matters to the user is raised, not logged
     fabric.main(prog_name="fabric")
 
 

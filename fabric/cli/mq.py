@@ -61,6 +61,7 @@ _KINDS = [kind.value for kind in BrokerKind]
 @click.option(
     "--kind",
     type=click.Choice(_KINDS, case_sensitive=False),
+    metavar="|".join(_KINDS),
     default=BrokerKind.MASTER_SLAVE.value,
     show_default=True,
     help=f"How its brokers work together; now {' or '.join(kind.value for kind in AVAILABLE_KINDS)}.",

@@ -10,6 +10,7 @@ import click
 
 from fabric.cli.context import CommandContext
 from fabric.table import Table
+from registry.errors import RegistryUnavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,7 +70,10 @@ def print_watching(context: CommandContext, path: str, draw: Callable[[], str]) 
         shown: str | None = None
         while True:
             changed.clear()
-            text = draw()
+            try:
+                text = draw()
+            except RegistryUnavailable as error:  # the watch reports again when it is back
+                text = f"{error} Waiting for it."
             if text != shown:
                 clear = _CLEAR_SCREEN if sys.stdout.isatty() else ""
                 click.echo(clear + text)
