@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from support.waiting import wait_until
 
@@ -66,12 +66,14 @@ class FabricForTests:
         )
         return output
 
-    def start(self, *arguments: str, program: str = "fabric") -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, program: str = "fabric", output: IO[str] | int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start a command that goes on; the caller ends it."""
         return subprocess.Popen(
             [BIN / program, *arguments],
             env=self.environment,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             stdin=subprocess.DEVNULL,
