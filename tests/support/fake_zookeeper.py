@@ -44,6 +44,8 @@ class FakeZooKeeper:
         self.up = True
         self.lost_replies: list[str] = []
         """Requests, such as ``create``, whose next reply is lost together with the connection."""
+        self.refused: list[str] = []
+        """Requests, such as ``set``, the next of which is refused."""
         self._next_session = 0x1000
 
     def client(self, url: str, password: str | None, session_timeout_s: float) -> "FakeClient":
@@ -269,6 +271,9 @@ class FakeClient:
     def _perform(self, kind: str, request: Callable[[], Any], result: AsyncResult, watch: Any) -> None:
         error: Exception | None = None
         try:
+            if kind in self.server.refused:
+                self.server.refused.remove(kind)
+                raise kazoo_errors.NoAuthError
             value = request()
         except kazoo_errors.KazooException as failure:
             error = failure

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from support.waiting import wait_until
@@ -11,6 +11,7 @@ from support.worlds import World, expire
 from registry import paths
 from registry.errors import InvalidRecord, NodeExists, NodeNotEmpty, NoSuchNode, VersionConflict
 from registry.session import Session, SessionState
+from registry.users import UserRecord, UserStore, hash_password, verify_password
 
 
 @pytest.fixture
@@ -213,3 +214,44 @@ def test_ended_session_takes_its_ephemerals_at_once(world: World, session: Sessi
         dead.create(f"{root}/ephemeral", ephemeral=True)
         assert world.end_session(dead)
         assert not session.exists(f"{root}/ephemeral")
+
+
+def test_users(session: Session, unique_name: str) -> None:
+    """Users are stored, listed, watched and deleted; a stored password verifies."""
+    store = UserStore(session)
+    seen: list[Mapping[str, UserRecord]] = []
+    watch = store.watch(seen.append)
+    assert store.get(unique_name) is None
+    store.put(UserRecord(unique_name, hash_password("secret"), ("admin",)))
+    user = store.get(unique_name)
+    assert user is not None
+    assert user.roles == ("admin",)
+    assert verify_password("secret", user.password_hash)
+    assert unique_name in store.list()
+    wait_until(lambda: seen and seen[-1].get(unique_name) == user)
+    store.delete(unique_name)
+    wait_until(lambda: unique_name not in seen[-1])
+    watch.cancel()
+    with pytest.raises(NoSuchNode):
+        store.delete(unique_name)
+
+
+def test_unreadable_user(session: Session, unique_name: str) -> None:
+    """A user whose record is damaged is an error for who asks for it, and missing for who watches."""
+    store = UserStore(session)
+    session.put(paths.user(unique_name), b"damaged")
+    with pytest.raises(InvalidRecord, match=unique_name):
+        store.get(unique_name)
+    seen: list[Mapping[str, UserRecord]] = []
+    store.watch(seen.append)
+    wait_until(lambda: seen)
+    assert unique_name not in seen[-1]
+
+
+def test_users_with_impossible_names(session: Session) -> None:
+    """A name that is none is refused when written, and nobody when asked for."""
+    store = UserStore(session)
+    with pytest.raises(InvalidRecord):
+        store.put(UserRecord("a/b", "x"))
+    assert store.get("a/b") is None
+    assert store.get("") is None

@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
-from support.brokers import Cluster
+from kazoo.exceptions import ConnectionDropped
+from kazoo.protocol.serialization import Create
+from support.brokers import Broker, Cluster, Loop
 from support.waiting import wait_until
 from support.worlds import RealWorld
 from support.zookeeper import ZooKeeperForTests, free_port
@@ -74,3 +76,30 @@ def test_outage_that_costs_all_sessions_moves_nothing(
         assert a.reasons == []
         assert cluster.seen == [(a.url,)]
     server.kill()
+
+
+def test_reply_to_the_creation_is_lost_by_the_network(zookeeper: ZooKeeperForTests) -> None:
+    """A connection that breaks before the reply to the creation leaves one member, ready and elected."""
+    with contextlib.ExitStack() as stack:
+        cluster = Cluster(RealWorld(zookeeper), "lost-reply", stack)
+        loop = Loop()
+        stack.callback(loop.close)
+        session = stack.enter_context(cluster.world.open(loop.post))
+        connection = session._client._connection
+        healthy, dropped = connection._read_response, []
+
+        def drop_first_creation(header: object, buffer: bytes, offset: int) -> object:
+            if not dropped and isinstance(session._client._pending[0][0], Create):
+                if header.err:  # the group's own znode is missing; the creation after that counts
+                    return healthy(header, buffer, offset)
+                dropped.append(session._client._pending[0][0].path)
+                raise ConnectionDropped("planted")
+            return healthy(header, buffer, offset)
+
+        cluster.observer.put(paths.amq_group("lost-reply"), b"")
+        connection._read_response = drop_first_creation
+        broker = Broker(cluster.world, session, "lost-reply", "c", loop)
+        wait_until(lambda: broker.role is Role.MASTER)
+        assert dropped == [f"{paths.amq_group('lost-reply')}/0"]
+        assert list(cluster.members()) == ["00000000000"]
+        wait_until(lambda: cluster.seen == [(broker.url,)])

@@ -8,7 +8,9 @@ from support.pump import Pump
 
 from registry import paths
 from registry.election import REJOIN_DELAY_MAX_S, REJOIN_DELAY_MIN_S, BrokerElection
+from registry.group import REFUSED_RETRY_DELAY_S, Facts, Step, next_step
 from registry.kazoo_edge import RECONNECT_DELAY_MAX_S
+from registry.members import MemberRecord
 from registry.roles import Role
 
 GROUP = paths.amq_group("g")
@@ -129,9 +131,70 @@ def test_stop_after_a_lost_creation(pump: Pump, zookeeper: FakeZooKeeper) -> Non
     broker = Broker(pump, zookeeper, "c")
     broker.election.failed()
     zookeeper.lost_replies = ["create"]
+    while zookeeper.lost_replies:
+        pump.posted.pop(0)()
+    assert [member[:3] for member in members(zookeeper)] == [("01", "c", False)]
     broker.election.stop()
     pump.run()
     assert members(zookeeper) == []
+
+
+@pytest.mark.parametrize("kind", ["create", "set"])
+def test_refused_requests_are_tried_again_later(
+    pump: Pump, zookeeper: FakeZooKeeper, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request that ZooKeeper refuses is logged and made again after a while, not in a tight loop."""
+    zookeeper.refused = [kind]
+    broker = Broker(pump, zookeeper, "c")
+    assert broker.asked == []
+    assert "No permission" in caplog.text
+    pump.advance(REFUSED_RETRY_DELAY_S)
+    assert broker.asked == ["take over"]
+    assert [member[1:] for member in members(zookeeper)] == [("c", True, [])]
+
+
+def test_refused_deletion_is_given_up(
+    pump: Pump, zookeeper: FakeZooKeeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A deletion that ZooKeeper refuses is logged; the znode goes with the session."""
+    left: list[bool] = []
+    broker = Broker(pump, zookeeper, "c")
+    zookeeper.refused = ["delete"]
+    broker.election.stop(lambda: left.append(True))
+    pump.run()
+    assert left == [True]
+    assert "Cannot delete" in caplog.text
+
+
+def test_member_removed_while_it_is_written(pump: Pump, zookeeper: FakeZooKeeper) -> None:
+    """If our znode is gone when we write to it, another one is made."""
+    broker = Broker(pump, zookeeper, "c")
+    zookeeper.delete(f"{GROUP}/00000000000")
+    broker.serve()
+    assert members(zookeeper) == [("01", "c", True, ["tcp://h:1"])]
+
+
+def test_answer_that_outlived_its_session(pump: Pump, zookeeper: FakeZooKeeper) -> None:
+    """An answer that comes when its session is already known to be lost changes nothing."""
+    broker = Broker(pump, zookeeper, "c")
+    broker.election.publish(["tcp://h:1"])
+    answer = pump.posted.pop(0)
+    zookeeper.expire(broker.session.session_id)
+    pump.run()
+    answer()
+    pump.run()
+    assert members(zookeeper) == [("01", "c", True, ["tcp://h:1"])]
+
+
+def test_unreadable_members_while_looking_for_a_lost_creation(pump: Pump, zookeeper: FakeZooKeeper) -> None:
+    """Garbage in the group does not hide our own znode from us, even under our own session."""
+    broker = Broker(pump, zookeeper, "c")
+    broker.session.create(f"{GROUP}/0", b"garbage", ephemeral=True, sequential=True)
+    broker.election.failed()
+    zookeeper.lost_replies = ["create"]
+    pump.run()
+    assert [name for name in zookeeper.children(GROUP) if name.endswith("02")]
+    assert broker.role is Role.TAKING_OVER
 
 
 def test_stop_during_an_outage(pump: Pump, zookeeper: FakeZooKeeper) -> None:
@@ -287,3 +350,27 @@ def test_services_change_while_master(pump: Pump, zookeeper: FakeZooKeeper) -> N
     broker.election.publish(["tcp://h:2"])
     pump.run()
     assert members(zookeeper) == [("00", "c", True, ["tcp://h:2"])]
+
+
+TARGET = MemberRecord("b", "c")
+
+
+@pytest.mark.parametrize(
+    ("facts", "connected", "discarded", "expected"),
+    [
+        (Facts(), True, False, Step.NOTHING),
+        (Facts(wanted=True), False, True, Step.NOTHING),
+        (Facts(wanted=True, busy=True, uncertain=True), True, True, Step.NOTHING),
+        (Facts(wanted=True, uncertain=True), True, True, Step.FIND),
+        (Facts(wanted=True), True, True, Step.DELETE),
+        (Facts(wanted=True, held=True), True, True, Step.DELETE),
+        (Facts(wanted=True), True, False, Step.CREATE),
+        (Facts(wanted=True, held=True), True, False, Step.NOTHING),
+        (Facts(wanted=True, name="0"), True, False, Step.WRITE),
+        (Facts(wanted=True, name="0", written=TARGET), True, False, Step.NOTHING),
+        (Facts(), True, True, Step.DELETE),
+    ],
+)
+def test_next_step_of_a_membership(facts: Facts, connected: bool, discarded: bool, expected: Step) -> None:
+    """One request at a time; first clear up what is uncertain, then delete, create, write."""
+    assert next_step(facts, connected=connected, discarded=discarded, target=TARGET) is expected
