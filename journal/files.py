@@ -12,11 +12,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from journal.errors import JournalError, StoreFailed, StoreMissing, StoreReadOnly, StoreUnavailable
 
 _READ_ONLY = frozenset((errno.EROFS, errno.EACCES, errno.EPERM))
+_PIECES_MAX: Final = 1024
+"""Linux takes so many in one call (`IOV_MAX`)."""
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
 
 
@@ -93,9 +95,9 @@ class Files(Protocol):
         """
 
     def written(self, name: str, offset: int) -> int:
-        """End of what was ever written to a file, at least an offset: what was only allocated does not count.
+        """Behind this, and behind an offset, a file holds nothing but zeros that were only allocated.
 
-        Where the file system does not know it, the length of the file.
+        The file system may not know it exactly; the length of the file is always right.
         """
 
     def trim(self, name: str, length: int) -> None:
@@ -130,6 +132,8 @@ class PosixDataFile:
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """One `pwritev`; the rest of a short write is tried again, so that its error shows (a full disk)."""
         with _converted(f"cannot write {self._path}", StoreFailed):
+            if len(pieces) > _PIECES_MAX:
+                pieces = [b"".join(pieces)]
             written = os.pwritev(self._descriptor, pieces, offset)
             total = sum(map(len, pieces))
             while written < total:

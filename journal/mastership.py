@@ -22,7 +22,7 @@ from journal.record import (
     EpochBegin,
     Location,
 )
-from journal.recovery import Report, StoreReader
+from journal.recovery import LogEnd, Report, StoreReader
 from journal.state import State
 
 
@@ -177,16 +177,14 @@ def refuse_newer(files: Files) -> None:
         EpochReader(files, epoch).open_file(number)
 
 
-def _give_back(files: Files, end: DataFileName) -> Steps[None]:
+def _give_back(files: Files, ends: Sequence[LogEnd]) -> Steps[None]:
     """Frees what the last epoch had allocated and not used; what was written stays, a torn tail included.
 
-    Harmless whoever is master by now: it was read as far as this, and sealed, and our first batch has passed
-    the check.
+    Harmless whoever is master by now: it was sealed before this, and our first batch has passed the check.
     """
-    for name in data_files(files.names()):
-        if name.epoch == end.epoch and name.number >= end.number:
-            files.trim(str(name), files.written(str(name), 0))
-            yield f"trimmed {name}"
+    for end in ends:
+        files.trim(str(end.file), end.length)
+        yield f"trimmed {end.file}"
 
 
 def become_master(
@@ -215,5 +213,5 @@ def become_master(
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     first.add([begin, *recovered.adopted, begin], mastership.encoder, state)
     yield from mastership.commit(first)
-    yield from _give_back(files, reader.end)
+    yield from _give_back(files, reader.ends)
     return Opened(mastership, first, recovered.report)

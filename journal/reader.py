@@ -64,6 +64,7 @@ class EpochReader:
         self.salt: int | None = None
         self.damaged_headers: set[str] = set()
         self._opened = -1  # number of the data file whose header was looked at
+        self._headerless = ""  # name of that file if its header is not whole
 
     @property
     def at_end(self) -> bool:
@@ -138,7 +139,7 @@ class EpochReader:
             if first is None or (first.epoch, first.number, first.offset) != place:
                 return
             self.salt = first.salt
-            self.damaged_headers.add(name)
+            self._headerless = name
         self._opened = number
 
     def _read_file(self) -> Iterator[Batch]:
@@ -167,6 +168,8 @@ class EpochReader:
             start = at + BATCH_HEADER_BYTES
             at = start + header.length
             self.position = Position(number, offset + at, header.batch)
+            if self._headerless == name and header.offset > FILE_HEADER_BYTES:
+                self.damaged_headers.add(name)  # it was synced with the file's first batch, before this one
             yield Batch(header, data, start, at, Location(self.epoch, number, offset).pack())
 
     def _next_file(self) -> bool:

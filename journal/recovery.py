@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from journal.codec import RecordDecoder
-from journal.errors import StoreCorrupt, StoreIncomplete
+from journal.errors import StoreCorrupt, StoreIncomplete, StoreUnavailable
 from journal.fence import (
     CLAIM_BYTES_MAX,
     DataFileName,
@@ -106,12 +106,27 @@ class Recovered:
     report: Report
 
 
+class LogEnd(NamedTuple):
+    """What a data file holds: its length without what was only allocated, a torn tail included."""
+
+    file: DataFileName
+    length: int
+
+
+class _Beginning(NamedTuple):
+    """How the ruling epoch began, and its reader: behind its first batch, or before it if that is damaged."""
+
+    record: EpochBegin
+    reader: EpochReader
+    batch: Batch | None
+
+
 class StoreReader:
     """Reads a store into a state.
 
     Attributes:
         report: what was found so far.
-        end: the data file in which the ruling epoch ends; epoch 0 in a new store.
+        ends: what the ruling epoch's last data files hold; more than one if it died when it began another.
 
     Args:
         files: the store.
@@ -141,7 +156,7 @@ class StoreReader:
         self._decoder = RecordDecoder()
         self._present: set[DataFileName] = set()
         self.report = Report()
-        self.end = DataFileName(0, 0)
+        self.ends: list[LogEnd] = []
 
     def read(self) -> Steps[Recovered]:
         """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
@@ -153,23 +168,23 @@ class StoreReader:
         self._present = set(data_files(names))
         epochs = [epoch for epoch in claims(names) if self._below is None or epoch < self._below]
         yield "listed the data files"
-        ruler = 0
-        begin = EpochBegin("", ())
         for epoch in reversed(epochs):
             self._check_present(epoch)
-            first = self._first_record(epoch)
+            beginning = self._beginning(epoch)
             yield f"read the beginning of epoch {epoch}"
-            if first is not None:
-                ruler, begin = epoch, first
-                break
-        if not ruler:
-            return Recovered((), [], self.report)
-        self.report.ruler = ruler
-        self.report.owner = begin.owner
-        for seal in sorted(begin.seals):
+            if beginning is not None:
+                recovered = yield from self._read_below(beginning)
+                return recovered
+        return Recovered((), [], self.report)
+
+    def _read_below(self, ruler: "_Beginning") -> Steps[Recovered]:
+        """Everything that counts once it is known which epoch rules."""
+        self.report.ruler = ruler.reader.epoch
+        self.report.owner = ruler.record.owner
+        for seal in sorted(ruler.record.seals):
             yield from self._read_sealed(seal)
         adopted, seal = yield from self._read_ruler(ruler)
-        seals = (*begin.seals, seal) if seal.batch else begin.seals
+        seals = (*ruler.record.seals, seal) if seal.batch else ruler.record.seals
         return Recovered(seals, adopted, self.report)
 
     def _reader(self, epoch: int, end: Seal | None = None) -> EpochReader:
@@ -183,30 +198,25 @@ class StoreReader:
             if name not in self._present:
                 self._missing(name)
 
-    def _first_record(self, epoch: int) -> EpochBegin | None:
+    def _beginning(self, epoch: int) -> "_Beginning | None":
         """How an epoch began, None if it never served."""
         reader = self._reader(epoch)
         for batch in reader.read():
             for record, _ in self._decoder.decode(batch.data, batch.start, batch.end):
                 if isinstance(record, EpochBegin):
-                    return record
+                    return _Beginning(record, reader, batch)
             break
         if self._find_later(reader) is None:
             return None
         # A later batch was written only after the first one was synced and checked: this is damage.
         data = reader.load(0, FILE_HEADER_BYTES)
-        assert reader.salt is not None
-        for record, _ in salvage(data, reader.salt, self._decoder):
+        for record, _ in salvage(data, reader.salt or 0, self._decoder):
             if isinstance(record, EpochBegin):
-                return record
+                return _Beginning(record, reader, None)
         name = self._files.describe(str(DataFileName(epoch, 0)))
         if DataFileName(epoch, 0) not in self._present:
-            raise StoreIncomplete(
-                f"the data file {name} is missing: put it back, it says how the store is read"
-            )
-        raise StoreCorrupt(
-            f"the first batch of {name} is damaged beyond repair: restore the file from a copy"
-        )
+            raise StoreIncomplete(f"the data file {name} is missing: put it back, all others depend on it")
+        raise StoreCorrupt(f"the first batch of {name} is damaged beyond repair: restore it from a copy")
 
     def _read_sealed(self, seal: Seal) -> Steps[None]:
         reader = self._reader(seal.epoch, seal)
@@ -220,11 +230,14 @@ class StoreReader:
             yield f"found damage in epoch {seal.epoch}"
         self._note_headers(reader)
 
-    def _read_ruler(self, epoch: int) -> Steps[tuple[list[Record], Seal]]:
+    def _read_ruler(self, ruler: "_Beginning") -> Steps[tuple[list[Record], Seal]]:
         """The records of the last batch, and the seal before it."""
-        reader = self._reader(epoch)
-        before = last_before = reader.position
-        last: Batch | None = None
+        reader = ruler.reader
+        epoch = reader.epoch
+        # The first batch is not read again: as long as it is not synced, it may look different each time.
+        last = ruler.batch
+        before = reader.position
+        last_before = Position(0, FILE_HEADER_BYTES, 0)
         while True:
             for batch in reader.read():
                 if last is not None:
@@ -235,6 +248,9 @@ class StoreReader:
             later = self._find_later(reader)
             if later is None:
                 break
+            if later.batch == reader.position.batch:  # nothing is missing: it had just begun another file
+                reader.resume(later)
+                continue
             if last is not None:
                 self._apply(last)
                 last = None
@@ -242,9 +258,9 @@ class StoreReader:
             before = reader.position
             yield f"found damage in epoch {epoch}"
         self._note_headers(reader)
-        self._note_torn(reader)
-        self.end = DataFileName(epoch, reader.position.number)
-        assert last is not None  # the first batch, or the one behind the damage
+        self._note_end(reader)
+        if last is None:
+            raise StoreUnavailable(f"the end of epoch {epoch} changes while it is read: try again")
         self.report.batches += 1
         self.report.records += last.header.record_count
         records = [record for record, _ in self._decoder.decode(last.data, last.start, last.end)]
@@ -316,9 +332,15 @@ class StoreReader:
             self.report.damages.append(damage)
             _log.error("%s", damage)
 
-    def _note_torn(self, reader: EpochReader) -> None:
-        number, offset, _ = reader.position
-        if reader.load(number, offset).strip(b"\0"):
-            path = self._files.describe(str(DataFileName(reader.epoch, number)))
-            self.report.torn = path, offset
-            _log.warning("torn tail: %s from offset %d was never acknowledged and is ignored", path, offset)
+    def _note_end(self, reader: EpochReader) -> None:
+        last, offset, _ = reader.position
+        for name in sorted(f for f in self._present if f.epoch == reader.epoch and f.number >= last):
+            start = offset if name.number == last else 0
+            tail = len(reader.load(name.number, start).rstrip(b"\0"))
+            self.ends.append(LogEnd(name, start + tail))
+            if tail:
+                path = self._files.describe(str(name))
+                self.report.torn = path, start
+                _log.warning(
+                    "torn tail: %s from offset %d was never acknowledged and is ignored", path, start
+                )

@@ -1,0 +1,230 @@
+"""A disk that loses, tears and reorders what was not synced, shared by several hosts.
+
+Fault model:
+
+* A write reaches the disk in sectors. Until it is synced, the host that wrote it sees all of it; every other
+  host sees any part of its sectors, and another part at its next look (several caches over one server).
+* `crash(host)`: what the host had not synced is settled: each sector is kept or lost, independently of the
+  others, or it stays in flight for a while longer.
+* `power_failure()`: everything in flight is settled on all hosts, and so are the directory's changes: those
+  that were not synced may be undone, each for itself.
+* Creating and removing names is atomic and seen by all hosts at once.
+* `fail(operation, error)`: the next such operation raises an error.
+
+`FakeFiles` passes the same contract tests as `journal.files.PosixFiles`.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from journal.errors import JournalError, StoreFailed, StoreMissing
+
+
+@dataclass
+class _File:
+    owner: str
+    content: bytearray = field(default_factory=bytearray)
+    in_flight: list[tuple[str, int, bytes]] = field(default_factory=list)  # host, offset, part of one sector
+
+
+class FakeDisk:
+    """One directory and who has written what to it.
+
+    Attributes:
+        files: by name, as everyone sees the directory.
+        operations: how many calls of each kind were made.
+    """
+
+    def __init__(self, seed: int = 0, sector_bytes: int = 512) -> None:
+        self.random = random.Random(seed)
+        self.sector_bytes = sector_bytes
+        self.files: dict[str, _File] = {}
+        self.operations: dict[str, int] = {}
+        self.missing = False
+        self._synced_names: dict[str, _File] = {}
+        self._failures: dict[str, list[JournalError]] = {}
+
+    def fail(self, operation: str, error: JournalError) -> None:
+        """Makes the next call of an operation of `Files` or `DataFile` fail."""
+        self._failures.setdefault(operation, []).append(error)
+
+    def crash(self, host: str) -> None:
+        """A host is gone with what it had not synced, or its process only: then that may arrive later."""
+        for file in self.files.values():
+            if self.random.random() < 0.7:
+                self._settle(file, host)
+
+    def power_failure(self) -> None:
+        """All hosts and the disk are without power."""
+        for name in self.files.keys() | self._synced_names.keys():
+            was = self._synced_names.get(name)
+            if self.files.get(name) is not was and self.random.random() < 0.5:
+                if was is None:
+                    del self.files[name]
+                else:
+                    self.files[name] = was
+        for file in self.files.values():
+            self._settle(file, None)
+        self.sync_names()
+
+    def corrupt(self, name: str, offset: int, data: bytes) -> None:
+        """Damages what is on the disk."""
+        self.files[name].content[offset : offset + len(data)] = data
+
+    def count(self, operation: str) -> None:
+        """Counts a call; fails it if that was asked for."""
+        self.operations[operation] = self.operations.get(operation, 0) + 1
+        failures = self._failures.get(operation)
+        if failures:
+            raise failures.pop(0)
+
+    def file(self, name: str) -> _File:
+        """A file that must exist."""
+        try:
+            return self.files[name]
+        except KeyError:
+            raise StoreMissing(f"cannot read fake/{name}: No such file") from None
+
+    def owner(self, name: str) -> str:
+        """The host that created a file."""
+        return self.file(name).owner
+
+    def view(self, name: str, host: str) -> bytes:
+        """What a host sees in a file at this moment."""
+        file = self.file(name)
+        content = bytearray(file.content)
+        share = self.random.choice((0.0, 0.5, 0.9, 1.0))
+        for writer, offset, data in file.in_flight:
+            if writer == host or self.random.random() < share:
+                _put(content, offset, data)
+        return bytes(content)
+
+    def sync_names(self) -> None:
+        """Makes the directory as it is now durable."""
+        self._synced_names = dict(self.files)
+
+    def _settle(self, file: _File, host: str | None) -> None:
+        share = self.random.choice((0.0, 0.5, 0.9, 1.0))
+        for writer, offset, data in file.in_flight:
+            if host in (None, writer) and self.random.random() < share:
+                _put(file.content, offset, data)
+        file.in_flight = [piece for piece in file.in_flight if host not in (None, piece[0])]
+
+
+class FakeDataFile:
+    """A data file on a fake disk."""
+
+    def __init__(self, disk: FakeDisk, host: str, file: _File) -> None:
+        self._disk = disk
+        self._host = host
+        self._file = file
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Puts the sectors in flight."""
+        self._disk.count("write")
+        data = b"".join(pieces)
+        while data:
+            length = self._disk.sector_bytes - offset % self._disk.sector_bytes
+            self._file.in_flight.append((self._host, offset, data[:length]))
+            data = data[length:]
+            offset += length
+
+    def sync(self) -> None:
+        """Lands what this host has in flight."""
+        self._disk.count("sync")
+        for host, offset, data in self._file.in_flight:
+            if host == self._host:
+                _put(self._file.content, offset, data)
+        self._file.in_flight = [piece for piece in self._file.in_flight if piece[0] != self._host]
+
+    def truncate(self, length: int) -> None:
+        """Cuts what has landed."""
+        self._disk.count("truncate")
+        del self._file.content[length:]
+
+    def close(self) -> None:
+        """Does nothing: what is in flight stays there."""
+        self._disk.count("close")
+
+
+class FakeFiles:
+    """A fake disk as one host uses it."""
+
+    def __init__(self, disk: FakeDisk, host: str = "host") -> None:
+        self._disk = disk
+        self._host = host
+
+    def names(self) -> list[str]:
+        """The names, in any order."""
+        self._disk.count("names")
+        if self._disk.missing:
+            raise StoreMissing("cannot read the store's directory fake: No such directory")
+        names = list(self._disk.files)
+        self._disk.random.shuffle(names)
+        return names
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Creates a file unless it exists."""
+        self._disk.count("create")
+        if name in self._disk.files:
+            return False
+        self._disk.files[name] = _File(self._host, bytearray(content))
+        return True
+
+    def note(self, name: str, content: bytes) -> None:
+        """Replaces a content, or loses it half-way."""
+        self._disk.count("note")
+        self._disk.file(name).content[:] = self._disk.random.choice((content, content, content[:7], b""))
+
+    def remove(self, name: str) -> None:
+        """Removes a name."""
+        self._disk.count("remove")
+        self._disk.files.pop(name, None)
+
+    def sync_directory(self) -> None:
+        """Lands all changes of the directory."""
+        self._disk.count("sync_directory")
+        self._disk.sync_names()
+
+    def opens(self, name: str) -> bool:
+        """Whether the name exists."""
+        self._disk.count("opens")
+        return name in self._disk.files
+
+    def create_data(self, name: str, allocated: int) -> FakeDataFile:
+        """Creates a file of zeros."""
+        self._disk.count("create_data")
+        if name in self._disk.files:
+            raise StoreFailed(f"cannot create fake/{name}: File exists")
+        file = self._disk.files[name] = _File(self._host, bytearray(allocated))
+        return FakeDataFile(self._disk, self._host, file)
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """What this host sees."""
+        self._disk.count("read")
+        return self._disk.view(name, self._host)[offset : offset + length]
+
+    def written(self, name: str, offset: int) -> int:
+        """Behind the last byte that is not zero, as this host sees it, up to the end of its sector."""
+        self._disk.count("written")
+        view = self._disk.view(name, self._host)
+        end = len(view.rstrip(b"\0"))
+        sector = self._disk.sector_bytes
+        return max(min(-(-end // sector) * sector, len(view)), offset)
+
+    def trim(self, name: str, length: int) -> None:
+        """Cuts what has landed."""
+        self._disk.count("trim")
+        del self._disk.file(name).content[length:]
+
+    def describe(self, name: str) -> str:
+        """A path."""
+        return f"fake/{name}"
+
+
+def _put(content: bytearray, offset: int, data: bytes) -> None:
+    """Writes into a content, which grows as needed."""
+    if len(content) < offset + len(data):
+        content.extend(bytes(offset + len(data) - len(content)))
+    content[offset : offset + len(data)] = data
