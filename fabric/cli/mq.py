@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from fabric.cli.context import CommandContext, command
-from fabric.errors import BrokerOptionsInvalid, FabricError
+from fabric.errors import BrokerOptionsInvalid, ContainerExists, FabricError
 from fabric.mq import (
     AVAILABLE_KINDS,
     DEFAULT_CLIENT_PARENT,
@@ -79,15 +79,17 @@ def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa
     assigned = _names(given["assign_container"])
     for container in assigned:
         context.containers.check_exists(container)
-    created = _containers_to_create(context, given["create_container"], options.required_instances)
+    created = _names(given["create_container"])
+    if created:
+        _check_creatable(context, created, options.required_instances)
     profile = create_broker(context.profiles, options, version)
     click.echo(f"MQ profile {profile} ready")
     if options.networks:
         click.echo(NETWORKS_NOTE, err=True)
     for container in assigned:
         context.containers.add_profiles(container, [profile])
-    if created:
-        _create_containers(context, created, profile, version)
+    for container in created:
+        _create_children(context, container, options.required_instances, profile, version)
 
 
 def _refuse_unavailable(config: str | None, ssl: bool | None) -> None:
@@ -136,48 +138,37 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _containers_to_create(context: CommandContext, text: str | None, number: int) -> list[str]:
-    """Return free names for all containers, before anything is written."""
-    names = _names(text)
-    if not names:
-        return []
-    _parent(context)
+def _check_creatable(context: CommandContext, names: list[str], number: int) -> None:
+    """Refuse names that are wrong or taken before anything is written."""
+    context.containers.check_parent(_parent(context))
     taken = set(context.containers.names())
-    found: list[str] = []
     for name in names:
         if name in taken:
-            raise click.BadParameter(
-                f"A container with name {name} already exists.", param_hint="--create-container"
-            )
-        fresh = numbered_names(name, number, taken)
-        taken.update(fresh)
-        found += fresh
-    return found
+            raise ContainerExists(name)
+        taken.update(numbered_names(name, number, taken))
 
 
 def _parent(context: CommandContext) -> str:
-    parent = context.current_container
-    if parent is None:
+    if context.current_container is None:
         raise FabricError(
             f"There is no root container in {context.home_path} whose children they could be.",
             "Name the parent yourself: `fabric container-create-child --profile PROFILE PARENT NAME`.",
         )
-    context.containers.check_parent(parent)
-    return parent
+    return context.current_container
 
 
-def _create_containers(context: CommandContext, names: list[str], profile: str, version: str) -> None:
-    parent = _parent(context)
-    fields = context.containers.fields(parent)
-    inherited = {name: value for name, value in fields.items() if name in ("resolver", "bindaddress")}
-    for name in names:
-        context.containers.create(
-            name,
-            parent=parent,
-            profiles=[profile],
-            version=version,
-            fields={**inherited, "ip": f"${{zk:{parent}/ip}}"},
-        )
-    click.echo("The following containers have been created successfully:")
-    for name in names:
-        click.echo(f"\tContainer: {name}.")
+def _create_children(context: CommandContext, name: str, number: int, profile: str, version: str) -> None:
+    """Do what `container-create-child` does, with its messages."""
+    from fabric.cli.container import container_create_child  # noqa: PLC0415 - only if it is asked for
+
+    click.get_current_context().invoke(
+        container_create_child,
+        parent=_parent(context),
+        name=name,
+        number=number,
+        profiles=(profile,),
+        version=version,
+        home=context.home_path,
+        zookeeper_url=context.zookeeper_url,
+        zookeeper_password=context.zookeeper_password,
+    )

@@ -235,20 +235,33 @@ def test_status_counts_connected_containers(run: Run, session: MemorySession) ->
     assert records[2] == {"profile": "mq-amq", "instances": 1, "minimum": 2, "maximum": None, "health": 50}
 
 
-def test_containers_are_created_with_a_broker(run: Run, containers: ContainerStore) -> None:
-    """As many for each name as the broker requires, children of this host's root."""
+def test_containers_are_created_with_a_broker(
+    run: Run, containers: ContainerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many for each name as the broker requires, as `container-create-child` makes them."""
+    lifecycle = SimpleNamespace(check_up=lambda *names: None, wait_started=lambda name: None)
+    monkeypatch.setattr("fabric.cli.container._lifecycle", lambda context: lifecycle)
+    monkeypatch.setattr(CommandContext, "zookeeper_url", "127.0.0.1:2181")
+    monkeypatch.setattr(CommandContext, "zookeeper_password", "x")
     output = run("mq-create", "--create-container", "node,other", "shop").output
     assert output.splitlines() == [
         "MQ profile mq-broker-default.shop ready",
         "The following containers have been created successfully:",
         "\tContainer: node.",
         "\tContainer: node2.",
+        "The following containers have been created successfully:",
         "\tContainer: other.",
         "\tContainer: other2.",
     ]
     node = containers.get("node2")
     assert (node.parent, node.profiles) == ("root", ("mq-broker-default.shop",))
     assert node.fields["resolver"] == "localip"
+
+
+def test_containers_need_a_root_container(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a host without one the error says how to name another parent."""
+    monkeypatch.setattr(CommandContext, "current_container", None)
+    assert "container-create-child" in run("mq-create", "--create-container", "node", "shop", code=1).output
 
 
 def test_containers_are_assigned_to_a_broker(run: Run, containers: ContainerStore) -> None:
@@ -261,7 +274,8 @@ def test_nothing_is_created_when_something_is_wrong(run: Run, profiles: ProfileS
     """Names of containers, kinds, ports, TLS and XML are checked first."""
     for arguments, code, said in (
         (["--assign-container", "nobody"], 1, "Container nobody does not exists!"),
-        (["--create-container", "root"], 2, "A container with name root already exists."),
+        (["--create-container", "root"], 1, "A container with name root already exists."),
+        (["--create-container", "a,a2"], 1, "A container with name a2 already exists."),
         (["--create-container", "a b"], 1, "Container name 'a b' is invalid"),
         (["--kind", "Replicated"], 1, "Choose one of StandAlone, MasterSlave"),
         (["--kind", "Mirrored"], 2, "'Mirrored' is not one of"),
