@@ -191,6 +191,7 @@ class Session(NonblockingSession):
         """Write a znode's data as JSON; make it and its parents if they are missing."""
         self.put(path, json.dumps(value, ensure_ascii=False).encode())
 
+    # kazoo is not typed.
     def _call(self, path: str, begin: Callable[[Any], Any], *, repeat: bool = True) -> Any:  # noqa: ANN401
         """Wait for a request, and repeat it while its reply gets lost, if that does no harm."""
         deadline = time.monotonic() + self._operation_timeout_s

@@ -1,6 +1,7 @@
 """The election machine and the vote."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -124,3 +125,15 @@ def test_reading_more_never_revokes_a_first(members: dict[str, MemberRecord], un
         if standing(known, unread & members.keys(), name, record.id) is Standing.FIRST:
             replaced = name not in active_members(members)
             assert replaced or standing(members, (), name, record.id) is Standing.FIRST
+
+
+def test_documented_table() -> None:
+    """The table in the documentation is the one that is run."""
+    document = Path(__file__).parents[3] / "docs" / "explanation" / "election.md"
+    rows = [line for line in document.read_text("utf-8").splitlines() if line.startswith("| ")]
+    table = [
+        f"| {role.value} | {kind.value} | {then.value} | {', '.join(output.value for output in outputs)} |"
+        for (role, kind), (then, outputs) in TRANSITIONS.items()
+    ]
+    start = rows.index("| from | input | to | what is done |") + 1
+    assert rows[start : start + len(table)] == table
