@@ -50,6 +50,15 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert f"  fabric {name}" in result.output.split("Examples:")[1]
 
 
+def test_every_command_has_a_heading_in_the_reference() -> None:
+    """And the reference describes no command there is not."""
+    reference = Path(__file__).parents[3] / "docs" / "reference" / "commands.md"
+    headings = [
+        line.removeprefix("### ") for line in reference.read_text().splitlines() if line.startswith("### ")
+    ]
+    assert sorted(headings) == sorted(COMMANDS)
+
+
 def test_every_command_is_listed_without_being_imported() -> None:
     """`fabric --help` names all of them."""
     result = CliRunner().invoke(fabric, ["--help"])
