@@ -50,6 +50,7 @@ class Agent:
         context: ServiceContext,
         factories: Mapping[str, ServiceFactory],
         substitutions: Mapping[str, str],
+        on_configuration: Callable[[Mapping[str, Mapping[str, str]]], None] = lambda configuration: None,
     ) -> None:
         """Make it; nothing happens before `start`.
 
@@ -57,11 +58,13 @@ class Agent:
             context: What services are given.
             factories: By PID prefix.
             substitutions: For the placeholders, see `fabric.overlay`.
+            on_configuration: Called with the whole configuration when the profiles have changed.
         """
         self._context = context
         self._reactor = context.reactor
         self._prefixes = factories.keys()
         self._substitutions = substitutions
+        self._on_configuration = on_configuration
         self._containers = ContainerStore(context.session)
         self._services = ServiceSet(context, factories, self._schedule_retry)
         self._watch = ProfileWatch(context.session, context.container, self._profiles_changed)
@@ -92,16 +95,14 @@ class Agent:
                 call.cancel()
         return stopped
 
-    def statuses(self) -> dict[str, Mapping[str, object]]:
-        """Return what each running service says of itself, by PID."""
-        return self._services.statuses()
-
     # When to do a pass.
 
     def _profiles_changed(self, effective: Effective | FabricError) -> None:
         if effective != self._effective:
             self._effective = effective
             self._is_new = True
+            if isinstance(effective, Effective):
+                self._on_configuration(effective.configuration)
             self._wake()
 
     def _registry_changed(self, state: SessionState) -> None:

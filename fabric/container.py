@@ -15,7 +15,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,7 +29,7 @@ from fabric.home import Home, RegistryAddress, SessionRecord
 from fabric.logs import log_to
 from fabric.overlay import substitute
 from fabric.processes import identify
-from fabric.reactor import Reactor, in_thread
+from fabric.reactor import ContainerReactor, in_thread
 from fabric.records import DesiredState
 from fabric.services import ServiceContext, load_factories
 from fabric.services.zookeeper import ManagedServer
@@ -53,6 +53,17 @@ COMPLAINT_INTERVAL_S = 15.0
 """How often the log says that ZooKeeper is not there."""
 
 AUTHENTICATION_RETRY_S = 5.0
+REGISTER_RETRY_S = 1.0
+
+SESSION_TIMEOUT_MS = 4000
+"""How long ZooKeeper waits for a host that has frozen or died; the original waited 60 s."""
+
+SESSION_TIMEOUT_MIN_MS = 1000
+SESSION_TIMEOUT_MAX_MS = 40_000
+"""What the managed ZooKeeper server grants; see `registry.server`."""
+
+ZOOKEEPER_PID = "io.fabric8.zookeeper"
+SESSION_TIMEOUT_KEY = "zookeeper.session.timeout"
 
 ALREADY_RUNNING = 3
 """Exit code when another process runs this container."""
@@ -61,13 +72,14 @@ ALREADY_RUNNING = 3
 class Container:
     """One container process. Lives in the reactor's thread."""
 
-    def __init__(self, reactor: Reactor, home: Home, name: str, address: RegistryAddress) -> None:
+    def __init__(self, reactor: ContainerReactor, home: Home, name: str, address: RegistryAddress) -> None:
         self._reactor = reactor
         self._home = home
         self._files = home.container(name)
         self.name = name
         self._address = address
         self._started_at = time.time()
+        self._session_timeout_ms = self._files.read_session_timeout_ms() or SESSION_TIMEOUT_MS
         self.exit_code = 0
         self._stopping = False
         self._stop_zookeeper = False
@@ -95,8 +107,8 @@ class Container:
         self._session = session
         session.add_state_listener(self._registry_changed)
         self._note_session(session)
-        context = await in_thread(self._reactor, self._prepare, session)
-        if self._stopping:
+        context = await self._prepared(session)
+        if context is None:
             return
         factories = load_factories(
             lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
@@ -105,7 +117,7 @@ class Container:
             session.watch_data(paths.container_alive(self.name), self._alive_changed),
             session.watch_data(paths.container_config_field(self.name, "desired"), self._desired_changed),
         ]
-        self._agent = Agent(context, factories, self._substitutions(context))
+        self._agent = Agent(context, factories, self._substitutions(context), self._configuration_changed)
         self._agent.start()
         self._children = Children(self._reactor, session, self._home, self.name, self._address.zookeeper_url)
         self._children.start()
@@ -117,6 +129,7 @@ class Container:
             session = Session(
                 self._address.zookeeper_url,
                 self._address.zookeeper_password,
+                session_timeout_s=self._session_timeout_ms / 1000,
                 post=self._reactor.callFromThread,
             )
             try:
@@ -132,6 +145,18 @@ class Container:
                 await in_thread(self._reactor, session.close)
                 return None
             return session
+        return None
+
+    async def _prepared(self, session: Session) -> ServiceContext | None:
+        """Register, again and again if ZooKeeper goes away meanwhile; None if we are stopped before."""
+        while not self._stopping:
+            try:
+                context = await in_thread(self._reactor, self._prepare, session)
+            except RegistryError as error:
+                log.warning("The container could not be registered: %s", error)
+                await self._later(REGISTER_RETRY_S)
+            else:
+                return None if self._stopping else context
         return None
 
     def _prepare(self, session: Session) -> ServiceContext:
@@ -173,6 +198,26 @@ class Container:
             "container.ip": context.advertised_host,
             "zookeeper.url": self._address.zookeeper_url,
         }
+
+    def _configuration_changed(self, configuration: Mapping[str, Mapping[str, str]]) -> None:
+        """Keep the session timeout for the next start: the profiles are read when there is a session."""
+        text = configuration.get(ZOOKEEPER_PID, {}).get(SESSION_TIMEOUT_KEY, str(SESSION_TIMEOUT_MS))
+        if not (
+            text.isascii()
+            and text.isdigit()
+            and SESSION_TIMEOUT_MIN_MS <= int(text) <= SESSION_TIMEOUT_MAX_MS
+        ):
+            log.error(
+                "%s of %s is %r, not a number from %d to %d; it is left as it is.",
+                SESSION_TIMEOUT_KEY,
+                ZOOKEEPER_PID,
+                text,
+                SESSION_TIMEOUT_MIN_MS,
+                SESSION_TIMEOUT_MAX_MS,
+            )
+        elif int(text) != (self._files.read_session_timeout_ms() or SESSION_TIMEOUT_MS):
+            self._files.write_session_timeout_ms(int(text))
+            log.info("The session timeout is %s ms from the next start of the container on", text)
 
     def _failed(self, failure: Failure) -> None:
         """Without its services the process is of no use: its parent starts another one, after a while."""
@@ -329,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - this is the main that installs it
 
-    reactor = cast(Reactor, twisted_reactor)
+    reactor = cast(ContainerReactor, twisted_reactor)
     container = Container(reactor, home, options.name, address)
     reactor.addSystemEventTrigger("before", "shutdown", container.stop)
     reactor.callWhenRunning(container.start)

@@ -133,7 +133,16 @@ class ContainerHome:
 
     def write_managed_zookeeper(self, server: ManagedZooKeeper) -> None:
         """Make this container run a ZooKeeper server from its next start on."""
-        _write_json(self._local, {"zookeeper": asdict(server)})
+        _write_json(self._local, (_read_json(self._local) or {}) | {"zookeeper": asdict(server)})
+
+    def read_session_timeout_ms(self) -> int | None:
+        """How long ZooKeeper waits for this container, as its profiles said last; None if they never did."""
+        value = (_read_json(self._local) or {}).get("session_timeout_ms")
+        return int(value) if value else None
+
+    def write_session_timeout_ms(self, timeout_ms: int) -> None:
+        """Write down the session timeout; the profiles are only read when there is a session."""
+        _write_json(self._local, (_read_json(self._local) or {}) | {"session_timeout_ms": timeout_ms})
 
     def clear(self) -> None:
         """Remove everything but the stores of the container's brokers."""
@@ -152,6 +161,7 @@ class Home:
     """The layout of FABRIC_HOME. Making the object touches nothing."""
 
     def __init__(self, path: Path) -> None:
+        path = path.absolute()  # its processes have another working directory
         self.path = path
         self.data = path / "data"
         self.zookeeper = path / "zookeeper"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.python.failure import Failure
 
 from fabric.errors import FabricError
 from fabric.reconcile import factory_prefix
@@ -15,7 +16,6 @@ from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
-    from twisted.python.failure import Failure
 
     from fabric.services import ContainerService, ServiceContext, ServiceFactory
 
@@ -71,6 +71,7 @@ class ServiceSet:
         self._on_failed = on_failed
         self._running: dict[str, _Running] = {}
         self._failed: dict[str, _Failed] = {}
+        self._ending: set[Deferred[None]] = set()
 
     @property
     def properties(self) -> dict[str, Mapping[str, str]]:
@@ -140,15 +141,23 @@ class ServiceSet:
         running = self._running.pop(pid)
         stopping = maybeDeferred(running.service.stopService)
         stopping.addTimeout(STOP_TIMEOUT_S, cast("IReactorTime", self._reactor))
+        ended: Deferred[None] = Deferred()
+        self._ending.add(ended)
 
-        def not_stopped(failure: Failure) -> None:
-            log.error("%s did not stop in order: %s", pid, failure.getTraceback())
+        def done(result: object) -> None:
+            if isinstance(result, Failure):
+                log.error("%s did not stop in order:\n%s", pid, result.getTraceback())
+            self._ending.discard(ended)
+            ended.callback(None)
 
-        return stopping.addErrback(not_stopped)
+        stopping.addBoth(done)
+        return ended
 
     def stop_all(self) -> Deferred[Any]:
-        """Stop all services, all at once."""
-        return DeferredList([self.stop(pid) for pid in sorted(self._running)])
+        """Stop all services, all at once; those that are being stopped already are waited for too."""
+        for pid in sorted(self._running):
+            self.stop(pid)
+        return DeferredList(list(self._ending))
 
     def _start_failed(self, pid: str, properties: Mapping[str, str], error: Exception) -> None:
         before = self._failed.get(pid)

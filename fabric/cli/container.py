@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -41,6 +42,17 @@ def _lifecycle(context: CommandContext) -> Lifecycle:
     from fabric.lifecycle import Lifecycle  # noqa: PLC0415 - other commands start faster without it
 
     return Lifecycle(context.session, context.home)
+
+
+@contextlib.contextmanager
+def _waiting(text: str, when_interrupted: str) -> Iterator[None]:
+    """Say what is waited for; after Ctrl-C, what goes on without us."""
+    _progress(text)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\n{when_interrupted} See: fabric container-list", err=True)
+        raise
 
 
 def _progress(text: str) -> None:
@@ -227,11 +239,10 @@ def container_create_child(
             fields={**fields, "ip": f"${{zk:{child}/{fields['resolver']}}}"},
             options={"type": "child"},
         )
-    try:
+    with _waiting(
+        f"Waiting for containers: {', '.join(names)}", "The containers are created and go on starting."
+    ):
         _wait_created(lifecycle, names, created, failed)
-    except KeyboardInterrupt:
-        click.echo("\nThe containers are created and go on starting. See: fabric container-list", err=True)
-        raise
     if created:
         click.echo("The following containers have been created successfully:")
         for child in created:
@@ -249,7 +260,6 @@ def _wait_created(
     from fabric.lifecycle import NotStarted  # noqa: PLC0415 - only here
 
     for child in names:
-        _progress(f"Waiting for container: {child}")
         try:
             lifecycle.wait_started(child)
             created.append(child)
@@ -286,9 +296,9 @@ def container_start(context: CommandContext, names: tuple[str, ...], force: bool
         return
     lifecycle = _lifecycle(context)
     for name in _expanded(context, names):
-        _progress(f"Waiting for container: {name}")
-        if not lifecycle.start(name, force=force):
-            click.echo(f"Container {name} is already started", err=True)
+        with _waiting(f"Waiting for container: {name}", f"Container {name} goes on starting."):
+            if not lifecycle.start(name, force=force):
+                click.echo(f"Container {name} is already started", err=True)
 
 
 def _with_root_started(context: CommandContext, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -304,9 +314,9 @@ def _with_root_started(context: CommandContext, names: tuple[str, ...]) -> tuple
         session.start(timeout_s)
         return session
 
-    _progress(f"Waiting for container: {root}")
-    if not start_local_root(context.home, root, connect):
-        click.echo(f"Container {root} is already started", err=True)
+    with _waiting(f"Waiting for container: {root}", f"Container {root} goes on starting."):
+        if not start_local_root(context.home, root, connect):
+            click.echo(f"Container {root} is already started", err=True)
     return tuple(name for name in names if name != root)
 
 
@@ -327,11 +337,11 @@ def container_stop(context: CommandContext, names: tuple[str, ...], force: bool)
     for name in sorted(
         found, key=lambda name: context.containers.field(name, "parent") is None
     ):  # roots last
-        _progress(f"Waiting for container {name} to stop.")
-        if lifecycle.stop(name, force=force):
-            click.echo(f"Container '{name}' stopped successfully.")
-        else:
-            click.echo(f"Container '{name}' already stopped.", err=True)
+        with _waiting(f"Waiting for container {name} to stop.", f"Container {name} goes on stopping."):
+            if lifecycle.stop(name, force=force):
+                click.echo(f"Container '{name}' stopped successfully.")
+            else:
+                click.echo(f"Container '{name}' already stopped.", err=True)
 
 
 @command(
@@ -348,8 +358,8 @@ def container_delete(context: CommandContext, names: tuple[str, ...], force: boo
     deleted: set[str] = set()
     for name in _expanded(context, names):
         if name not in deleted:
-            _progress(f"Waiting for container {name} to stop.")
-            deleted.update(lifecycle.delete(name, force=force, recursive=recursive))
+            with _waiting(f"Waiting for container {name} to stop.", f"Container {name} is not deleted."):
+                deleted.update(lifecycle.delete(name, force=force, recursive=recursive))
 
 
 def _expanded(context: CommandContext, names: Sequence[str]) -> list[str]:

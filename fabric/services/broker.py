@@ -10,10 +10,10 @@ from fabric.errors import FabricError
 from fabric.reactor import in_thread
 
 if TYPE_CHECKING:
-    from broker.service import BrokerService
     from twisted.internet.defer import Deferred
 
     from broker.security import RegistryAuthenticator
+    from broker.service import BrokerService
     from fabric.services import ServiceContext
 
 PORT_MAX = 65535
@@ -29,11 +29,10 @@ class BrokerFactory:
 
     def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> HostedBroker:
         """Make a broker. Raises FabricError for a configuration that cannot be used."""
-        from broker.service import BrokerService  # noqa: PLC0415 - likewise
-
         from broker.config import BrokerConfig  # noqa: PLC0415 - a container without a broker stays small
         from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
         from broker.security import RegistryAuthenticator  # noqa: PLC0415 - likewise
+        from broker.service import BrokerService  # noqa: PLC0415 - likewise
         from registry.users import UserStore  # noqa: PLC0415 - likewise
 
         try:
@@ -68,10 +67,10 @@ class HostedBroker:
         self._broker = broker
         self._users = users
 
-    def startService(self) -> object:  # noqa: N802 - Twisted's name
+    def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start the election; the broker serves once it is the master."""
         self._users.start()
-        return self._broker.startService()
+        self._broker.startService()
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Leave the election at once and stop serving."""

@@ -12,6 +12,8 @@ import pytest
 from support.fabric import FabricForTests
 from support.waiting import wait_until
 
+from fabric.processes import identify
+
 pytestmark = pytest.mark.integration
 
 BROKER = "tolerantbroker"
@@ -232,13 +234,5 @@ def test_everything_stops(fabric: FabricForTests) -> None:
     """Stopping all containers leaves no process, and the stores are kept."""
     pids = [fabric.pid(name) for name in ("root", *CONTAINERS)] + [fabric.zookeeper_pid()]
     fabric.run("container-stop", "--force", "root", "broker*")
-    wait_until(
-        lambda: (
-            not any(
-                Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes()
-                for pid in pids
-            )
-        ),
-        10,
-    )
+    wait_until(lambda: not any(identify(pid) for pid in pids), 10, "processes are left")
     assert list((fabric.home.data / BROKER).glob("data-*"))
