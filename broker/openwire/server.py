@@ -314,6 +314,8 @@ class OpenWireServer:
         if isinstance(command, ConnectionError):
             self._client_failed(command)
             return 0
+        if isinstance(command, ConnectionControl):
+            return 0  # Apache's failover transport says that it is fault tolerant before it logs in again
         if isinstance(command, ConnectionInfo):
             self._log_in(command)
             return None
