@@ -102,6 +102,7 @@ class OpenedConnection:
         self.consumers: dict[ConsumerKey, OpenConsumer] = {}
         self._region_connection = region_connection
         self._id = connection_id
+        self._prefix = f"{connection_id}:"
         self._sessions: set[int] = {CONNECTION_SESSION}
         self._silent: set[ConsumerKey] = set()
         self._producers: dict[str, _OpenProducer] = {}
@@ -124,7 +125,7 @@ class OpenedConnection:
             ClientError: it cannot be taken.
         """
         # Others' producer ids would spoil the detection of their repeats.
-        if not message.producer_id.startswith(self._id):
+        if not message.producer_id.startswith(self._prefix):
             raise RequestInvalid(f"The producer {message.producer_id} is not of this connection.")
         transaction = None if transaction_id is None else self._transaction(transaction_id)
         return self._region_connection.send(message, transaction)

@@ -2,8 +2,8 @@
 
 ``apache-5.17.2.tsv`` holds the frames: versions, encoding, cache, stack traces, type, and the frame with its
 size; with the cache also the second frame of the same structure. Apache ActiveMQ 5.17.2 wrote them (Debian's
-libactivemq-java 5.17.2+dfsg-2+deb12u1, OpenJDK 17) from command objects whose fields were all set by the rule of
-:func:`filled`, one format object per line.
+libactivemq-java 5.17.2+dfsg-2+deb12u1, OpenJDK 17) from command objects whose fields were all set by the rule
+of :func:`filled`, one format object per line.
 """
 
 from __future__ import annotations

@@ -1,0 +1,785 @@
+"""The broker's side of an OpenWire connection: what each command does, and what wrong ones cost."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from support.openwire_client import QUEUE, Broker, Client
+from support.region import restarted
+
+from broker.openwire import opened, server
+from broker.openwire.codec import Codec
+from broker.openwire.commands import (
+    ActiveMQBytesMessage,
+    ActiveMQQueue,
+    ActiveMQTempQueue,
+    ActiveMQTopic,
+    BaseCommand,
+    BrokerInfo,
+    ConnectionControl,
+    ConnectionError,
+    ConnectionId,
+    ConsumerControl,
+    ConsumerId,
+    ControlCommand,
+    DataArrayResponse,
+    DestinationInfo,
+    DiscoveryEvent,
+    ExceptionResponse,
+    FlushCommand,
+    KeepAliveInfo,
+    LocalTransactionId,
+    MessageAck,
+    MessageDispatch,
+    MessageId,
+    MessagePull,
+    ProducerAck,
+    ProducerId,
+    ProducerInfo,
+    RemoveInfo,
+    RemoveSubscriptionInfo,
+    Response,
+    SessionId,
+    SessionInfo,
+    ShutdownInfo,
+    TransactionInfo,
+    XATransactionId,
+)
+from broker.openwire.constants import AckType, DestinationOperation, TransactionType
+from broker.openwire.throwable import Throwable
+from broker.openwire.wireformat import WireFormatOptions
+
+ENCODINGS = [
+    WireFormatOptions(tight_encoding_enabled=tight, cache_enabled=cache, version=version)
+    for (tight, cache), version in itertools.product(itertools.product([False, True], repeat=2), [12, 9])
+]
+TX = LocalTransactionId(7, ConnectionId("c1"))
+
+
+@pytest.fixture
+def broker() -> Broker:
+    """A broker in memory."""
+    return Broker()
+
+
+@pytest.fixture
+def client(broker: Broker) -> Client:
+    """A client that has logged in and opened session 1."""
+    return Client(broker)
+
+
+# ---- the beginning
+
+
+def test_login_is_answered_and_the_broker_introduces_itself(broker: Broker) -> None:
+    """A client that logs in gets its answer, the broker's name, and control information if it takes it."""
+    client = Client(broker, login=False)
+    assert type(client.request(client.info(manageable=True))) is Response
+    (info,) = client.take(BrokerInfo)
+    assert (info.broker_name, info.broker_url) == ("broker", "tcp://127.0.0.1:1")
+    assert client.take(ConnectionControl)
+    assert client.server.connection is broker.region.connections["c1"]
+
+
+def test_wrong_password_is_refused_and_the_connection_ends(broker: Broker) -> None:
+    """A wrong password is a SecurityException; the connection closes with a reason for the log."""
+    client = Client(broker, login=False)
+    assert client.refusal(client.info(password="x")) == (
+        "java.lang.SecurityException",
+        "Not with this password.",
+    )
+    assert client.server.closing
+    assert client.server.close_reason == "login of 'admin' refused: Not with this password."
+    assert client.server.deadline_s is None
+    assert broker.region.connections == {}
+
+
+def test_commands_before_the_login_are_refused(broker: Broker) -> None:
+    """Nobody does anything before logging in."""
+    for command in (SessionInfo(), ControlCommand(), BrokerInfo()):
+        client = Client(broker, login=False)
+        assert client.refusal(command) == (
+            "java.lang.SecurityException",
+            "The connection has not logged in.",
+        )
+        assert client.server.closing
+
+
+def test_a_message_before_the_login_is_refused(broker: Broker) -> None:
+    """Nobody sends before logging in, in good form or not."""
+    client = Client(broker, login=False)
+    client.say(client.text("x"))
+    assert client.errors() == ["The connection has not logged in."]
+    assert client.server.closing
+
+
+def test_a_login_may_take_its_time(broker: Broker) -> None:
+    """What a client says while its password is checked is done afterwards, in order."""
+    broker.users.at_once = False
+    client = Client(broker, login=False)
+    client.say(client.info(), answer=True)
+    assert client.server.reading_paused
+    client.say(SessionInfo(session_id=SessionId("c1", 1)), answer=True)
+    client.say(client.text("early"), answer=True)
+    client.say(client.consumer(), answer=True)
+    assert client.told == []
+    broker.users.waiting.pop()()
+    assert broker.woken == 1
+    assert not client.server.reading_paused
+    assert client.texts() == ["early"]
+    assert [each.correlation_id for each in client.take(Response)] == [1, 2, 4, 3]
+
+
+def test_a_login_that_is_refused_late(broker: Broker) -> None:
+    """What a client said before it was refused is not done."""
+    broker.users.at_once = False
+    client = Client(broker, login=False)
+    client.say(client.info(password="x"), answer=True)
+    client.say(SessionInfo(session_id=SessionId("c1", 1)), answer=True)
+    broker.users.waiting.pop()()
+    client.read()
+    assert [type(each) for each in client.told] == [ExceptionResponse]
+
+
+def test_a_client_that_leaves_during_its_login(broker: Broker) -> None:
+    """The verdict comes too late and does no harm."""
+    broker.users.at_once = False
+    client = Client(broker, login=False)
+    client.say(client.info())
+    client.server.connection_lost("gone")
+    broker.users.waiting.pop()()
+    assert broker.region.connections == {}
+
+
+def test_too_much_during_a_login(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that floods the broker before it is known loses its connection."""
+    monkeypatch.setattr(server, "WAITING_BYTES_MAX", 10_000)
+    broker.users.at_once = False
+    client = Client(broker, login=False)
+    client.say(client.info())
+    for _ in range(3):
+        client.say(ControlCommand(command="x" * 5000))
+    assert client.errors() == ["more than 10000 bytes came before the login was answered"]
+    assert client.server.closing
+
+
+def test_frames_before_the_login_are_small(broker: Broker) -> None:
+    """Whoever has not logged in cannot make the broker keep a large frame."""
+    client = Client(broker, login=False)
+    client.say(ActiveMQBytesMessage(content=b"x" * server.ANONYMOUS_FRAME_SIZE_MAX))
+    assert "larger than the maximum" in client.errors()[0]
+
+
+def test_a_login_needs_an_id(broker: Broker) -> None:
+    """A connection without an id is refused."""
+    client = Client(broker, login=False)
+    assert client.refusal(client.info(connection_id=None))[1] == "A connection needs an id."
+
+
+def test_a_second_login_is_refused(client: Client) -> None:
+    """A connection logs in once."""
+    assert client.refusal(client.info())[1] == "The connection has logged in already."
+    assert not client.server.closing
+
+
+def test_a_client_id_in_use_is_refused(broker: Broker) -> None:
+    """The second client of a client id is told so."""
+    Client(broker, "c1").request(SessionInfo(session_id=SessionId("c1", 2)))
+    first = Client(broker, "c2", login=False)
+    first.request(first.info(client_id="durable"))
+    second = Client(broker, "c3", login=False)
+    assert second.refusal(second.info(client_id="durable"))[0] == "javax.jms.InvalidClientIDException"
+
+
+def test_the_same_connection_again_replaces_the_old_one(broker: Broker) -> None:
+    """A client that comes back before its old connection was found dead gets in; the old one is closed."""
+    old = Client(broker)
+    new = Client(broker)
+    assert old.server.closing
+    assert old.server.close_reason == "the same connection id connected again"
+    assert broker.region.connections["c1"] is new.server.connection
+
+
+# ---- messages
+
+
+@pytest.mark.parametrize("options", ENCODINGS, ids=str)
+@pytest.mark.parametrize("reader_options", ENCODINGS[::3], ids=str)
+def test_messages_go_from_any_encoding_to_any(
+    options: WireFormatOptions, reader_options: WireFormatOptions
+) -> None:
+    """Whatever sender and receiver negotiated, the message arrives with all its fields."""
+    broker = Broker(options=WireFormatOptions(tight_encoding_enabled=True, cache_enabled=True))
+    sender, reader = Client(broker, "c1", options), Client(broker, "c2", reader_options)
+    reader.request(reader.consumer())
+    sent = replace(
+        sender.text("hello"),
+        correlation_id="é",
+        reply_to=ActiveMQTempQueue("ID:x:1"),
+        type="t",
+        group_id="g",
+        group_sequence=3,
+        user_id="u",
+        timestamp=99,
+        marshalled_properties=b"\0\0\0\0",
+        compressed=True,
+    )
+    sender.request(sent)
+    (got,) = reader.received()
+    assert got is not None
+    assert got.message_id is not None
+    assert got.message_id.broker_sequence_id > 0
+    got.message_id.broker_sequence_id = 0
+    assert replace(got, command_id=0, response_required=False) == replace(
+        sent, command_id=0, response_required=False
+    )
+    reader.request(reader.ack(got))
+    broker.settle()
+    assert reader.received() == []
+
+
+def test_a_persistent_send_is_answered_when_it_is_durable(client: Client) -> None:
+    """The answer to a send leaves after the journal's batch, not before."""
+    client.request(client.producer())
+    command_id = client.say(client.text("x"), answer=True)
+    assert client.answer(command_id) is None
+    assert client.server.held_batch > 0
+    client.server.durable(client.server.held_batch - 1)
+    client.read()
+    assert client.answer(command_id) is None
+    client.broker.settle()
+    assert type(client.answer(command_id)) is Response
+    assert client.server.held_batch == 0
+
+
+def test_answers_leave_in_the_order_of_their_batches(client: Client) -> None:
+    """Each batch lets go its own answers."""
+    ids = [client.say(client.text(str(number)), answer=True) for number in range(3)]
+    first = client.server.held_batch
+    client.server.durable(first)
+    client.read()
+    assert [client.answer(each) is not None for each in ids] == [True, False, False]
+
+
+def test_a_send_without_answer_gets_none(client: Client) -> None:
+    """A one-way send costs no answer."""
+    client.say(client.text("x"))
+    client.broker.settle()
+    assert client.told == []
+
+
+def test_a_failed_send_without_answer_is_reported(client: Client) -> None:
+    """What goes wrong with a one-way send is told as a ConnectionError; the connection lives on."""
+    client.say(client.text("x", None))
+    assert client.errors() == ["A destination is needed."]
+    client.say(client.text("x", ActiveMQTempQueue("ID:gone:1")))
+    assert "does not exist" in client.errors()[0]
+    assert not client.server.closing
+
+
+def test_a_message_without_id_is_refused(client: Client) -> None:
+    """A message must say which it is."""
+    for message_id in (None, MessageId(), MessageId(text_view="")):
+        message = replace(client.text("x"), message_id=message_id)
+        assert client.refusal(message)[1] == "A message needs an id."
+
+
+def test_a_message_of_another_connections_producer_is_refused(client: Client) -> None:
+    """Nobody can use up the sequence numbers by which others' repeats are found."""
+    message = replace(client.text("x"), producer_id=ProducerId("c2", 1, 1))
+    assert client.refusal(message)[1] == "The producer c2:1:1 is not of this connection."
+
+
+def test_a_connection_whose_name_begins_alike_is_another(client: Client) -> None:
+    """c1 is not c10."""
+    message = replace(client.text("x"), producer_id=ProducerId("c10", 1, 1))
+    assert "is not of this connection" in client.refusal(message)[1]
+
+
+def test_a_window_is_opened_again_when_the_message_is_durable(client: Client) -> None:
+    """A producer with a window hears of each message it did not ask an answer for."""
+    client.request(client.producer(window_size=10_000))
+    client.say(replace(client.text("12345"), marshalled_properties=b"1234"))
+    assert client.take(ProducerAck) == []
+    client.broker.settle()
+    (ack,) = client.take(ProducerAck)
+    assert (ack.producer_id, ack.size) == (ProducerId("c1", 1, 1), 1024 + 5 + 4)
+    client.say(client.text("volatile", persistent=False))
+    assert len(client.take(ProducerAck)) == 1
+    client.request(client.text("answered"))
+    assert client.take(ProducerAck) == []
+
+
+def test_repeats_after_a_failover_are_dropped(broker: Broker) -> None:
+    """A send that the journal has already is answered, and stored once."""
+    client = Client(broker)
+    client.request(client.text("once"))
+    broker = Broker(restarted(broker.region))
+    again = Client(broker, login=False)
+    again.request(again.info(failover_reconnect=True))
+    again.request(SessionInfo(session_id=SessionId("c1", 1)))
+    again.request(again.producer())
+    again.request(again.text("once"))
+    again.request(again.text("twice"))
+    again.request(again.consumer())
+    assert again.texts() == ["once", "twice"]
+
+
+# ---- consumers
+
+
+def test_acknowledged_messages_are_gone(client: Client) -> None:
+    """What is acknowledged does not come again; the rest does, marked as redelivered."""
+    for text in ("1", "2", "3"):
+        client.request(client.text(text))
+    client.request(client.consumer())
+    first, second, third = client.received()
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    client.say(client.ack(second, first=first))
+    client.request(RemoveInfo(object_id=ConsumerId("c1", 1, 1), last_delivered_sequence_id=0))
+    client.request(client.consumer(2))
+    (again,) = client.received(2)
+    assert again is not None
+    assert (again.content, again.redelivery_counter) == (b"3", 1)
+
+
+def test_acknowledgement_by_text_alone(client: Client) -> None:
+    """A client that does not echo the broker's number is understood by the message's id."""
+    client.request(client.text("1"))
+    client.request(client.consumer())
+    (message,) = client.received()
+    assert message is not None
+    assert message.message_id is not None
+    ack = client.ack(message)
+    ack.first_message_id = ack.last_message_id = replace(message.message_id, broker_sequence_id=0)
+    client.request(ack)
+    client.request(RemoveInfo(object_id=SessionId("c1", 1)))
+    client.request(SessionInfo(session_id=SessionId("c1", 1)))
+    client.request(client.consumer())
+    assert client.received() == []
+
+
+def test_a_browser_ends_with_an_empty_dispatch(client: Client) -> None:
+    """A browser sees what there is, and then that this was all; nothing is consumed."""
+    client.request(client.text("1"))
+    client.request(client.consumer(browser=True))
+    message, end = client.received()
+    assert message is not None
+    assert message.content == b"1"
+    assert end is None
+    client.request(client.consumer(2))
+    assert client.texts(2) == ["1"]
+
+
+def test_pulling(client: Client) -> None:
+    """A consumer without prefetch gets a message when it asks, and an empty dispatch if there is none."""
+    client.request(client.consumer(prefetch_size=0))
+    pull = MessagePull(consumer_id=ConsumerId("c1", 1, 1), destination=QUEUE, timeout=-1)
+    client.say(pull)
+    assert client.received() == [None]
+    client.request(client.text("1"))
+    assert client.received() == []
+    client.say(replace(pull, timeout=0))
+    assert client.texts() == ["1"]
+
+
+def test_the_prefetch_can_change(client: Client) -> None:
+    """A consumer may ask for more while it is open."""
+    for text in ("1", "2", "3"):
+        client.request(client.text(text))
+    client.request(client.consumer(prefetch_size=1))
+    assert client.texts() == ["1"]
+    client.request(ConsumerControl(consumer_id=ConsumerId("c1", 1, 1), prefetch=3))
+    assert client.texts() == ["2", "3"]
+    client.request(ConsumerControl(consumer_id=ConsumerId("c1", 1, 1), close=True))
+    client.request(client.consumer(1))
+    assert client.texts() == ["1", "2", "3"]
+
+
+def test_poison_goes_to_the_dead_letter_queue(client: Client) -> None:
+    """A message that its consumer gives up is found in the dead letter queue, under its own id."""
+    client.request(client.text("1"))
+    client.request(client.consumer())
+    (message,) = client.received()
+    assert message is not None
+    client.request(client.ack(message, AckType.POISON))
+    client.request(client.consumer(2, ActiveMQQueue("ActiveMQ.DLQ")))
+    (dead,) = client.received(2)
+    assert dead is not None
+    assert dead.content == b"1"
+    assert dead.destination == ActiveMQQueue("ActiveMQ.DLQ")
+    assert dead.message_id is not None
+    assert message.message_id is not None
+    assert dead.message_id.producer_id == message.message_id.producer_id
+    assert dead.message_id.producer_sequence_id == message.message_id.producer_sequence_id
+
+
+def test_what_was_stored_comes_back_after_a_restart(broker: Broker) -> None:
+    """A message read back from the journal is dispatched as it came."""
+    client = Client(broker)
+    client.request(replace(client.text("kept"), user_id="u", data_structure=ConnectionId("d")))
+    broker = Broker(restarted(broker.region))
+    for options in ENCODINGS[::2]:
+        reader = Client(broker, "c2", options)
+        reader.request(reader.consumer())
+        (message,) = reader.received()
+        assert message is not None
+        assert (message.content, message.user_id, message.data_structure) == (b"kept", "u", ConnectionId("d"))
+        reader.server.connection_lost("")
+        broker.clients.clear()
+
+
+def test_topics_and_durable_subscriptions(broker: Broker) -> None:
+    """A durable subscriber gets what was sent while it was away, until it unsubscribes."""
+    topic = ActiveMQTopic("prices")
+    client = Client(broker, login=False)
+    client.request(client.info(client_id="durable"))
+    client.request(SessionInfo(session_id=SessionId("c1", 1)))
+    client.request(client.consumer(destination=topic, subscription_name="s"))
+    client.request(RemoveInfo(object_id=ConsumerId("c1", 1, 1)))
+    client.request(client.text("away", topic))
+    client.request(client.consumer(2, destination=topic, subscription_name="s"))
+    assert client.texts(2) == ["away"]
+    remove = RemoveSubscriptionInfo(subscription_name="s", client_id="durable")
+    assert client.refusal(replace(remove)) == ("javax.jms.JMSException", "Durable consumer is in use")
+    client.request(RemoveInfo(object_id=ConsumerId("c1", 1, 2)))
+    assert client.refusal(replace(remove, client_id="other"))[0] == "javax.jms.InvalidClientIDException"
+    client.request(replace(remove))
+    assert "No durable subscription" in client.refusal(replace(remove))[1]
+    assert client.refusal(replace(remove, subscription_name=None))[1] == "A subscription needs a name."
+
+
+# ---- transactions
+
+
+def test_a_transaction_is_done_at_its_commit(client: Client) -> None:
+    """Sends of a transaction are seen after its commit, which is answered when it is durable."""
+    client.request(client.consumer())
+    client.say(TransactionInfo(connection_id=ConnectionId("c1"), transaction_id=TX, type=0))
+    client.say(client.text("1", transaction=TX))
+    client.say(client.text("2", transaction=TX))
+    assert client.texts() == []
+    command_id = client.say(
+        TransactionInfo(transaction_id=TX, type=TransactionType.COMMIT_ONE_PHASE), answer=True
+    )
+    assert client.answer(command_id) is None
+    first, second = client.received()
+    assert client.answer(command_id) is not None
+    assert first is not None
+    assert second is not None
+    assert first.transaction_id is None
+    client.say(TransactionInfo(transaction_id=TX, type=TransactionType.BEGIN))
+    client.say(client.ack(second, first=first, transaction=TX))
+    client.say(TransactionInfo(transaction_id=TX, type=TransactionType.END))
+    client.request(TransactionInfo(transaction_id=TX, type=TransactionType.ROLLBACK))
+    client.request(RemoveInfo(object_id=ConsumerId("c1", 1, 1)))
+    client.request(client.consumer(2))
+    assert client.texts(2) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("info", "text"),
+    [
+        (TransactionInfo(transaction_id=TX, type=2), "has not been started"),
+        (TransactionInfo(transaction_id=TX, type=1), "knows no step 1"),
+        (TransactionInfo(transaction_id=TX, type=99), "knows no step 99"),
+        (TransactionInfo(type=0), "A transaction needs an id."),
+        (TransactionInfo(transaction_id=XATransactionId(1, b"g", b"b"), type=0), "XA transactions are not"),
+        (
+            TransactionInfo(transaction_id=LocalTransactionId(1, ConnectionId("c2")), type=0),
+            "belongs to another connection",
+        ),
+        (TransactionInfo(transaction_id=LocalTransactionId(1, None), type=0), "belongs to another"),
+    ],
+    ids=str,
+)
+def test_wrong_transactions_are_refused(client: Client, info: TransactionInfo, text: str) -> None:
+    """Unknown, foreign, distributed and senseless transactions are clear errors."""
+    assert text in client.refusal(replace(info))[1]
+
+
+def test_recovery_of_distributed_transactions_finds_none(client: Client) -> None:
+    """A client that looks for prepared transactions gets an empty list."""
+    answer = client.request(TransactionInfo(connection_id=ConnectionId("c1"), type=TransactionType.RECOVER))
+    assert isinstance(answer, DataArrayResponse)
+    assert answer.data == ()
+
+
+# ---- temporary destinations and advisories
+
+
+def test_temporary_destinations_are_advised(broker: Broker) -> None:
+    """Clients that listen to the advisories hear of every temporary destination, at once and later."""
+    owner, other = Client(broker, "c1"), Client(broker, "c2")
+    first, second = ActiveMQTempQueue("ID:c1:1"), ActiveMQTempQueue("ID:c1:2")
+    owner.request(DestinationInfo(connection_id=ConnectionId("c1"), destination=first))
+    advisories = ActiveMQTopic("ActiveMQ.Advisory.TempQueue,ActiveMQ.Advisory.TempTopic")
+    info = replace(other.consumer(destination=advisories), consumer_id=ConsumerId("c2", -1, 1))
+    other.request(info)
+    owner.request(DestinationInfo(connection_id=ConnectionId("c1"), destination=second))
+    remove = DestinationInfo(
+        connection_id=ConnectionId("c1"), destination=first, operation_type=DestinationOperation.REMOVE
+    )
+    owner.request(remove)
+    other.read()
+    told = []
+    for dispatch in other.take(MessageDispatch):
+        assert dispatch.message is not None
+        assert dispatch.message.destination == ActiveMQTopic("ActiveMQ.Advisory.TempQueue")
+        data = dispatch.message.data_structure
+        assert isinstance(data, DestinationInfo)
+        told.append((data.destination, data.operation_type))
+        other.request(replace(other.ack(dispatch.message), consumer_id=ConsumerId("c2", -1, 1)))
+    assert told == [(first, 0), (second, 0), (first, 1)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ActiveMQ.Advisory.>",
+        "ActiveMQ.Advisory.Connection",
+        "ActiveMQ.Advisory.A,topic://ActiveMQ.Advisory.B",
+    ],
+)
+def test_other_advisories_are_silent(client: Client, name: str) -> None:
+    """A subscription to an advisory that is not sent is accepted and stays empty."""
+    client.request(client.consumer(destination=ActiveMQTopic(name)))
+    client.request(ConsumerControl(consumer_id=ConsumerId("c1", 1, 1), prefetch=5))
+    client.request(MessagePull(consumer_id=ConsumerId("c1", 1, 1)))
+    assert client.received() == []
+    client.request(RemoveInfo(object_id=ConsumerId("c1", 1, 1)))
+    client.request(client.consumer(destination=ActiveMQTopic(name)))
+
+
+# ---- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (SessionInfo(), "A session needs an id."),
+        (SessionInfo(session_id=SessionId("c2", 1)), "The connection c2 has not been opened here."),
+        (ProducerInfo(), "A producer needs an id."),
+        (ProducerInfo(producer_id=ProducerId("c1", 1, 5)), "The session c1:5 has not been opened."),
+        (
+            ProducerInfo(producer_id=ProducerId("c1", 1, 1), destination=ActiveMQQueue(" ")),
+            "A destination needs a name.",
+        ),
+        (MessagePull(), "The consumer has not been opened here."),
+        (MessagePull(consumer_id=ConsumerId("c1", 1, 9)), "does not exist"),
+        (MessageAck(consumer_id=ConsumerId("c1", 1, 1)), "needs the id of the last message"),
+        (
+            MessageAck(consumer_id=ConsumerId("c1", 1, 1), ack_type=77, last_message_id=MessageId()),
+            "no acknowledgement of type 77",
+        ),
+        (MessageAck(consumer_id=ConsumerId("c2", 1, 1)), "has not been opened here"),
+        (ConsumerControl(consumer_id=ConsumerId("c1", 1, 1), prefetch=-1), "cannot be -1"),
+        (DestinationInfo(), "A destination is needed."),
+        (DestinationInfo(destination=ActiveMQQueue("q"), operation_type=9), "no operation 9"),
+        (RemoveInfo(), "is to be named"),
+        (RemoveInfo(object_id=SessionId("c2", 1)), "has not been opened here"),
+        (RemoveInfo(object_id=ConnectionId("c2")), "has not been opened here"),
+        (BrokerInfo(), "BrokerInfo is not supported here."),
+        (MessageDispatch(), "MessageDispatch is not supported here."),
+        (ProducerAck(), "ProducerAck is not supported here."),
+    ],
+    ids=str,
+)
+def test_wrong_commands_are_refused(client: Client, command: BaseCommand, text: str) -> None:
+    """Whatever is missing, unknown, foreign or out of range is a clear error; the connection goes on."""
+    assert text in client.refusal(replace(command))[1]
+    client.say(replace(command))
+    assert text in client.errors()[0]
+    client.request(FlushCommand())
+
+
+def test_wrong_consumers_are_refused(client: Client) -> None:
+    """A consumer must be new, of an open session, of a destination, and ask for what there is."""
+    assert client.refusal(client.consumer(consumer_id=None))[1] == "A consumer needs an id."
+    assert "has not been opened" in client.refusal(client.consumer(consumer_id=ConsumerId("c1", 9, 1)))[1]
+    assert client.refusal(client.consumer(prefetch_size=-5))[1] == "A prefetch size cannot be -5."
+    assert client.refusal(client.consumer(selector="a = 1"))[0] == "javax.jms.InvalidSelectorException"
+    assert client.refusal(client.consumer(destination=None))[0] == "javax.jms.InvalidDestinationException"
+    client.request(client.consumer())
+    assert client.refusal(client.consumer())[1] == "The consumer c1:1:1 exists already."
+    client.request(client.producer())
+    assert client.refusal(client.producer())[1] == "The producer c1:1:1 exists already."
+
+
+def test_sessions_have_a_limit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection cannot open sessions without end."""
+    monkeypatch.setattr(opened, "SESSIONS_MAX", 3)
+    client.request(SessionInfo(session_id=SessionId("c1", 2)))
+    client.request(SessionInfo(session_id=SessionId("c1", 3)))
+    refused = client.refusal(SessionInfo(session_id=SessionId("c1", 4)))
+    assert refused == ("javax.jms.ResourceAllocationException", "A connection has at most 3 sessions.")
+
+
+def test_removing_what_is_not_there_is_no_error(client: Client) -> None:
+    """After a failover a client may close what the new broker never knew."""
+    for object_id in (ConsumerId("c1", 5, 5), ProducerId("c1", 5, 5), SessionId("c1", 5)):
+        assert type(client.request(RemoveInfo(object_id=object_id))) is Response
+
+
+def test_a_session_takes_its_consumers_and_producers_along(client: Client) -> None:
+    """What belongs to a session is closed with it, and can be opened again."""
+    client.request(client.consumer())
+    client.request(client.producer())
+    client.request(RemoveInfo(object_id=SessionId("c1", 1)))
+    assert "has not been opened" in client.refusal(client.consumer())[1]
+    client.request(SessionInfo(session_id=SessionId("c1", 1)))
+    client.request(client.consumer())
+    client.request(client.producer())
+    client.request(RemoveInfo(object_id=ProducerId("c1", 1, 1)))
+    client.request(client.producer())
+
+
+def test_a_connection_takes_all_along(client: Client) -> None:
+    """A client that removes its connection and shuts down leaves nothing, and no reason in the log."""
+    client.request(client.consumer())
+    client.request(client.text("1"))
+    client.request(RemoveInfo(object_id=ConnectionId("c1")))
+    client.say(ShutdownInfo(), answer=True)
+    assert len(client.take(Response)) == 1
+    assert client.server.closing
+    assert client.server.close_reason == ""
+    assert client.broker.region.connections == {}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [FlushCommand(), ControlCommand(command="x"), ConnectionControl(), ConnectionError(exception=None)],
+    ids=str,
+)
+def test_commands_that_ask_for_nothing_are_answered(client: Client, command: BaseCommand) -> None:
+    """They are accepted, whatever they say."""
+    assert type(client.request(replace(command))) is Response
+
+
+def test_a_client_may_report_an_error(client: Client) -> None:
+    """What a client reports goes to the log and harms nothing."""
+    client.say(ConnectionError(exception=Throwable("a.B", "text")))
+    assert client.told == []
+    assert not client.server.closing
+
+
+def test_garbage_ends_the_connection_with_a_reason(broker: Broker, client: Client) -> None:
+    """Bytes that are no command: the client is told, the connection closes, others notice nothing."""
+    other = Client(broker, "c2")
+    client.server.receive_data(b"\0\0\0\1\x0d", 0.0)
+    client.read()
+    assert client.errors() == ["type 13 is unknown"]
+    assert client.server.closing
+    assert client.server.close_reason == "type 13 is unknown"
+    client.server.receive_data(b"\0\0\0\1\x0d", 0.0)
+    client.server.durable(99)
+    other.request(other.text("x"))
+
+
+def test_a_damaged_message_ends_the_connection(client: Client) -> None:
+    """A message cut short inside its frame is never stored."""
+    frame = Codec().encode(client.text("x"))
+    client.server.receive_data((len(frame) - 5).to_bytes(4, "big") + frame[4:-1], 0.0)
+    client.read()
+    assert "is damaged" in client.errors()[0]
+    assert client.server.closing
+
+
+def test_a_structure_that_is_no_command_ends_the_connection(client: Client) -> None:
+    """An id or an event cannot stand alone."""
+    client.server.receive_data(Codec().encode(DiscoveryEvent()), 0.0)
+    client.read()
+    assert client.errors() == ["DiscoveryEvent is no command"]
+
+
+def test_the_end_of_the_stream_gives_everything_back(broker: Broker) -> None:
+    """A client that vanishes leaves its messages to others, redelivered."""
+    first, second = Client(broker, "c1"), Client(broker, "c2")
+    first.request(first.text("1"))
+    first.request(first.consumer())
+    assert first.texts() == ["1"]
+    first.server.receive_eof()
+    assert first.server.closing
+    first.server.connection_lost("gone")
+    second.request(second.consumer())
+    assert second.texts() == ["1"]
+
+
+def test_silence_ends_the_connection(client: Client) -> None:
+    """A client that says nothing for too long is given up; a silent broker sends keep-alives."""
+    assert client.server.deadline_s == 10.0
+    client.server.handle_deadline(10.0)
+    client.server.data_to_send()
+    client.server.handle_deadline(20.0)
+    assert client.server.data_to_send() == Codec().encode(KeepAliveInfo())
+    client.server.handle_deadline(30.0)
+    assert client.server.closing
+    assert "silent for more than 30 s" in client.server.close_reason
+
+
+def test_a_message_its_client_cannot_read_ends_that_client_only(broker: Broker) -> None:
+    """A text too long for tight encoding closes the connection that cannot have it; others get it."""
+    broker.options = WireFormatOptions(tight_encoding_enabled=True)
+    sender = Client(broker, "c1")
+    tight = Client(broker, "c2", WireFormatOptions(tight_encoding_enabled=True))
+    tight.request(tight.consumer())
+    sender.request(replace(sender.text("x"), correlation_id="x" * 40_000))
+    assert tight.server.closing
+    assert "cannot be written in this encoding" in tight.server.close_reason
+    sender.request(sender.consumer())
+    assert sender.texts() == ["x"]
+
+
+def test_a_long_error_is_cut(client: Client) -> None:
+    """An error that quotes a client's long text still fits an answer."""
+    _, text = client.refusal(client.consumer(selector="x" * 60_000))
+    assert len(text) == server.ERROR_CHARACTERS_MAX
+
+
+def test_every_split_point(broker: Broker) -> None:
+    """A dialogue cut at any byte has the same outcome."""
+    sent = Codec().encode(WireFormatOptions().to_info())
+    codec = Codec()
+    script = Client(Broker(), "c1", login=False)
+    script_commands: list[BaseCommand] = [
+        script.info(command_id=1, response_required=True),
+        SessionInfo(2, True, SessionId("c1", 1)),
+        replace(script.consumer(), command_id=3, response_required=True),
+        replace(script.text("x", persistent=False), command_id=4, response_required=True),
+        RemoveInfo(5, True, ConnectionId("c1")),
+    ]
+    sent += b"".join(codec.encode(each) for each in script_commands)
+    whole = _answers(broker, [sent])
+    assert len(whole) > 100
+    for at in range(0, len(sent), 3):
+        assert _answers(Broker(), [sent[:at], sent[at:]]) == whole
+    assert _answers(Broker(), [bytes((byte,)) for byte in sent]) == whole
+
+
+def _answers(broker: Broker, pieces: list[bytes]) -> bytes:
+    made = broker.server()
+    said = b""
+    for piece in pieces:
+        made.receive_data(piece, 0.0)
+        said += made.data_to_send()
+    assert not made.closing
+    return said
+
+
+def test_messages_of_clients_have_all_they_need(client: Client) -> None:
+    """Out-of-range priorities and expirations are brought into range, not refused."""
+    client.request(client.consumer())
+    client.request(replace(client.text("x"), priority=-3, expiration=-1))
+    client.request(replace(client.text("y"), priority=99))
+    assert client.texts() == ["x", "y"]
+
+
+def test_a_login_without_answer_is_told_its_refusal(broker: Broker) -> None:
+    """A client that asked for no answer still hears why its connection ends."""
+    client = Client(broker, login=False)
+    client.say(client.info(user_name=None))
+    assert client.errors() == ["Not with this password."]
