@@ -102,7 +102,8 @@ class ReconnectSchedule:
         if limit != UNLIMITED and self.failed_rounds >= limit:
             return Outcome.GIVE_UP
         every = self._options.warn_after_reconnect_attempts
-        return Outcome.WARN if every and self.failed_rounds % every == 0 else Outcome.RETRY
+        is_worth_telling = every and self.failed_rounds % every == 0 and not self._is_fresh(now_s)
+        return Outcome.WARN if is_worth_telling else Outcome.RETRY
 
     def connected(self, now_s: float) -> None:
         """The last attempt led to a working connection."""
@@ -129,10 +130,12 @@ class ReconnectSchedule:
 
     def _wait(self, now_s: float) -> None:
         self._due_s = now_s + self._delay_ms / 1000
-        fresh = now_s - self._announced_s < FRESH_ANNOUNCEMENT_S
-        if self._options.use_exponential_back_off and not fresh:
+        if self._options.use_exponential_back_off and not self._is_fresh(now_s):
             grown = self._delay_ms * self._options.back_off_multiplier
             self._delay_ms = min(grown, float(self._options.max_reconnect_delay))
+
+    def _is_fresh(self, now_s: float) -> bool:
+        return now_s - self._announced_s < FRESH_ANNOUNCEMENT_S
 
     def _new_round(self) -> list[BrokerAddress]:
         order = list(self._addresses)
