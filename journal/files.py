@@ -101,7 +101,7 @@ class Files(Protocol):
         """
 
     def trim(self, name: str, length: int) -> None:
-        """Cuts a file that a fenced broker left behind; a length in bytes above its own changes nothing."""
+        """Cuts a file that a fenced broker left behind to a length in bytes, if it is longer and still there."""
 
     def describe(self, name: str) -> str:
         """How people call this file: its path."""
@@ -262,8 +262,11 @@ class PosixFiles:
     def trim(self, name: str, length: int) -> None:
         """One `truncate`, if the file is longer."""
         with _converted(f"cannot cut {self._directory / name}", StoreUnavailable):
-            if (self._directory / name).stat().st_size > length:
-                os.truncate(self._directory / name, length)
+            try:
+                if (self._directory / name).stat().st_size > length:
+                    os.truncate(self._directory / name, length)
+            except FileNotFoundError:
+                return
 
     def describe(self, name: str) -> str:
         """The path."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
 from journal.codec import RecordEncoder
-from journal.errors import StoreFailed
+from journal.errors import StoreCorrupt, StoreFailed, StoreUnavailable
 from journal.fence import DataFileName, Steps, check, claim, claim_content, claim_name, data_files
 from journal.files import DataFile, Files
 from journal.options import JournalOptions
@@ -22,7 +22,7 @@ from journal.record import (
     EpochBegin,
     Location,
 )
-from journal.recovery import LogEnd, Report, StoreReader
+from journal.recovery import Report, StoreReader
 from journal.state import State
 
 
@@ -177,14 +177,18 @@ def refuse_newer(files: Files) -> None:
         EpochReader(files, epoch).open_file(number)
 
 
-def _give_back(files: Files, ends: Sequence[LogEnd]) -> Steps[None]:
-    """Frees what the last epoch had allocated and not used; what was written stays, a torn tail included.
+def _tidy(files: Files, reader: StoreReader) -> Steps[None]:
+    """Frees what the last epoch had allocated and not used, and the files that count for nobody.
 
-    Harmless whoever is master by now: it was sealed before this, and our first batch has passed the check.
+    Harmless whoever is master by now: all of it was sealed before this, and our first batch has been checked.
+    What was written to the last epoch stays, a torn tail included.
     """
-    for end in ends:
+    for end in reader.ends:
         files.trim(str(end.file), end.length)
         yield f"trimmed {end.file}"
+    for name in reader.unused:
+        files.remove(str(name))
+        yield f"removed {name}"
 
 
 def become_master(
@@ -207,11 +211,15 @@ def become_master(
         accept_missing=options.accept_missing,
         read_bytes=options.read_bytes,
     )
-    recovered = yield from reader.read()
+    try:
+        recovered = yield from reader.read()
+    except (StoreCorrupt, StoreUnavailable):
+        check(files, epoch)  # a successor may have tidied up meanwhile
+        raise
     mastership = Mastership(files, epoch, owner, salt, options)
     begin = EpochBegin(owner, recovered.seals)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     first.add([begin, *recovered.adopted, begin], mastership.encoder, state)
     yield from mastership.commit(first)
-    yield from _give_back(files, reader.ends)
+    yield from _tidy(files, reader)
     return Opened(mastership, first, recovered.report)

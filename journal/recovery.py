@@ -37,7 +37,17 @@ from journal.fence import (
 from journal.files import Files
 from journal.options import READ_BYTES
 from journal.reader import Batch, EpochReader, Position
-from journal.record import FILE_HEADER_BYTES, EpochBegin, EpochEnd, Location, Record, Seal
+from journal.record import (
+    EPOCH_BEGINS,
+    FILE_HEADER_BYTES,
+    RECORD_HEADER_BYTES,
+    T_EPOCH_END,
+    EpochBegin,
+    EpochEnd,
+    Location,
+    Record,
+    Seal,
+)
 from journal.salvage import salvage
 from journal.state import State
 
@@ -127,6 +137,7 @@ class StoreReader:
     Attributes:
         report: what was found so far.
         ends: what the ruling epoch's last data files hold; more than one if it died when it began another.
+        unused: data files that the ruling epoch's seals left out: nobody will ever read them.
 
     Args:
         files: the store.
@@ -157,6 +168,7 @@ class StoreReader:
         self._present: set[DataFileName] = set()
         self.report = Report()
         self.ends: list[LogEnd] = []
+        self.unused: list[DataFileName] = []
 
     def read(self) -> Steps[Recovered]:
         """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
@@ -169,8 +181,8 @@ class StoreReader:
         epochs = [epoch for epoch in claims(names) if self._below is None or epoch < self._below]
         yield "listed the data files"
         for epoch in reversed(epochs):
-            self._check_present(epoch)
-            beginning = self._beginning(epoch)
+            served = self._check_present(epoch)
+            beginning = self._beginning(epoch, served=served)
             yield f"read the beginning of epoch {epoch}"
             if beginning is not None:
                 recovered = yield from self._read_below(beginning)
@@ -183,6 +195,10 @@ class StoreReader:
         self.report.owner = ruler.record.owner
         for seal in sorted(ruler.record.seals):
             yield from self._read_sealed(seal)
+        sealed = {seal.epoch for seal in ruler.record.seals}
+        self.unused = sorted(
+            f for f in self._present if f.epoch < self.report.ruler and f.epoch not in sealed
+        )
         adopted, seal = yield from self._read_ruler(ruler)
         seals = (*ruler.record.seals, seal) if seal.batch else ruler.record.seals
         return Recovered(seals, adopted, self.report)
@@ -190,33 +206,37 @@ class StoreReader:
     def _reader(self, epoch: int, end: Seal | None = None) -> EpochReader:
         return EpochReader(self._files, epoch, end=end, read_bytes=self._read_bytes)
 
-    def _check_present(self, epoch: int) -> None:
-        """Misses the data files that an epoch's claim says to exist."""
+    def _check_present(self, epoch: int) -> bool:
+        """Misses data files that an epoch's claim tells of; returns whether it is known to have served."""
         content = self._files.read(claim_name(epoch), 0, CLAIM_BYTES_MAX)
-        for number in range(claimed_data_files(content)):
+        count = claimed_data_files(content)
+        for number in range(count):
             name = DataFileName(epoch, number)
             if name not in self._present:
                 self._missing(name)
+        return count > 0
 
-    def _beginning(self, epoch: int) -> "_Beginning | None":
+    def _beginning(self, epoch: int, *, served: bool) -> "_Beginning | None":
         """How an epoch began, None if it never served."""
+        name = DataFileName(epoch, 0)
         reader = self._reader(epoch)
         for batch in reader.read():
             for record, _ in self._decoder.decode(batch.data, batch.start, batch.end):
                 if isinstance(record, EpochBegin):
                     return _Beginning(record, reader, batch)
             break
-        if self._find_later(reader) is None:
+        if self._find_later(reader) is None and not (served and name in self._present):
             return None
-        # A later batch was written only after the first one was synced and checked: this is damage.
+        # The claim was noted, and a later batch written, after the first one had been checked: this is
+        # damage.
         data = reader.load(0, FILE_HEADER_BYTES)
         for record, _ in salvage(data, reader.salt or 0, self._decoder):
             if isinstance(record, EpochBegin):
                 return _Beginning(record, reader, None)
-        name = self._files.describe(str(DataFileName(epoch, 0)))
-        if DataFileName(epoch, 0) not in self._present:
-            raise StoreIncomplete(f"the data file {name} is missing: put it back, all others depend on it")
-        raise StoreCorrupt(f"the first batch of {name} is damaged beyond repair: restore it from a copy")
+        path = self._files.describe(str(name))
+        if name not in self._present:
+            raise StoreIncomplete(f"the data file {path} is missing: put it back, all others depend on it")
+        raise StoreCorrupt(f"the first batch of {path} is damaged beyond repair: restore it from a copy")
 
     def _read_sealed(self, seal: Seal) -> Steps[None]:
         reader = self._reader(seal.epoch, seal)
@@ -238,10 +258,12 @@ class StoreReader:
         last = ruler.batch
         before = reader.position
         last_before = Position(0, FILE_HEADER_BYTES, 0)
+        counts = False  # whether anything before the last batch changes the state
         while True:
             for batch in reader.read():
                 if last is not None:
                     self._apply(last)
+                    counts = counts or not _is_control(last)
                 last, last_before = batch, before
                 before = reader.position
                 yield f"read batch {batch.header.batch} of epoch {epoch}"
@@ -255,17 +277,27 @@ class StoreReader:
                 self._apply(last)
                 last = None
             self._repair(reader, later)
+            counts = True
             before = reader.position
             yield f"found damage in epoch {epoch}"
+        if last is None:
+            return [], self._repair_only_batch(reader)
         self._note_headers(reader)
         self._note_end(reader)
-        if last is None:
-            raise StoreUnavailable(f"the end of epoch {epoch} changes while it is read: try again")
         self.report.batches += 1
         self.report.records += last.header.record_count
         records = [record for record, _ in self._decoder.decode(last.data, last.start, last.end)]
         adopted = [record for record in records if not isinstance(record, EpochBegin | EpochEnd)]
-        return adopted, Seal(epoch, *last_before)
+        return adopted, Seal(epoch, *last_before) if counts else Seal(epoch, 0, FILE_HEADER_BYTES, 0)
+
+    def _repair_only_batch(self, reader: EpochReader) -> Seal:
+        """Saves what is whole of an epoch that served and of which only the damaged first batch is left."""
+        if reader.position.batch:
+            raise StoreUnavailable(f"the end of epoch {reader.epoch} changes while it is read: try again")
+        length = len(reader.load(0, FILE_HEADER_BYTES).rstrip(b"\0"))
+        end = Position(0, FILE_HEADER_BYTES + length, 1)
+        self._repair(reader, end)
+        return Seal(reader.epoch, *end)
 
     def _apply(self, batch: Batch) -> None:
         self.report.batches += 1
@@ -344,3 +376,10 @@ class StoreReader:
                 _log.warning(
                     "torn tail: %s from offset %d was never acknowledged and is ignored", path, start
                 )
+
+
+def _is_control(batch: Batch) -> bool:
+    """Whether a batch changes nothing: the mark of an end, or a first batch that adopted nothing."""
+    if batch.header.batch == 1:
+        return batch.header.record_count == EPOCH_BEGINS
+    return batch.end - batch.start == RECORD_HEADER_BYTES and batch.data[batch.start + 8] == T_EPOCH_END

@@ -216,7 +216,8 @@ class FakeFiles:
     def trim(self, name: str, length: int) -> None:
         """Cuts what has landed."""
         self._disk.count("trim")
-        del self._disk.file(name).content[length:]
+        if name in self._disk.files:
+            del self._disk.files[name].content[length:]
 
     def describe(self, name: str) -> str:
         """A path."""

@@ -99,6 +99,8 @@ def test_trim_never_lengthens(files: Files) -> None:
     assert len(files.read("data", 0, 10_000)) <= 5_000
     files.trim("data", 3)
     assert files.read("data", 0, 10_000) == b"xxx"
+    files.trim("gone", 3)
+    assert files.names() == ["data"]
 
 
 def test_more_pieces_than_one_system_call_takes(files: Files) -> None:
