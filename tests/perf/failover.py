@@ -9,6 +9,7 @@ The figures are printed, never asserted.
 import argparse
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import signal
@@ -53,6 +54,7 @@ class Rig:
     """A fabric with a pair of brokers, its own ZooKeeper and a folder that is removed at the end."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.commands = Commands(folder / "home", os.environ)
         self.zookeeper = ZooKeeperServer(find_zookeeper(), folder / "zookeeper", free_port())
 
@@ -78,7 +80,9 @@ class Rig:
         self.wait_pair()
 
     def stop(self) -> None:
-        """End all containers, then ZooKeeper."""
+        """Put the logs aside, end all containers, then ZooKeeper."""
+        for log in self.commands.home.glob("containers/*/container.log"):
+            shutil.copy(log, self.folder / f"{log.parent.name}.log")
         try:
             end_fabric(Home(self.commands.home), say)
         finally:
@@ -235,6 +239,8 @@ def measure(rig: Rig, wanted: argparse.Namespace) -> dict[str, list[Findings]]:
 def main(arguments: Sequence[str]) -> int:
     """Set up, measure, print, clean up."""
     wanted = parse(arguments)
+    # A client's warnings of each lost connection are what is measured here, not news.
+    logging.getLogger("mqclient").setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="bench-failover-", dir=wanted.folder))
     rig = Rig(folder)
     try:
