@@ -101,7 +101,7 @@ class Files(Protocol):
         """
 
     def trim(self, name: str, length: int) -> None:
-        """Cuts a file that a fenced broker left behind to a length in bytes, if it is longer and still there."""
+        """Cuts a file of a fenced broker to a length in bytes, if it is longer and still there."""
 
     def describe(self, name: str) -> str:
         """How people call this file: its path."""

@@ -131,6 +131,7 @@ class State:
         self.topics: dict[str, dict[int, LiveMessage]] = {}
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
         self.producers = LastSequences(producers_max)
+        self._topic_of: dict[int, str] = {}  # the topic of each message in `topics`
         self._subscribed: dict[
             str, list[SubscriptionState]
         ] = {}  # topic to subscriptions, filled when needed
@@ -197,9 +198,10 @@ class State:
             subscriptions = self._subscribed[topic] = [
                 s for s in self.subscriptions.values() if subscription_matches(s.destination, topic)
             ]
-        if not subscriptions or ref in self.topics.get(topic, ()):
+        if not subscriptions or ref in self._topic_of:
             return
         message = LiveMessage(ref, body, location, waiting=len(subscriptions))
+        self._topic_of[ref] = topic
         self.topics.setdefault(topic, {})[ref] = message
         for subscription in subscriptions:
             subscription.pending[ref] = message
@@ -210,6 +212,7 @@ class State:
             messages.pop(record.ref, None)
         elif record.ref in self.topics.get(record.destination, ()):
             del self.topics[record.destination][record.ref]
+            del self._topic_of[record.ref]
             for subscription in self.subscriptions.values():
                 subscription.pending.pop(record.ref, None)
 
@@ -220,6 +223,7 @@ class State:
     def _remove_destination(self, record: RemoveDestination, _location: int) -> None:
         self.queues.pop(record.destination, None)
         for ref in self.topics.pop(record.destination, ()):
+            del self._topic_of[ref]
             for subscription in self.subscriptions.values():
                 subscription.pending.pop(ref, None)
 
@@ -257,6 +261,4 @@ class State:
         """One durable subscription less waits for a message of a topic."""
         message.waiting -= 1
         if message.waiting == 0:
-            for messages in self.topics.values():
-                if messages.pop(ref, None):
-                    return
+            del self.topics[self._topic_of.pop(ref)][ref]
