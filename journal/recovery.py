@@ -38,6 +38,7 @@ from journal.files import Files
 from journal.options import READ_BYTES
 from journal.reader import Batch, EpochReader, Position
 from journal.record import (
+    BATCH_HEADER_BYTES,
     EPOCH_BEGINS,
     FILE_HEADER_BYTES,
     RECORD_HEADER_BYTES,
@@ -73,6 +74,10 @@ class Damage(NamedTuple):
 
     def __str__(self) -> str:
         """One line for the log."""
+        if not self.offset and not self.length:
+            return f"missing: {self.file}; what it held is lost"
+        if not self.length:
+            return f"damaged: {self.file} ends too early, at offset {self.offset}"
         kept = f", copy in {self.quarantine}" if self.quarantine else ""
         return (
             f"damaged: {self.file}, {self.length} bytes from offset {self.offset}; "
@@ -325,8 +330,15 @@ class StoreReader:
                 self._missing(name)
             else:
                 data = reader.load(number, offset)
-                data = data[: later.offset - offset] if number == later.number else data.rstrip(b"\0")
-                if data:
+                if number == later.number:
+                    data = data[: later.offset - offset]
+                    missed = bool(data)
+                else:  # up to what was only allocated; the header that is missed here may read as zeros
+                    missed = (
+                        bool(data.strip(b"\0")) or DataFileName(reader.epoch, number + 1) in self._present
+                    )
+                    data = data.rstrip(b"\0") or data[:BATCH_HEADER_BYTES]
+                if missed:
                     self._isolate(reader, name, offset, data)
             number += 1
             offset = FILE_HEADER_BYTES
@@ -340,8 +352,7 @@ class StoreReader:
             raise StoreIncomplete(
                 f"the data file {path} is missing: put it back, or accept the loss of what it held"
             )
-        self.report.damages.append(Damage(path, 0, 0, 0, ""))
-        _log.error("the data file %s is missing: what it held is lost", path)
+        self._report(Damage(path, 0, 0, 0, ""))
 
     def _isolate(self, reader: EpochReader, name: DataFileName, offset: int, data: bytes) -> None:
         saved = 0
@@ -350,19 +361,20 @@ class StoreReader:
             self._state.apply(record, base + position)
             saved += 1
         copy = quarantine_name(name.epoch, name.number, offset)
-        if self._quarantine:
+        path = ""
+        if self._quarantine and data:
             self._files.create(copy, data)
-        path = self._files.describe(copy) if self._quarantine else ""
-        damage = Damage(self._files.describe(str(name)), offset, len(data), saved, path)
-        self.report.damages.append(damage)
+            path = self._files.describe(copy)
+        self._report(Damage(self._files.describe(str(name)), offset, len(data), saved, path))
         self.report.records += saved
+
+    def _report(self, damage: Damage) -> None:
+        self.report.damages.append(damage)
         _log.error("%s", damage)
 
     def _note_headers(self, reader: EpochReader) -> None:
         for name in sorted(reader.damaged_headers):
-            damage = Damage(self._files.describe(name), 0, FILE_HEADER_BYTES, 0, "")
-            self.report.damages.append(damage)
-            _log.error("%s", damage)
+            self._report(Damage(self._files.describe(name), 0, FILE_HEADER_BYTES, 0, ""))
 
     def _note_end(self, reader: EpochReader) -> None:
         last, offset, _ = reader.position

@@ -34,6 +34,8 @@ class FakeDisk:
     Attributes:
         files: by name, as everyone sees the directory.
         operations: how many calls of each kind were made.
+        missing: whether the directory is not there.
+        notes_survive: whether what `note` writes is never lost.
     """
 
     def __init__(self, seed: int = 0, sector_bytes: int = 512) -> None:
@@ -42,6 +44,7 @@ class FakeDisk:
         self.files: dict[str, _File] = {}
         self.operations: dict[str, int] = {}
         self.missing = False
+        self.notes_survive = False
         self._synced_names: dict[str, _File] = {}
         self._failures: dict[str, list[JournalError]] = {}
 
@@ -175,7 +178,10 @@ class FakeFiles:
     def note(self, name: str, content: bytes) -> None:
         """Replaces a content, or loses it half-way."""
         self._disk.count("note")
-        self._disk.file(name).content[:] = self._disk.random.choice((content, content, content[:7], b""))
+        survives = self._disk.notes_survive or self._disk.random.random() < 0.5
+        self._disk.file(name).content[:] = (
+            content if survives else content[: self._disk.random.choice((0, 7))]
+        )
 
     def remove(self, name: str) -> None:
         """Removes a name."""
