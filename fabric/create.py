@@ -107,8 +107,8 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
     validate_user_name(options.user)
     fields = address_fields(options.bind_address, options.resolver, options.manual_ip)
     check_absent(home, force=options.force, clean=options.clean)
-    end_fabric(home, say)
     home.make()
+    end_fabric(home, say)
     password = options.ensemble_password
     with contextlib.ExitStack() as undo:
         undo.callback(forget_fabric, home)

@@ -15,7 +15,7 @@ from fabric.errors import ContainerError, ContainerHasChildren, ContainerNotFoun
 from fabric.home import Home
 from fabric.local import start_process, wait_process_end
 from fabric.processes import running_process
-from fabric.records import ERROR, STOPPED, ContainerRecord, DesiredState
+from fabric.records import ERROR, STOPPED, ContainerRecord, DesiredState, Provision
 from fabric.store import ContainerStore
 from fabric.znodes import read_text
 from registry import paths
@@ -25,6 +25,8 @@ from registry.session import Session
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 """As long as the original polls: 12 times 5 s."""
+
+NOT_PROVISIONED_YET = Provision()
 
 LOOK_AGAIN_S = 0.5
 """How long a change that no watch shows may go unnoticed."""
@@ -132,15 +134,19 @@ class Lifecycle:
         if not self.is_alive(parent):
             raise ParentDown(child, parent)
 
-    def wait_started(self, name: str, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until the container is connected. Raises `NotStarted`, early if it reports an error."""
-        before = self.containers.provision(name)
+    def wait_started(self, name: str, before: Provision = NOT_PROVISIONED_YET) -> None:
+        """Wait until the container is connected.
+
+        Raises:
+            NotStarted: it takes too long, or it reports an error other than `before`.
+        """
 
         def has_failed() -> bool:
             now = self.containers.provision(name)
             return now.result == ERROR and now != before
 
-        if self.wait(name, lambda: self.is_alive(name) or has_failed(), timeout_s) and self.is_alive(name):
+        self.wait(name, lambda: self.is_alive(name) or has_failed(), START_TIMEOUT_S)
+        if self.is_alive(name):
             return
         raise NotStarted(
             f"Container {name} did not start.",
@@ -164,11 +170,11 @@ class Lifecycle:
             if running_process(self._home.container(name)) is None:
                 start_process(self._home, name, lambda: self.is_alive(name), START_TIMEOUT_S)
             else:
-                self.wait_started(name)
+                self.wait_started(name, record.provision)
             return True
         self.check_up(record.parent, name)
         self.containers.set_desired(name, DesiredState.STARTED)
-        self.wait_started(name)
+        self.wait_started(name, record.provision)
         return True
 
     def stop(self, name: str, *, force: bool = False) -> bool:

@@ -128,7 +128,10 @@ def ending_text(status: int) -> str:
     'was ended by SIGKILL'
     """
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
+        try:
+            return f"was ended by {signal.Signals(-status).name}"
+        except ValueError:  # a real-time signal has no name
+            return f"was ended by signal {-status}"
     return f"ended with exit code {status}"
 
 

@@ -1,0 +1,98 @@
+"""The files of a fabric on its host."""
+
+from pathlib import Path
+
+import pytest
+
+from fabric.errors import HomeUnusable, NoFabric
+from fabric.home import (
+    Home,
+    ManagedZooKeeper,
+    ProcessRecord,
+    RegistryAddress,
+    SessionRecord,
+    default_home,
+)
+
+
+def test_the_home_is_where_the_environment_says() -> None:
+    """FABRIC_HOME decides; without it the home lies in the user's data folder."""
+    assert default_home({"FABRIC_HOME": "/srv/fabric"}) == Path("/srv/fabric")
+    assert default_home({"FABRIC_HOME": "here"}).is_absolute()
+    assert default_home({}) == Path.home() / ".local/share/fabric"
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    """Every record comes back as it was written, and is gone once it is forgotten."""
+    home = Home(tmp_path / "home")
+    home.make()
+    home.write_registry_address(RegistryAddress("h:2181", "secret"))
+    home.write_root_name("root")
+    assert home.read_registry_address() == RegistryAddress("h:2181", "secret")
+    assert home.read_root_name() == "root"
+    container = home.container("c")
+    container.make()
+    container.write_process(ProcessRecord(1, 2))
+    container.write_session(SessionRecord(3, b"\x00\xff"))
+    container.write_session_timeout_ms(2000)
+    container.write_managed_zookeeper(ManagedZooKeeper(2181, "h", "/d", 500))
+    assert container.read_process() == ProcessRecord(1, 2)
+    assert container.read_session() == SessionRecord(3, b"\x00\xff")
+    assert container.read_session_timeout_ms() == 2000
+    assert container.read_managed_zookeeper() == ManagedZooKeeper(2181, "h", "/d", 500)
+    container.forget_process()
+    container.forget_session()
+    home.forget_fabric()
+    assert (container.read_process(), container.read_session()) == (None, None)
+    assert not home.has_fabric()
+
+
+def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
+    """Folders are closed to others, and so is every record."""
+    home = Home(tmp_path / "home")
+    home.make()
+    home.write_registry_address(RegistryAddress("h:2181", "secret"))
+    assert home.path.stat().st_mode & 0o777 == 0o700
+    assert (home.path / "fabric.json").stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in home.path.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_without_a_fabric_the_error_says_how_to_get_one(tmp_path: Path) -> None:
+    """Who has no fabric is told how to create one."""
+    with pytest.raises(NoFabric, match="fabric create"):
+        Home(tmp_path).read_registry_address()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\xff"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+    """A record that cannot be read is an error with the file's name, not a traceback."""
+    (tmp_path / "fabric.json").write_text(content, encoding="latin-1")
+    with pytest.raises(HomeUnusable, match=r"fabric\.json is damaged"):
+        Home(tmp_path).read_registry_address()
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file where the folder should be is an error that says what to do."""
+    (tmp_path / "home").write_text("")
+    with pytest.raises(HomeUnusable, match="FABRIC_HOME"):
+        Home(tmp_path / "home").make()
+
+
+def test_clearing_a_container_keeps_its_stores(tmp_path: Path) -> None:
+    """Everything but the stores goes; a container without stores leaves no folder."""
+    home = Home(tmp_path)
+    for name in ("with", "without"):
+        container = home.container(name)
+        container.make()
+        container.log.write_text("x")
+        (container.path / "folder").mkdir()
+    (home.container("with").data / "store").mkdir()
+    for name in ("with", "without", "never-made"):
+        home.container(name).clear()
+    assert home.container_names() == ["with"]
+    assert [entry.name for entry in home.container("with").path.iterdir()] == ["data"]
+
+
+def test_a_relative_home_is_made_absolute() -> None:
+    """Processes with another working directory find the same home."""
+    assert Home(Path("here")).path.is_absolute()
