@@ -4,6 +4,7 @@ A rule knows nothing of the repository it is applied to, so a planted violation 
 """
 
 import ast
+import functools
 import posixpath
 import re
 from collections.abc import Callable, Iterator
@@ -81,6 +82,12 @@ FILE_CALLS = frozenset(
 )
 
 
+@functools.cache
+def parsed(text: str) -> ast.Module:
+    """Parse a text once for all rules."""
+    return ast.parse(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One Python file: its path from the top of the repository, and its text."""
@@ -89,8 +96,8 @@ class Source:
     text: str
 
     def tree(self) -> ast.Module:
-        """Parse the text."""
-        return ast.parse(self.text, self.path)
+        """The parsed text; every rule asks for it, so it is kept."""
+        return parsed(self.text)
 
     def at(self, node: ast.expr | ast.stmt, complaint: str) -> str:
         """A complaint with its place."""

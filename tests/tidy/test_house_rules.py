@@ -1,5 +1,6 @@
 """The house rules hold for this repository, and each of them can fail."""
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("broker", "fabric", "journal", "mqclient", "registry")
 
 
+@functools.cache
 def repository_files() -> list[str]:
     """Every file that is, or could be, committed."""
     listed = subprocess.run(
@@ -23,6 +25,7 @@ def repository_files() -> list[str]:
     return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
+@functools.cache
 def sources(*folders: str) -> list[Source]:
     """The Python files below some top-level folders."""
     wanted = [name for name in repository_files() if name.endswith(".py") and name.split("/")[0] in folders]
