@@ -1,0 +1,219 @@
+"""The writer's thread: group commit, failures, the idle check."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from support.fake_disk import FakeDataFile, FakeDisk, FakeFiles
+
+from journal.errors import JournalError, StoreFailed, StoreFenced
+from journal.fence import live_name
+from journal.journal import Journal
+from journal.options import JournalOptions
+from journal.record import AddMessage
+
+QUEUE = "queue://a"
+
+
+class GatedFiles(FakeFiles):
+    """A disk whose syncs wait at a gate."""
+
+    def __init__(self, disk: FakeDisk) -> None:
+        super().__init__(disk)
+        self.gate = threading.Semaphore(0)
+        self.waiting = threading.Semaphore(0)
+        self.closed = False
+
+    def create_data(self, name: str, allocated: int) -> FakeDataFile:
+        """Hands out a file that waits."""
+        files = self
+
+        class GatedFile(FakeDataFile):
+            def sync(self) -> None:
+                if files.closed:
+                    files.waiting.release()
+                    assert files.gate.acquire(timeout=10)
+                super().sync()
+
+        super().create_data(name, allocated)
+        return GatedFile(self._disk, self._host, self._disk.files[name])
+
+
+class Owner:
+    """A broker's thread, its journal and what it was told."""
+
+    def __init__(self, files: FakeFiles, **options: float) -> None:
+        self.posted: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.durable: list[int] = []
+        self.errors: list[JournalError] = []
+        self.journal = Journal.open(
+            Path("unused"),
+            owner="test",
+            files=files,
+            post=self.posted.put,
+            on_durable=self.durable.append,
+            on_failed=self.errors.append,
+            options=JournalOptions(**{"idle_check_s": 30, "file_bytes": 1 << 20} | options),
+        )
+        self.ref = 0
+
+    def append(self, count: int = 1, size: int = 10) -> int:
+        """Appends and flushes some messages."""
+        records = [
+            AddMessage(self.ref + i, QUEUE, "p", self.ref + i, bytes(size)) for i in range(1, count + 1)
+        ]
+        self.ref += count
+        batch = self.journal.append(records)
+        self.journal.flush()
+        return batch
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Runs what is posted until a condition holds."""
+        while not condition():
+            self.posted.get(timeout=10)()
+
+
+@pytest.fixture
+def disk() -> FakeDisk:
+    """An empty disk."""
+    return FakeDisk()
+
+
+@pytest.fixture
+def owner(disk: FakeDisk) -> Iterator[Owner]:
+    """An owner with an open journal."""
+    owner = Owner(FakeFiles(disk))
+    yield owner
+    owner.journal.close(10)
+
+
+def test_while_one_batch_syncs_the_next_fills(disk: FakeDisk) -> None:
+    """Group commit: any number of appends during a sync costs one more sync."""
+    files = GatedFiles(disk)
+    owner = Owner(files)
+    files.closed = True
+    first = owner.append()
+    assert files.waiting.acquire(timeout=10)
+    syncs = disk.operations["sync"]
+    second = {owner.append() for _ in range(50)}
+    assert second == {first + 1}
+    assert owner.journal.durable_batch == first - 1
+    files.closed = False
+    files.gate.release()
+    owner.wait(lambda: first + 1 in owner.durable)
+    assert disk.operations["sync"] == syncs + 2
+    assert owner.journal.durable_batch == first + 1
+    owner.journal.close(10)
+
+
+def test_nothing_is_durable_before_its_sync(disk: FakeDisk) -> None:
+    """P1: an acknowledgement waits for the sync, however long that takes."""
+    files = GatedFiles(disk)
+    owner = Owner(files)
+    files.closed = True
+    batch = owner.append()
+    assert files.waiting.acquire(timeout=10)
+    assert owner.posted.empty()
+    assert owner.journal.durable_batch < batch
+    with pytest.raises(StoreFailed, match=r"within 0\.01 s"):
+        owner.journal.close(0.01)
+    files.closed = False
+    files.gate.release()
+    owner.journal.close(10)
+    assert owner.journal.durable_batch >= batch
+
+
+def test_a_large_batch_is_closed_while_the_writer_is_busy(disk: FakeDisk) -> None:
+    """One sync never waits for more than a batch's limit."""
+    files = GatedFiles(disk)
+    owner = Owner(files, batch_bytes_max=1000)
+    files.closed = True
+    owner.append()
+    assert files.waiting.acquire(timeout=10)
+    batches = [owner.append(size=400) for _ in range(9)]
+    assert batches == sorted(batches)
+    assert len(set(batches)) == 3
+    files.closed = False
+    files.gate.release()
+    owner.wait(lambda: batches[-1] in owner.durable)
+    assert owner.durable == sorted(owner.durable)
+    owner.journal.close(10)
+    again = Owner(FakeFiles(disk))
+    assert list(again.journal.state.queues[QUEUE]) == list(range(1, owner.ref + 1))
+    again.journal.close(10)
+
+
+@pytest.mark.parametrize("operation", ["write", "sync", "opens"])
+def test_a_failed_disk_ends_the_journal_for_good(owner: Owner, disk: FakeDisk, operation: str) -> None:
+    """A failed write, sync or check is final: nothing is reported durable when the disk recovers."""
+    before = owner.append()
+    owner.wait(lambda: before in owner.durable)
+    disk.fail(operation, StoreFailed(f"{operation} failed: No space left on device"))
+    batch = owner.append()
+    owner.wait(lambda: bool(owner.errors))
+    assert "No space left" in str(owner.errors[0])
+    assert owner.append() > batch
+    owner.journal.close(10)
+    assert owner.posted.empty()
+    assert owner.journal.durable_batch == before
+    assert len(owner.errors) == 1
+    assert max(owner.durable) == before
+
+
+def test_a_fenced_master_acknowledges_nothing_more(owner: Owner, disk: FakeDisk) -> None:
+    """P2: once the token is gone, a synced batch does not count."""
+    del disk.files[live_name(1)]
+    batch = owner.append()
+    owner.wait(lambda: bool(owner.errors))
+    assert isinstance(owner.errors[0], StoreFenced)
+    assert owner.journal.durable_batch < batch
+    assert owner.durable == []
+
+
+def test_an_idle_master_finds_out_that_it_was_fenced(disk: FakeDisk) -> None:
+    """P2: a master with nothing to write ends by itself, so that non-persistent traffic ends too."""
+    owner = Owner(FakeFiles(disk), idle_check_s=0.01)
+    owner.wait(lambda: bool(owner.durable))  # it has marked the end of the burst, and goes on checking
+    del disk.files[live_name(1)]
+    owner.wait(lambda: bool(owner.errors))
+    assert isinstance(owner.errors[0], StoreFenced)
+
+
+def test_an_idle_master_marks_the_end_once(disk: FakeDisk) -> None:
+    """After a burst one mark says that all before it was acknowledged; then idling costs no writes."""
+    owner = Owner(FakeFiles(disk), idle_check_s=0.01)
+    batch = owner.append()
+    owner.wait(lambda: len(owner.durable) >= 2 and owner.durable[-1] > batch)
+    writes = disk.operations["write"]
+    checks = disk.operations["opens"]
+    while disk.operations["opens"] < checks + 5:
+        owner.journal.flush()
+    assert disk.operations["write"] == writes
+    owner.journal.close(10)
+
+
+def test_what_cannot_be_encoded_leaves_the_journal_as_it_was(owner: Owner) -> None:
+    """An append takes all of its records or none."""
+    good = AddMessage(1, QUEUE, "", 0, b"")
+    bad = AddMessage(-1, QUEUE, "", 0, b"")
+    for records in ([bad], [good, bad]):
+        with pytest.raises(ValueError, match="range"):
+            owner.journal.append(records)
+    assert owner.journal.state.queues == {}
+    batch = owner.append()
+    owner.wait(lambda: batch in owner.durable)
+
+
+def test_an_unforeseen_error_is_reported_too(disk: FakeDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for an acknowledgement is told, even if the writer dies of a bug."""
+    seen: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    owner = Owner(FakeFiles(disk))
+    monkeypatch.setattr(FakeDataFile, "write", lambda *_: 1 // 0)
+    owner.append()
+    owner.wait(lambda: bool(owner.errors))
+    assert "writer has died" in str(owner.errors[0])
+    owner.journal.close(10)
+    assert len(seen) == 1

@@ -1,0 +1,105 @@
+"""How the operating system's errors reach people."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.errors import StoreFailed, StoreMissing, StoreReadOnly, StoreUnavailable
+from journal.files import PosixFiles, create_store
+
+
+def failing(number: int) -> Callable[..., Any]:
+    """A system call that fails."""
+
+    def call(*_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> PosixFiles:
+    """An empty store."""
+    return PosixFiles(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_read_only_directory_is_told(
+    files: PosixFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A store that cannot be written says where it is and what is needed."""
+    monkeypatch.setattr(os, "open", failing(number))
+    with pytest.raises(StoreReadOnly, match=f"{tmp_path}/claim-1: .*; the broker's user needs"):
+        files.create("claim-1", b"")
+
+
+def test_a_full_disk_is_told(files: PosixFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data file that does not fit is an error with its path, and no descriptor is left open."""
+    monkeypatch.setattr(os, "posix_fallocate", failing(errno.ENOSPC))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(StoreFailed, match=f"cannot create {tmp_path}/data: No space left on device"):
+        files.create_data("data", 1000)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_short_write_is_finished(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operating system may take less than it was given."""
+    real = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, offset: real(fd, [b"".join(pieces)[:4]], offset))
+    file = files.create_data("data", 0 + 1)
+    file.write(2, [b"abc", b"defg"])
+    file.close()
+    assert files.read("data", 0, 20) == b"\0\0abcdefg"
+
+
+def test_a_write_that_stops_is_a_failure(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that makes no progress ends with what was taken."""
+    monkeypatch.setattr(os, "pwritev", lambda *_: 1)
+    monkeypatch.setattr(os, "pwrite", lambda *_: 0)
+    file = files.create_data("data", 1)
+    with pytest.raises(StoreFailed, match="only 1 of 3 bytes"):
+        file.write(0, [b"abc"])
+    file.close()
+
+
+def test_a_failed_sync_is_a_failure(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of `fdatasync` is never swallowed."""
+    file = files.create_data("data", 1)
+    monkeypatch.setattr(os, "fdatasync", failing(errno.EIO))
+    with pytest.raises(StoreFailed, match=r"cannot sync .*: Input/output error"):
+        file.sync()
+    file.close()
+    file.close()
+
+
+def test_a_check_that_fails_is_not_a_fence(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only "no such file" means fenced; anything else is a failure of this instance."""
+    monkeypatch.setattr(os, "open", failing(errno.EMFILE))
+    with pytest.raises(StoreFailed, match="Too many open files"):
+        files.opens("live-1")
+
+
+def test_a_file_system_that_knows_no_holes(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody can say what was written, the whole file counts."""
+    files.create_data("data", 5_000).close()
+    monkeypatch.setattr(os, "lseek", failing(errno.EINVAL))
+    assert files.written("data", 10) == 5_000
+    monkeypatch.setattr(os, "lseek", failing(errno.EIO))
+    with pytest.raises(StoreUnavailable):
+        files.written("data", 10)
+
+
+def test_a_store_is_made_only_in_a_directory_that_exists(tmp_path: Path) -> None:
+    """A missing parent may be a shared file system that is not mounted."""
+    create_store(tmp_path / "store")
+    create_store(tmp_path / "store")
+    assert (tmp_path / "store").is_dir()
+    with pytest.raises(StoreMissing, match="mounted/store"):
+        create_store(tmp_path / "mounted" / "store")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match="file"):
+        create_store(tmp_path / "file")
