@@ -61,6 +61,7 @@ class Worker:
         self._arguments = arguments
         self._say = say
         self._stopping = threading.Event()
+        self._finished = threading.Event()  # Thread.join believes a thread dead when Ctrl-C interrupts it
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._guard, name=self.name, daemon=True)
 
@@ -70,8 +71,7 @@ class Worker:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for its end; returns whether it came."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._finished.wait(timeout_s)
 
     def interrupt(self) -> None:
         """End the work as soon as possible; what was done is kept in the result."""
@@ -105,6 +105,7 @@ class Worker:
                 self.result.error = error
         finally:
             self.result.elapsed_s = time.monotonic() - started_s
+            self._finished.set()
 
     def _connect_and_work(self) -> None:
         client_id = self._arguments.client_id

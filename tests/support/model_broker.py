@@ -72,6 +72,7 @@ class ModelConnection:
 
     Attributes:
         answers: False: commands are obeyed and not answered, as by a broker that is about to die.
+        answers_commits: the same for commits only.
         deaf: what the client says is lost.
         refuse: what to answer with an exception: a command class's name to a Java class's name.
     """
@@ -80,6 +81,7 @@ class ModelConnection:
         self.store = store
         self.received: list[DataStructure] = []
         self.answers = True
+        self.answers_commits = True
         self.dispatches = True
         self.deaf = False
         self.refuse: dict[str, str] = {}
@@ -158,7 +160,8 @@ class ModelConnection:
         return self.refuse.get(type(command).__name__)
 
     def _answer(self, command: BaseCommand, response: Response) -> None:
-        if command.response_required and self.answers:
+        is_commit = isinstance(command, TransactionInfo) and command.type == TransactionType.COMMIT_ONE_PHASE
+        if command.response_required and self.answers and (self.answers_commits or not is_commit):
             response.correlation_id = command.command_id
             self._wire.send(response)
 

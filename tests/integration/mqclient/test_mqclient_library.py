@@ -474,7 +474,7 @@ def test_sends_wait_for_a_broker_no_longer_than_asked(broker: ModelBroker) -> No
 def test_non_persistent_sends_wait_for_the_connection(connection: Connection, broker: ModelBroker) -> None:
     """A one-way send during an outage is not lost, but sent when a broker is there."""
     producer = connection.create_session().create_producer("work")
-    broker.cut()
+    cut_and_wait(broker, connection)
     producer.send(TextMessage("1"), DeliveryMode.NON_PERSISTENT)
     wait_until(lambda: len(broker.store.bodies()) == 1)
 
