@@ -12,10 +12,12 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -282,7 +284,11 @@ class Container:
         if desired == STOPPED:
             log.info("The container is asked to stop")
             self._stop_zookeeper = True
-            self._exit(0)
+            self.end()
+
+    def end(self) -> None:
+        """Stop, unless that is under way: signals and the desired state may come together."""
+        self._exit(0)
 
     def _exit(self, code: int) -> None:
         if not self._stopping:
@@ -351,6 +357,12 @@ def _claim(home: Home, name: str) -> int | None:
     return descriptor
 
 
+def _end_on_signals(reactor: ContainerReactor, container: Container) -> None:
+    """Replace the reactor's own handlers, which complain when the container is stopping already."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: reactor.callFromThread(container.end))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a container until it is stopped; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -378,6 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     container = Container(reactor, home, options.name, address)
     reactor.addSystemEventTrigger("before", "shutdown", container.stop)
     reactor.callWhenRunning(container.start)
+    reactor.callWhenRunning(partial(_end_on_signals, reactor, container))
     reactor.run()
     return container.exit_code
 

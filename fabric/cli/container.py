@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -225,15 +225,48 @@ def container_create_child(
     names = numbered_names(name, number, context.containers.names())
     version = context.version_or_default(given["version"])
     context.containers.check_parent(parent)
+    create_children(
+        context,
+        parent,
+        names,
+        profiles=given["profiles"] or ("default",),
+        version=version,
+        fields=_child_fields(context, parent, given),
+    )
+
+
+def create_children(
+    context: CommandContext,
+    parent: str,
+    names: Sequence[str],
+    *,
+    profiles: Sequence[str],
+    version: str,
+    fields: Mapping[str, str] | None = None,
+) -> None:
+    """Create child containers, wait until they are connected, and print which are; ends with 1 if one is not.
+
+    Args:
+        context: Of the command.
+        parent: Their parent, a root container.
+        names: What they are called.
+        profiles: What they are given.
+        version: Of the profiles.
+        fields: Of their records; default: as their parent's.
+
+    Raises:
+        ParentDown, ContainerError, ProfileError: nothing was created, or not all of them.
+    """
+    if fields is None:
+        fields = _child_fields(context, parent, {})
     lifecycle = _lifecycle(context)
     lifecycle.check_up(parent, names[0])
-    fields = _child_fields(context, parent, given)
     failed: dict[str, str] = {}
     created: list[str] = []
     for child in names:
         context.containers.create(
             child,
-            profiles=given["profiles"] or ("default",),
+            profiles=profiles,
             version=version,
             parent=parent,
             fields={**fields, "ip": f"${{zk:{child}/{fields['resolver']}}}"},
@@ -267,14 +300,14 @@ def _wait_created(
             failed[child] = str(error)
 
 
-def _child_fields(context: CommandContext, parent: str, given: dict[str, Any]) -> dict[str, str]:
+def _child_fields(context: CommandContext, parent: str, given: Mapping[str, Any]) -> dict[str, str]:
     """A child is reached as its parent is, unless something else is said."""
     from fabric.addresses import child_fields  # noqa: PLC0415 - only here
 
     inherited = context.containers.fields(parent)
-    fields = child_fields(inherited, given["bind_address"], given["resolver"], given["manual_ip"])
+    fields = child_fields(inherited, given.get("bind_address"), given.get("resolver"), given.get("manual_ip"))
     for key, option in (("minimumport", "min_port"), ("maximumport", "max_port")):
-        value = given[option] if given[option] is not None else inherited.get(key)
+        value = inherited.get(key) if given.get(option) is None else given[option]
         if value is not None:
             fields[key] = str(value)
     return fields
