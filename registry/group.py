@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from registry import paths
 from registry.children import ChildrenView
@@ -21,14 +21,12 @@ from registry.errors import InvalidRecord, NoSuchNode, RegistryError, RegistryUn
 from registry.kazoo_edge import Node, SessionState
 from registry.members import MemberRecord
 from registry.nonblocking import NonblockingSession
-from registry.watches import OnValue, Watch
+from registry.watches import REFUSED_RETRY_DELAY_S, OnValue, Watch
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
-
-REFUSED_RETRY_DELAY_S = 1.0
-"""After an answer that trying again at once would not change, such as a missing permission."""
 
 
 class GroupView(ChildrenView[MemberRecord]):
@@ -174,6 +172,9 @@ class Membership:
         if nothing_left and self._listening:
             self._listening = False
             self._session.remove_state_listener(self._on_state)
+        self._tell_left()
+
+    def _tell_left(self) -> None:
         waiting, self._on_left = self._on_left, []
         for on_left in waiting:
             on_left()
@@ -240,12 +241,17 @@ class Membership:
         )
 
     def _on_deleted(self, name: str, answer: RegistryError | None) -> None:
-        if isinstance(answer, RegistryUnavailable):
-            return  # again when connected
-        if isinstance(answer, RegistryError) and not isinstance(answer, NoSuchNode):
-            log.error("Cannot delete our member of %s: %s", self._group_path, answer)
-        if name in self._discarded:
+        if answer is None or isinstance(answer, NoSuchNode):
             self._discarded.remove(name)
+        elif not isinstance(answer, RegistryUnavailable):
+            log.error("Cannot delete our member of %s: %s", self._group_path, answer)
+            self._facts.busy = True
+            self._session.call_later(REFUSED_RETRY_DELAY_S, self._unfinished(self._resume))
+            self._tell_left()
+
+    def _resume(self) -> None:
+        self._facts.busy = False
+        self._step()
 
     def _find(self) -> None:
         """Look for the znode whose creation was not answered."""
@@ -282,9 +288,15 @@ class Membership:
             return
         self._inspect(rest)
 
-    def _unfinished(self, then: OnValue[T]) -> OnValue[T]:
+    def _unfinished(self, then: Callable[P, None]) -> Callable[P, None]:
+        """Make a receiver of an answer that stays in the same step; a lost session's are ignored."""
         lost_sessions = self._lost_sessions
-        return lambda answer: then(answer) if lost_sessions == self._lost_sessions else None
+
+        def on_answer(*args: P.args, **kwargs: P.kwargs) -> None:
+            if lost_sessions == self._lost_sessions:
+                then(*args, **kwargs)
+
+        return on_answer
 
     def _is_ours(self, name: str, data: bytes) -> bool:
         try:
@@ -329,7 +341,10 @@ class Membership:
         if state is SessionState.LOST:
             self._lost_sessions += 1
             self._discarded.clear()
-            self._facts.busy = self._facts.uncertain = False
+            # A creation under way may have been made in the new session: the loss is told after it has
+            # happened.
+            self._facts.uncertain = self._facts.busy
+            self._facts.busy = False
             self._set_name(None)
             if self._facts.wanted:
                 self._hold(self._rejoin_delay_s())

@@ -295,6 +295,7 @@ class NonblockingSession:
             await_creation=self.exists_later,
             absent=absent,
             deliver=deliver,
+            call_later=self.call_later,
             on_cancel=self._forget_watch,
         )
         with self._lock:

@@ -13,6 +13,9 @@ from registry.errors import NoSuchNode, RegistryError, RegistryUnavailable
 
 log = logging.getLogger(__name__)
 
+REFUSED_RETRY_DELAY_S = 1.0
+"""After an answer that asking again at once would not change, such as a missing permission."""
+
 T = TypeVar("T")
 
 OnValue = Callable[[T | RegistryError], None]
@@ -52,6 +55,7 @@ class NodeWatch(Generic[T]):
         await_creation: Reader[bool],
         absent: T,
         deliver: Callable[[T], None],
+        call_later: Callable[[float, Callable[[], None]], None],
         on_cancel: Callable[["NodeWatch[T]"], None],
     ) -> None:
         """Make it; nothing happens before `arm`.
@@ -62,6 +66,7 @@ class NodeWatch(Generic[T]):
             await_creation: Reads whether the znode exists, leaving a watch either way.
             absent: The value of a znode that does not exist.
             deliver: Called in the owner's thread.
+            call_later: Runs a function in the owner's thread after some seconds.
             on_cancel: Called once, in the canceller's thread.
         """
         self._path = path
@@ -69,10 +74,12 @@ class NodeWatch(Generic[T]):
         self._await_creation = await_creation
         self._absent = absent
         self._deliver = deliver
+        self._call_later = call_later
         self._on_cancel = on_cancel
         self._round = 0  # events and answers of earlier rounds are out of date
         self._delivered: list[T] = []  # nothing, or the last value
         self._cancelled = False
+        self._complained = False
 
     def arm(self) -> None:
         """Read now, and watch."""
@@ -121,8 +128,12 @@ class NodeWatch(Generic[T]):
         elif isinstance(value, RegistryUnavailable):
             pass  # armed again when the session is back
         elif isinstance(value, RegistryError):
-            log.warning("Cannot watch %s: %s", self._path, value)
+            if not self._complained:
+                self._complained = True
+                log.warning("Cannot watch %s: %s", self._path, value)
+            self._call_later(REFUSED_RETRY_DELAY_S, lambda: self.arm() if number == self._round else None)
         else:
+            self._complained = False
             self._offer(value)
 
     def _offer(self, value: T) -> None:

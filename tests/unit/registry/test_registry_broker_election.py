@@ -8,10 +8,11 @@ from support.pump import Pump
 
 from registry import paths
 from registry.election import REJOIN_DELAY_MAX_S, REJOIN_DELAY_MIN_S, BrokerElection
-from registry.group import REFUSED_RETRY_DELAY_S, Facts, Step, next_step
+from registry.group import Facts, Step, next_step
 from registry.kazoo_edge import RECONNECT_DELAY_MAX_S
 from registry.members import MemberRecord
 from registry.roles import Role
+from registry.watches import REFUSED_RETRY_DELAY_S
 
 GROUP = paths.amq_group("g")
 
@@ -153,10 +154,10 @@ def test_refused_requests_are_tried_again_later(
     assert [member[1:] for member in members(zookeeper)] == [("c", True, [])]
 
 
-def test_refused_deletion_is_given_up(
+def test_refused_deletion_is_tried_again(
     pump: Pump, zookeeper: FakeZooKeeper, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A deletion that ZooKeeper refuses is logged; the znode goes with the session."""
+    """A deletion that ZooKeeper refuses is logged and tried again, and nobody has to wait for it."""
     left: list[bool] = []
     broker = Broker(pump, zookeeper, "c")
     zookeeper.refused = ["delete"]
@@ -164,6 +165,9 @@ def test_refused_deletion_is_given_up(
     pump.run()
     assert left == [True]
     assert "Cannot delete" in caplog.text
+    assert len(members(zookeeper)) == 1
+    pump.advance(REFUSED_RETRY_DELAY_S)
+    assert members(zookeeper) == []
 
 
 def test_member_removed_while_it_is_written(pump: Pump, zookeeper: FakeZooKeeper) -> None:

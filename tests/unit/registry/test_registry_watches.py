@@ -1,6 +1,7 @@
 """Watches and views of children, step by step."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 from support.fake_zookeeper import FakeZooKeeper
@@ -151,12 +152,14 @@ class Reads:
         self.reads: list[OnValue[str]] = []
         self.events: list[object] = []
         self.seen: list[str] = []
+        self.timers: list[Callable[[], None]] = []
         self.watch = NodeWatch[str](
             "/p",
             read=self.read,
             await_creation=self.read,
             absent="absent",
             deliver=self.seen.append,
+            call_later=lambda delay_s, call: self.timers.append(call),
             on_cancel=lambda watch: None,
         )
 
@@ -178,13 +181,19 @@ def test_answers_and_events_of_earlier_rounds_are_ignored() -> None:
     assert len(reads.reads) == 2
 
 
-def test_refused_watch_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A znode that may not be read is a log line, not an exception."""
+def test_refused_watch_is_logged_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """A znode that may not be read is one log line, and is read again after a while."""
     reads = Reads()
     reads.watch.arm()
     reads.reads[0](NoPermission("no"))
+    reads.timers[0]()
+    reads.timers[0]()  # out of date by then
+    reads.reads[1](NoPermission("no"))
+    reads.timers[1]()
     assert reads.seen == []
-    assert "Cannot watch /p" in caplog.text
+    assert caplog.text.count("Cannot watch /p") == 1
+    reads.reads[2]("here")
+    assert reads.seen == ["here"]
 
 
 def test_node_created_while_its_absence_is_told(pump: Pump) -> None:
