@@ -225,7 +225,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--zookeeper-rounds",
         type=int,
-        help="rounds of the ZooKeeper outage, half a minute each (as --rounds)",
+        help="rounds of the ZooKeeper outage, 30 s each (as --rounds)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to a file as well")
     parser.add_argument("--folder", type=Path, help="where the fabric and its store lie (a temporary folder)")
