@@ -44,6 +44,7 @@ from broker.openwire.commands import (
 )
 from broker.openwire.constants import ADVISORY_PREFIX, DestinationOperation
 from broker.openwire.errors import CodecError
+from broker.openwire.message_reader import read_message
 from broker.openwire.opened import Answer, OpenConsumer, OpenedConnection
 from broker.openwire.throwable import Throwable
 from broker.openwire.wireformat import (
@@ -286,27 +287,40 @@ class OpenWireServer:
     def _take_frame(self, frame: bytes) -> None:
         """A message that stands for itself."""
         try:
-            command = translation.read_frame(frame)
+            received = None if self._opened is None else read_message(frame)
+            if received is None:
+                self._take_command(translation.read_frame(frame), frame)
+                return
         except CodecError as error:
             self._fail(str(error))
+            return
+        assert self._opened is not None
+        message, command_id, response_required = received
+        try:
+            batch = self._opened.send(message, None)
+        except ClientError as error:
+            self._refuse(command_id, response_required, error)
         else:
-            self._take_command(command, frame)
+            self._answer_message(message, command_id, response_required, batch)
 
     def _take_command(self, command: DataStructure, frame: bytes | None = None) -> None:
         if not isinstance(command, BaseCommand):
             self._fail(f"{type(command).__name__} is no command")
             return
         try:
-            answer = self._carry_out(command, frame)
+            if self._opened is not None and isinstance(command, commands.Message):
+                self._send(self._opened, command, frame)
+                return
+            answer = self._carry_out(command)
         except ClientError as error:
-            self._refuse(command, error)
+            self._refuse(command.command_id, command.response_required, error)
             if self._opened is None:
                 self._close(str(error))
         else:
             if answer is not None and command.response_required:
-                self._answer(command, answer)
+                self._answer(command.command_id, answer)
 
-    def _carry_out(self, command: BaseCommand, frame: bytes | None) -> Answer | None:
+    def _carry_out(self, command: BaseCommand) -> Answer | None:
         """Does what a command asks for; None: it is answered later or not at all."""
         if isinstance(command, ShutdownInfo):
             self._shut_down(command)
@@ -321,24 +335,16 @@ class OpenWireServer:
             return None
         if self._opened is None:
             raise AccessDenied("The connection has not logged in.")
-        if isinstance(command, commands.Message):
-            return self._send(self._opened, command, frame)
         return self._opened.carry_out(command)
 
-    def _send(self, opened: OpenedConnection, command: commands.Message, frame: bytes | None) -> int:
+    def _send(self, opened: OpenedConnection, command: commands.Message, frame: bytes | None) -> None:
         transaction_id = command.transaction_id
         try:
             message = translation.to_message(command, frame)
         except CodecError as error:
             raise RequestInvalid(f"The message cannot be kept: {error}.") from error
         batch = opened.send(message, transaction_id)
-        if not command.response_required:
-            acknowledgement = opened.producer_ack(message)
-            if acknowledgement is not None and batch > self._region.durable_batch:
-                self._held.append((batch, acknowledgement))
-            elif acknowledgement is not None:
-                self._wire.send(acknowledgement)
-        return batch
+        self._answer_message(message, command.command_id, command.response_required, batch)
 
     def _shut_down(self, command: ShutdownInfo) -> None:
         if command.response_required:
@@ -351,15 +357,27 @@ class OpenWireServer:
 
     # ---- answers
 
-    def _answer(self, command: BaseCommand, answer: Answer) -> None:
+    def _answer(self, command_id: int, answer: Answer) -> None:
         """Answers now, or when a batch is durable."""
         if isinstance(answer, Response):
-            answer.correlation_id = command.command_id
+            answer.correlation_id = command_id
             self._wire.send(answer)
         elif answer > self._region.durable_batch:
-            self._held.append((answer, command.command_id))
+            self._held.append((answer, command_id))
         else:
-            self._respond(command.command_id)
+            self._respond(command_id)
+
+    def _answer_message(self, message: Message, command_id: int, response_required: bool, batch: int) -> None:
+        """Answers a send; a one-way send of a producer with a window gives it room for more."""
+        if response_required:
+            self._answer(command_id, batch)
+            return
+        assert self._opened is not None
+        acknowledgement = self._opened.producer_ack(message)
+        if acknowledgement is not None and batch > self._region.durable_batch:
+            self._held.append((batch, acknowledgement))
+        elif acknowledgement is not None:
+            self._wire.send(acknowledgement)
 
     def _respond(self, command_id: int) -> None:
         if self._is_plain:
@@ -367,11 +385,11 @@ class OpenWireServer:
         else:
             self._wire.send(Response(correlation_id=command_id))
 
-    def _refuse(self, command: BaseCommand, error: ClientError) -> None:
+    def _refuse(self, command_id: int, response_required: bool, error: ClientError) -> None:
         """Tells the client that a command failed."""
         exception = Throwable(error.jms_class, str(error)[:ERROR_CHARACTERS_MAX])
-        if command.response_required:
-            self._wire.send(ExceptionResponse(correlation_id=command.command_id, exception=exception))
+        if response_required:
+            self._wire.send(ExceptionResponse(correlation_id=command_id, exception=exception))
         else:
             self._wire.send(ConnectionError(exception=exception, connection_id=ConnectionId(self._id)))
 
@@ -410,7 +428,7 @@ class OpenWireServer:
                 failover_reconnect=info.failover_reconnect,
             )
         except ClientError as error:
-            self._refuse(info, error)
+            self._refuse(info.command_id, info.response_required, error)
             self._close(f"login of {info.user_name!r} refused: {error}")
             return
         self._opened = OpenedConnection(self.connection, self._id)

@@ -47,7 +47,7 @@ _KINDS: dict[type[ActiveMQDestination], DestinationKind] = {
 }
 _DESTINATION_CLASSES = {kind: each for each, kind in _KINDS.items()}
 
-_BODIES: dict[type[commands.Message], BodyKind] = {
+BODIES: dict[type[commands.Message], BodyKind] = {
     ActiveMQMessage: BodyKind.NONE,
     ActiveMQTextMessage: BodyKind.TEXT,
     ActiveMQBytesMessage: BodyKind.BYTES,
@@ -56,7 +56,7 @@ _BODIES: dict[type[commands.Message], BodyKind] = {
     ActiveMQObjectMessage: BodyKind.OBJECT,
     ActiveMQBlobMessage: BodyKind.BLOB,
 }
-_MESSAGE_CLASSES = {kind: each for each, kind in _BODIES.items()}
+_MESSAGE_CLASSES = {kind: each for each, kind in BODIES.items()}
 
 _codec = Codec(12, size_prefix=False)
 _destinations: dict[tuple[type[ActiveMQDestination], str], Destination] = {}
@@ -136,7 +136,7 @@ def to_message(command: commands.Message, frame: bytes | None = None) -> Message
         group_sequence=command.group_sequence,
         user_id=command.user_id,
         properties=command.marshalled_properties,
-        body_kind=_BODIES[command.__class__],
+        body_kind=BODIES[command.__class__],
         body=command.content,
         compressed=command.compressed,
         wire_format=WIRE_FORMAT,

@@ -1,0 +1,218 @@
+"""Reads a message's frame straight into the broker's form, for frames as nearly all of them are.
+
+The way through the codec builds each structure of a message only to take it apart again. Here a frame of
+:data:`~broker.openwire.translation.WIRE_FORMAT` is read once, front to back. What is rare in messages of JMS
+clients (transactions, routes through other brokers, structures as content, ids as text) makes
+:func:`read_message` return None, and the codec reads that frame. Both ways give equal messages; a property
+test holds them to it. Measured for a message of 1 KiB: half of the time.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, NamedTuple
+
+from broker.destination import Destination
+from broker.errors import InvalidDestination
+from broker.message import Message
+from broker.openwire import commands, modified_utf8, translation
+from broker.openwire.commands import ActiveMQDestination, MessageId, ProducerId
+from broker.openwire.errors import CodecError
+
+REMEMBERED_MAX: Final = 10_000
+"""Producers and destinations whose bytes are remembered; the memory starts anew when it is full."""
+
+# type, command id, response required, then the producer: present, type, name present, length of the name
+_HEAD = struct.Struct(">Bi?BBBH")
+assert _HEAD.size == 11
+_HEAD_IS_PLAIN = (1, ProducerId.TYPE_CODE, 1)
+_LENGTH = struct.Struct(">H")
+# no transaction, no original destination, a message id that has no text but a producer
+_BEFORE_MESSAGE_ID = bytes((0, 0, 1, MessageId.TYPE_CODE, 0, 1))
+_LONG = struct.Struct(">q")
+_INT = struct.Struct(">i")
+_SIZE = struct.Struct(">I")
+# no original transaction, no group, group sequence 0, no correlation id
+_NO_GROUP = bytes(7)
+# persistent, expiration, priority, reply-to present
+_DELIVERY = struct.Struct(">?qbB")
+# data structure present, target consumer present, compressed, redelivery counter, broker path present
+_ROUTE = struct.Struct(">BB?iB")
+_ROUTE_SIZE = _ROUTE.size
+# two flags, cluster present, two times, a flag
+_TAIL_SIZE = struct.calcsize(">??Bqq?")
+_CLUSTER_AT = 2
+
+_KINDS: Final = {
+    code: kind
+    for each, kind in translation.BODIES.items()
+    if (code := each.TYPE_CODE) != commands.ActiveMQBlobMessage.TYPE_CODE
+}
+
+_producers: dict[bytes, str] = {}
+_destinations: dict[bytes, Destination] = {}
+
+
+class ReceivedMessage(NamedTuple):
+    """A message and what its sender wants to hear of it."""
+
+    message: Message
+    command_id: int
+    response_required: bool
+
+
+class _Rare(Exception):
+    """The codec must read this frame."""
+
+
+def read_message(frame: bytes) -> ReceivedMessage | None:
+    """The message of a frame, None if the codec must read it.
+
+    Raises:
+        CodecError: the frame is damaged.
+    """
+    try:
+        return _read(frame)
+    except _Rare:
+        return None
+    except (struct.error, IndexError) as error:
+        raise CodecError(f"a message is damaged: {error}") from error
+
+
+def _read(b: bytes) -> ReceivedMessage:
+    code, command_id, response_required, *head, length = _HEAD.unpack_from(b)
+    kind = _KINDS.get(code)
+    if kind is None or tuple(head) != _HEAD_IS_PLAIN:
+        raise _Rare
+    p = 11 + length + 16
+    producer = b[7:p]
+    producer_id = _producers.get(producer) or _producer(producer)
+    end = p + 5 + _LENGTH.unpack_from(b, p + 3)[0]
+    if b[p] != 1 or b[p + 2] != 1:
+        raise _Rare
+    destination = _destinations.get(b[p + 1 : end]) or _destination(b[p + 1 : end])
+    p = end + 6 + len(producer)
+    if not b.startswith(_BEFORE_MESSAGE_ID, end) or b[end + 6 : p] != producer:
+        raise _Rare
+    (sequence,) = _LONG.unpack_from(b, p)
+    group_id, group_sequence, correlation_id, delivery, reply_to, timestamp, type_, at = _headers(b, p + 16)
+    persistent, expiration, priority = delivery
+    body, properties, compressed, user_id = _content(b, at)
+    message = Message(
+        f"{producer_id}:{sequence}",
+        destination,
+        producer_id,
+        sequence,
+        persistent,
+        priority if 0 <= priority <= 9 else min(max(priority, 0), 9),
+        expiration if expiration > 0 else 0,
+        timestamp,
+        correlation_id,
+        reply_to,
+        type_,
+        group_id,
+        group_sequence,
+        user_id,
+        properties,
+        kind,
+        body,
+        compressed,
+        translation.WIRE_FORMAT,
+        b,
+        p + 8,
+    )
+    return ReceivedMessage(message, command_id, response_required)
+
+
+_Headers = tuple[str | None, int, str | None, tuple[bool, int, int], Destination | None, int, str | None, int]
+
+
+def _headers(b: bytes, p: int) -> _Headers:
+    """From the original transaction to the type, and where the body begins."""
+    group_id = correlation_id = None
+    group_sequence = 0
+    if b.startswith(_NO_GROUP, p):
+        p += 7
+    else:
+        if b[p]:
+            raise _Rare
+        group_id, p = _text(b, p + 1)
+        (group_sequence,) = _INT.unpack_from(b, p)
+        correlation_id, p = _text(b, p + 4)
+    *delivery, has_reply_to = _DELIVERY.unpack_from(b, p)
+    p += 11
+    reply_to = None
+    if has_reply_to:
+        end = p + 4 + _LENGTH.unpack_from(b, p + 2)[0]
+        if b[p + 1] != 1:
+            raise _Rare
+        reply_to = _destinations.get(b[p:end]) or _destination(b[p:end])
+        p = end
+    (timestamp,) = _LONG.unpack_from(b, p)
+    type_, p = _text(b, p + 8) if b[p + 8] else (None, p + 9)
+    return group_id, group_sequence, correlation_id, tuple(delivery), reply_to, timestamp, type_, p
+
+
+def _content(b: bytes, p: int) -> tuple[bytes | None, bytes | None, bool, str | None]:
+    """Body, properties, whether they are compressed, and the user; nothing may follow."""
+    body = properties = user_id = None
+    if b[p]:
+        end = p + 5 + _SIZE.unpack_from(b, p + 1)[0]
+        body = b[p + 5 : end]
+        p = end
+    else:
+        p += 1
+    if b[p]:
+        end = p + 5 + _SIZE.unpack_from(b, p + 1)[0]
+        properties = b[p + 5 : end]
+        p = end
+    else:
+        p += 1
+    has_structure, has_target, compressed, _, has_path = _ROUTE.unpack_from(b, p)
+    if has_structure or has_target or has_path:
+        raise _Rare
+    p += _ROUTE_SIZE + 8
+    if b[p]:
+        user_id, p = _text(b, p)
+    else:
+        p += 1
+    if b[p + _CLUSTER_AT]:
+        raise _Rare
+    p += _TAIL_SIZE
+    if p != len(b):
+        raise CodecError(f"a message is damaged: it ends at byte {p} of a frame of {len(b)} bytes")
+    return body, properties, compressed, user_id
+
+
+def _text(b: bytes, p: int) -> tuple[str | None, int]:
+    if not b[p]:
+        return None, p + 1
+    end = p + 3 + _LENGTH.unpack_from(b, p + 1)[0]
+    return modified_utf8.decode(b[p + 3 : end]), end
+
+
+def _producer(raw: bytes) -> str:
+    """The name of a producer; its bytes begin with its type."""
+    name = modified_utf8.decode(raw[4:-16])
+    (value,), (session,) = _LONG.unpack_from(raw, len(raw) - 16), _LONG.unpack_from(raw, len(raw) - 8)
+    text = translation.producer_name(ProducerId(name, value, session))
+    if len(_producers) >= REMEMBERED_MAX:
+        _producers.clear()
+    _producers[raw] = text
+    return text
+
+
+def _destination(raw: bytes) -> Destination:
+    """The destination of some bytes, which begin with its type."""
+    each = commands.BY_TYPE_CODE.get(raw[0])
+    if each is None or not issubclass(each, ActiveMQDestination):
+        raise _Rare
+    name = modified_utf8.decode(raw[4:])
+    try:
+        destination = translation.to_destination(each(name))
+    except InvalidDestination:
+        raise _Rare from None  # the codec's way says what is wrong
+    if len(_destinations) >= REMEMBERED_MAX:
+        _destinations.clear()
+    _destinations[raw] = destination
+    return destination

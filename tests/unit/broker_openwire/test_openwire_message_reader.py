@@ -1,0 +1,154 @@
+"""The short way from a message's frame to the broker's message, held to the long one."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.openwire_strategies import structures
+
+from broker.errors import ClientError
+from broker.openwire import message_reader, schema, translation
+from broker.openwire.codec import Codec
+from broker.openwire.commands import (
+    ActiveMQBytesMessage,
+    ActiveMQQueue,
+    ActiveMQTempTopic,
+    ActiveMQTextMessage,
+    ActiveMQTopic,
+    ConnectionId,
+    ConsumerId,
+    LocalTransactionId,
+    Message,
+    MessageId,
+    ProducerId,
+)
+from broker.openwire.errors import CodecError
+from broker.openwire.message_reader import read_message
+
+PRODUCER = ProducerId("ID:host-1-2-3:1", 2, 3)
+MESSAGE = ActiveMQTextMessage(
+    command_id=7,
+    response_required=True,
+    producer_id=PRODUCER,
+    destination=ActiveMQQueue("workshop.test"),
+    message_id=MessageId(None, PRODUCER, 5),
+    persistent=True,
+    priority=4,
+    timestamp=99,
+    content=b"\0\0\0\1x",
+)
+PLAIN = [
+    MESSAGE,
+    replace(MESSAGE, destination=ActiveMQTopic("é😀"), response_required=False, content=None),
+    replace(MESSAGE, reply_to=ActiveMQTempTopic("ID:x:1"), correlation_id="é", type="t", user_id="u"),
+    replace(MESSAGE, group_id="g", group_sequence=-1, marshalled_properties=b"", content=b""),
+    replace(MESSAGE, group_sequence=3, priority=-5, expiration=-1, compressed=True),
+    replace(MESSAGE, priority=99, expiration=123, arrival=5, redelivery_counter=6, droppable=True),
+    replace(MESSAGE, correlation_id="", type="", user_id="", broker_in_time=1, broker_out_time=2),
+]
+RARE = [
+    replace(MESSAGE, producer_id=None),
+    replace(MESSAGE, destination=None),
+    replace(MESSAGE, destination=ActiveMQQueue(None)),
+    replace(MESSAGE, destination=ActiveMQQueue(" ")),
+    replace(MESSAGE, transaction_id=LocalTransactionId(1, ConnectionId("c"))),
+    replace(MESSAGE, original_transaction_id=LocalTransactionId(1, ConnectionId("c"))),
+    replace(MESSAGE, original_destination=ActiveMQQueue("q")),
+    replace(MESSAGE, message_id=None),
+    replace(MESSAGE, message_id=MessageId("text", PRODUCER, 5)),
+    replace(MESSAGE, message_id=MessageId(None, None, 5)),
+    replace(MESSAGE, message_id=MessageId(None, ProducerId("other", 2, 3), 5)),
+    replace(MESSAGE, reply_to=ActiveMQQueue(None)),
+    replace(MESSAGE, data_structure=ConnectionId("c")),
+    replace(MESSAGE, target_consumer_id=ConsumerId("c", 1, 1)),
+    replace(MESSAGE, broker_path=()),
+    replace(MESSAGE, cluster=()),
+]
+
+
+def written(message: Message) -> bytes:
+    """The frame that is kept."""
+    return Codec(size_prefix=False).encode(message)
+
+
+@pytest.mark.parametrize("message", PLAIN, ids=range(len(PLAIN)))
+def test_plain_messages_are_read_as_the_codec_reads_them(message: Message) -> None:
+    """Both ways give equal messages, and know what the sender wants to hear; also from memory."""
+    for _ in range(2):
+        frame = written(message)
+        received = read_message(frame)
+        assert received is not None
+        assert received.message == translation.to_message(translation.read_frame(frame), frame)
+        assert (received.command_id, received.response_required) == (7, message.response_required)
+        assert received.message.native == translation.sequence_position(frame)
+
+
+@pytest.mark.parametrize("message", RARE, ids=range(len(RARE)))
+def test_rare_messages_are_left_to_the_codec(message: Message) -> None:
+    """What the short way does not know it does not guess."""
+    assert read_message(written(message)) is None
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+def test_both_ways_agree_on_any_message(data: st.DataObject) -> None:
+    """Whatever a message holds, the short way gives what the codec's gives, or leaves it to it."""
+    each = data.draw(st.sampled_from(schema.concrete("Message", 12)))
+    message = data.draw(structures(each, 12, depth=1))
+    frame = written(message)
+    received = read_message(frame)
+    if received is not None:
+        assert received.message == translation.to_message(message, frame)
+
+
+@pytest.mark.parametrize("message", PLAIN, ids=range(len(PLAIN)))
+def test_damage_is_found_by_both_ways(message: Message) -> None:
+    """A frame cut anywhere, or with bytes behind its end, is refused."""
+    frame = written(message)
+    for at in range(len(frame)):
+        with pytest.raises(CodecError):
+            if read_message(frame[:at]) is None:
+                translation.read_frame(frame[:at])
+    with pytest.raises(CodecError, match="it ends at byte"):
+        read_message(frame + b"\0")
+
+
+@given(at=st.integers(0, 200), byte=st.integers(0, 255), which=st.sampled_from(PLAIN))
+@settings(max_examples=500, deadline=None)
+def test_changed_bytes_mean_the_same_to_both_ways(at: int, byte: int, which: Message) -> None:
+    """With any byte changed, the short way accepts nothing that the codec refuses, and reads the same."""
+    frame = bytearray(written(which))
+    frame[at % len(frame)] = byte
+    changed = bytes(frame)
+    received = None
+    with contextlib.suppress(CodecError):
+        received = read_message(changed)
+    if received is not None:
+        command = translation.read_frame(changed)
+        with contextlib.suppress(ClientError):
+            assert received.message == translation.to_message(command, changed)
+
+
+def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More producers and destinations than are remembered are read all the same."""
+    monkeypatch.setattr(message_reader, "REMEMBERED_MAX", 3)
+    for number in range(10):
+        producer = ProducerId("c", number, 1)
+        received = read_message(
+            written(
+                ActiveMQBytesMessage(
+                    producer_id=producer,
+                    destination=ActiveMQQueue(f"q{number}"),
+                    message_id=MessageId(None, producer, 1),
+                )
+            )
+        )
+        assert received is not None
+        assert (received.message.message_id, received.message.destination.name) == (
+            f"c:1:{number}:1",
+            f"q{number}",
+        )
