@@ -15,7 +15,7 @@ from fabric.errors import ContainerError, ContainerHasChildren, ContainerNotFoun
 from fabric.home import Home
 from fabric.local import start_process, wait_process_end
 from fabric.processes import running_process
-from fabric.records import ERROR, STOPPED, ContainerRecord, DesiredState, Provision
+from fabric.records import ERROR, STOPPED, SUCCESS, ContainerRecord, DesiredState, Provision
 from fabric.store import ContainerStore
 from fabric.znodes import read_text
 from registry import paths
@@ -25,6 +25,10 @@ from registry.session import Session
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 """As long as the original polls: 12 times 5 s."""
+
+PROVISION_PATIENCE_S = 5.0
+"""How long a started container may take to become what it should be before a command ends without it: what
+the next command shows should be true already, but a broker may have a large journal to recover."""
 
 NOT_PROVISIONED_YET = Provision()
 
@@ -135,18 +139,22 @@ class Lifecycle:
             raise ParentDown(child, parent)
 
     def wait_started(self, name: str, before: Provision = NOT_PROVISIONED_YET) -> None:
-        """Wait until the container is connected.
+        """Wait until the container is connected, and for a moment until it is provisioned.
 
         Raises:
-            NotStarted: it takes too long, or it reports an error other than `before`.
+            NotStarted: it takes too long to connect, or it reports an error other than `before`.
         """
 
         def has_failed() -> bool:
             now = self.containers.provision(name)
             return now.result == ERROR and now != before
 
+        def is_provisioned() -> bool:
+            return self.containers.provision(name).result == SUCCESS or has_failed()
+
         self.wait(name, lambda: self.is_alive(name) or has_failed(), START_TIMEOUT_S)
         if self.is_alive(name):
+            self.wait(name, is_provisioned, PROVISION_PATIENCE_S)
             return
         raise NotStarted(
             f"Container {name} did not start.",

@@ -11,12 +11,12 @@ import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.records import ERROR, ContainerRecord
 from fabric.table import Table, fact
 from registry import paths
 
 if TYPE_CHECKING:
     from fabric.lifecycle import Lifecycle
-    from fabric.records import ContainerRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -296,8 +296,16 @@ def _wait_created(
         try:
             lifecycle.wait_started(child)
             created.append(child)
+            _say_error(lifecycle, child)
         except NotStarted as error:
             failed[child] = str(error)
+
+
+def _say_error(lifecycle: Lifecycle, name: str) -> None:
+    """A container that runs but cannot be what it should be is not a failure of the command, but news."""
+    provision = lifecycle.containers.provision(name)
+    if provision.result == ERROR:
+        click.echo(f"Container {name} is up, its provision status is: {provision.status}", err=True)
 
 
 def _child_fields(context: CommandContext, parent: str, given: Mapping[str, Any]) -> dict[str, str]:
@@ -332,6 +340,7 @@ def container_start(context: CommandContext, names: tuple[str, ...], force: bool
         with _waiting(f"Waiting for container: {name}", f"Container {name} goes on starting."):
             if not lifecycle.start(name, force=force):
                 click.echo(f"Container {name} is already started", err=True)
+            _say_error(lifecycle, name)
 
 
 def _with_root_started(context: CommandContext, names: tuple[str, ...]) -> tuple[str, ...]:
