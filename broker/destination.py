@@ -110,10 +110,23 @@ def check_name(name: str) -> str:
     """Return the name if it can be a destination's.
 
     Raises:
-        InvalidDestination: it is empty or longer than `NAME_CHARACTERS_MAX`.
+        InvalidDestination: it is empty, longer than `NAME_CHARACTERS_MAX`, or no Unicode text.
     """
     if not name.strip():
         raise InvalidDestination("A destination needs a name.")
-    if len(name) > NAME_CHARACTERS_MAX:
-        raise InvalidDestination(f"A destination's name has at most {NAME_CHARACTERS_MAX} characters.")
+    if not is_storable(name):
+        raise InvalidDestination(
+            f"A destination's name has at most {NAME_CHARACTERS_MAX} characters, all of them valid Unicode."
+        )
     return name
+
+
+def is_storable(text: str) -> bool:
+    """Whether a name can go into the journal's records: not too long, and encodable as UTF-8."""
+    if len(text) > NAME_CHARACTERS_MAX:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -215,6 +215,7 @@ class BrokerService(Service):
         )
         if self._election is not None:
             self._election.failed(delay_s)
+            _log.info("Broker %s is waiting to become the master", self._config.name)
 
     def _next_delay_s(self) -> float:
         delay_s = min(RETRY_DELAY_MIN_S * float(2**self._failures), self._config.start_retry_delay_ms / 1000)
@@ -236,3 +237,4 @@ class BrokerService(Service):
             mastership.drop_clients()
         if self._election is not None:
             self._election.stopped()
+            _log.info("Broker %s is waiting to become the master", self._config.name)

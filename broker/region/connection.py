@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import Destination, DestinationKind
+from broker.destination import Destination, DestinationKind, is_storable
 from broker.errors import (
     InvalidClientId,
     InvalidDestination,
@@ -123,6 +123,8 @@ class RegionConnection:
         region, name, client_id = self.region, options.subscription_name or "", self.client_id
         if not client_id:
             raise InvalidClientId("A durable subscriber needs a connection with a client id.")
+        if not is_storable(name):
+            raise RequestInvalid("The subscription's name is too long, or not valid Unicode.")
         subscription = region.subscriptions.get((client_id, name))
         if subscription is not None and subscription.consumer is not None:
             raise RequestInvalid(

@@ -11,8 +11,14 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import Destination, DestinationKind, check_name
-from broker.errors import InvalidClientId, InvalidDestination, MessageInvalid, ResourceExhausted
+from broker.destination import Destination, DestinationKind, check_name, is_storable
+from broker.errors import (
+    InvalidClientId,
+    InvalidDestination,
+    MessageInvalid,
+    RequestInvalid,
+    ResourceExhausted,
+)
 from broker.message import Message, decode_message
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
@@ -98,8 +104,13 @@ class Region:
         be dead: the old one is closed.
 
         Raises:
-            InvalidClientId: another connection uses the client id.
+            InvalidClientId: another connection uses the client id, or it cannot be stored.
+            RequestInvalid: the connection id cannot be stored.
         """
+        if not is_storable(connection_id):
+            raise RequestInvalid("The connection id is too long, or not valid Unicode.")
+        if client_id and not is_storable(client_id):
+            raise InvalidClientId("The client id is too long, or not valid Unicode.")
         former = self.connections.get(connection_id)
         if former is not None:
             former.close()

@@ -114,7 +114,9 @@ def test_destinations_are_read(text: str, kind: DestinationKind, name: str) -> N
     assert (destination.kind, destination.name) == (kind, name)
 
 
-@pytest.mark.parametrize("text", ["", "queue://", "queue://  ", "foo://x", "x" * (NAME_CHARACTERS_MAX + 1)])
+@pytest.mark.parametrize(
+    "text", ["", "queue://", "queue://  ", "foo://x", "x" * (NAME_CHARACTERS_MAX + 1), "\ud800"]
+)
 def test_impossible_destinations_are_refused(text: str) -> None:
     """No name, an unknown scheme, or too long a name."""
     with pytest.raises(InvalidDestination):

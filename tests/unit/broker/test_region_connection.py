@@ -344,3 +344,15 @@ def test_a_redelivered_acknowledgement_counts() -> None:
     peer.consume("again")
     settle(region)
     assert peer.client.got[-1][3] == 2
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "\ud800"])
+def test_names_that_the_journal_cannot_hold_are_refused(name: str) -> None:
+    """Nothing a client calls itself can stop the journal."""
+    region = new_region()
+    with pytest.raises(RequestInvalid):
+        Peer(region, name)
+    with pytest.raises(InvalidClientId):
+        Peer(region, "c1", name)
+    with pytest.raises(RequestInvalid, match="subscription"):
+        Peer(region, "c1", "client").consume("k", TOPIC, subscription_name=name)

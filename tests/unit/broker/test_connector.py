@@ -1,0 +1,384 @@
+"""The connector and the turn: one write per turn, replies that wait, clients that do not read, limits."""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from support.region import QUEUE, MemoryStore, Peer, RecordingClient
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+
+from broker.config import ConnectorConfig, PortRange
+from broker.connector import HANDSHAKE_S_MAX, LINGER_S, UNSENT_BYTES_MAX, ClientTransport, TransportConnector
+from broker.errors import PortUnavailable
+from broker.region.connection import RegionConnection
+from broker.region.region import Region
+from broker.turn import Turn
+
+PEER = IPv4Address("TCP", "192.0.2.1", 40_000)
+
+
+class FakeServer(RecordingClient):
+    """A protocol whose every received byte is echoed, and whose log-in is the byte `L`."""
+
+    def __init__(self, region: Region, wake: Callable[[], None]) -> None:
+        super().__init__()
+        self.region = region
+        self.wake = wake
+        self.connection: RegionConnection | None = None
+        self.closing = False
+        self.close_reason = ""
+        self.reading_paused = False
+        self.held_batch = 0
+        self.deadline_s: float | None = None
+        self.deadlines = 0
+        self.out = b"hello "
+        self.lost: str | None = None
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Echo."""
+        del now_s
+        self.out += data
+        if data == b"L":
+            self.connection = self.region.connect(self, "c1", None)
+
+    def durable(self, batch: int) -> None:
+        """Answer."""
+        if batch >= self.held_batch:
+            self.out += b"durable"
+            self.held_batch = 0
+
+    def data_to_send(self) -> bytes:
+        """All, with a mark for each dispatch."""
+        out, self.out = self.out + b"D" * len(self.got), b""
+        self.got.clear()
+        return out
+
+    def handle_deadline(self, now_s: float) -> None:
+        """Count, and keep alive."""
+        self.deadline_s = now_s + 100.0
+        self.deadlines += 1
+        self.out += b"keep-alive"
+
+    def connection_lost(self, reason: str) -> None:
+        """Give back."""
+        self.lost = reason
+        if self.connection is not None:
+            self.connection.close()
+
+
+class Socket(StringTransport):
+    """A transport that counts its writes and knows TCP's options."""
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=PEER)
+        self.writes: list[bytes] = []
+        self.aborted = False
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        """Keep each write."""
+        self.writes.append(data)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
+        """No nagling."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
+        """Keep alive."""
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Read nothing."""
+        self.reading = False
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Read again."""
+        self.reading = True
+
+    def unregisterProducer(self) -> None:  # noqa: N802 - Twisted's name
+        """Once or more often."""
+        self.producer = None
+
+    def abortConnection(self) -> None:  # noqa: N802 - Twisted's name
+        """Closed at once."""
+        self.aborted = True
+
+
+class Bench:
+    """A connector on a fake reactor, over a region with a journal in memory."""
+
+    def __init__(self, **config: int) -> None:
+        self.reactor = MemoryReactorClock()
+        self.store = MemoryStore()
+        self.region = Region(self.store)
+        self.flushes = 0
+        self.turn = Turn(
+            self.reactor, self.region, self.flush, clock_ms=lambda: 1000, monotonic_s=self.reactor.seconds
+        )
+        self.connector = TransportConnector(
+            self.reactor, ConnectorConfig("openwire", "tcp", PortRange(0, 0), **config), "127.0.0.1"
+        )
+        self.servers: list[FakeServer] = []
+        self.connector.accept(self.turn, self.build)
+
+    def flush(self) -> None:
+        """The journal's writer is woken."""
+        self.flushes += 1
+
+    def build(self, remote: str, now_s: float, wake: Callable[[], None]) -> FakeServer:
+        """A server per client."""
+        del remote, now_s
+        self.servers.append(FakeServer(self.region, wake))
+        return self.servers[-1]
+
+    def client(self) -> tuple[ClientTransport, Socket, FakeServer]:
+        """A new client."""
+        protocol = self.connector.buildProtocol(PEER)
+        assert protocol is not None
+        socket = Socket()
+        protocol.makeConnection(socket)
+        return protocol, socket, self.servers[-1]
+
+    def end_turn(self) -> None:
+        """This pass of the reactor is over."""
+        self.reactor.advance(0)
+
+    def sync(self) -> None:
+        """The journal makes everything durable."""
+        self.store.durable_batch = len(self.store.batches)
+        self.turn.durable(self.store.durable_batch)
+
+
+def test_a_turn_writes_once_per_connection_and_flushes_once() -> None:
+    """However much arrives, each connection gets one write, and the journal is woken once."""
+    bench = Bench()
+    protocol, socket, _ = bench.client()
+    other, other_socket, _ = bench.client()
+    for byte in b"abc":
+        protocol.dataReceived(bytes([byte]))
+        other.dataReceived(bytes([byte]))
+    assert socket.writes == []
+    bench.end_turn()
+    assert socket.writes == other_socket.writes == [b"hello abc"]
+    assert bench.flushes == 1
+
+
+def test_held_replies_leave_when_their_batch_is_durable() -> None:
+    """P1: nothing is acknowledged before its sync; then it is, in the same turn."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    bench.end_turn()
+    server.held_batch = 7
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    bench.turn.durable(6)
+    assert socket.writes == [b"hello ", b"x"]
+    bench.turn.durable(7)
+    assert socket.writes[-1] == b"durable"
+
+
+def test_dispatches_reach_the_connection_they_are_for() -> None:
+    """What the region dispatches is written in the same turn, though nothing arrived from that client."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    sender = Peer(bench.region, "sender")
+    sender.send("m1")
+    sender.send("m2")
+    bench.sync()
+    assert socket.writes[-1] == b"DD"
+
+
+def test_a_full_socket_stops_dispatch_until_it_is_empty() -> None:
+    """A client that does not read gets nothing more until it has read what it was sent."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    socket.producer.pauseProducing()
+    Peer(bench.region, "sender").send("m1")
+    bench.sync()
+    assert socket.writes[-1] == b"hello L"
+    socket.producer.resumeProducing()
+    bench.end_turn()
+    assert socket.writes[-1] == b"D"
+
+
+def test_a_large_dispatch_goes_out_in_bounded_portions() -> None:
+    """A prefetch of thousands is not put into the socket's buffer at once."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    server.connection.dispatch_budget = 1500
+    sender = Peer(bench.region, "sender")
+    for index in range(5):
+        sender.send(f"m{index}")
+    bench.sync()
+    assert socket.writes[-1] == b"DDD"
+    bench.end_turn()
+    assert socket.writes[-1] == b"DD"
+
+
+def test_a_client_that_asks_without_reading_is_not_read() -> None:
+    """Answers nobody reads are bounded too."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    bench.end_turn()
+    socket.producer.pauseProducing()
+    server.out = bytes(UNSENT_BYTES_MAX + 1)
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert not socket.reading
+    socket.producer.resumeProducing()
+    assert socket.reading
+
+
+def test_reading_waits_for_the_login() -> None:
+    """While credentials are checked nothing more is read from the socket."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    server.reading_paused = True
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert not socket.reading
+    server.reading_paused = False
+    server.wake()
+    bench.end_turn()
+    assert socket.reading
+
+
+def test_a_closing_server_closes_its_socket_after_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    """The last words are written, one line is logged, and a peer that does not read them is cut off."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    server.closing = True
+    server.close_reason = "rubbish"
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    protocol.dataReceived(b"ignored")
+    bench.end_turn()
+    assert socket.writes == [b"hello x"]
+    assert socket.disconnecting
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "openwire: connection from tcp://192.0.2.1:40000 closed: rubbish"
+    ]
+    assert not socket.aborted
+    bench.reactor.advance(LINGER_S)
+    assert socket.aborted
+
+
+def test_a_lost_connection_gives_back_what_it_had() -> None:
+    """Its messages are dispatched to others at the end of the turn."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    other = Peer(bench.region, "other")
+    other.send("m1")
+    bench.sync()
+    other.consume()
+    protocol.connectionLost(Failure(ConnectionDone()))
+    bench.end_turn()
+    assert other.client.ids() == ["m1"]
+    assert server.lost is not None
+    assert not bench.connector.transports
+
+
+def test_connections_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """Past maximumConnections a client is closed at once; the log says so, ever more rarely."""
+    bench = Bench(connections_max=2)
+    first, _, _ = bench.client()
+    bench.client()
+    for _ in range(10):
+        assert bench.connector.buildProtocol(PEER) is None
+    assert len(caplog.records) == 4
+    first.connectionLost(Failure(ConnectionDone()))
+    bench.client()
+
+
+def test_a_silent_client_is_checked_by_the_clock() -> None:
+    """Deadlines are looked at once a second; a client that never logs in is closed."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    _, stranger_socket, _ = bench.client()
+    server.deadline_s = 5.0
+    for _ in range(4):
+        bench.reactor.advance(1.0)
+    assert server.deadlines == 0
+    for _ in range(int(HANDSHAKE_S_MAX)):
+        bench.reactor.advance(1.0)
+    assert server.deadlines == 1
+    assert stranger_socket.disconnecting
+
+
+def test_pulls_are_answered_by_the_clock() -> None:
+    """A pull's timeout is answered although nothing else happens."""
+    bench = Bench()
+    protocol, _, _ = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    peer = Peer(bench.region, "puller")
+    peer.consume(prefetch_size=0)
+    now_ms = 1000
+    bench.turn._clock_ms = lambda: now_ms
+    bench.region.advance(now_ms)
+    peer.connection.pull("k", 500)
+    bench.turn.schedule()
+    bench.end_turn()
+    now_ms = 1500
+    bench.reactor.advance(0.5)
+    assert peer.client.none == ["k"]
+
+
+def test_a_halted_turn_only_lets_durable_replies_leave() -> None:
+    """While the broker stops, what was taken is answered and nothing else is done."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    Peer(bench.region, "sender").send("m1")
+    server.held_batch = 1
+    bench.turn.hold(protocol)
+    bench.connector.stop_listening()
+    bench.turn.halt()
+    assert not socket.reading
+    bench.sync()
+    assert socket.writes[-1] == b"durable"
+    assert not socket.reading
+    bench.connector.drop_clients()
+    assert socket.disconnecting
+
+
+def test_the_first_free_port_of_a_range_is_taken() -> None:
+    """A taken port is passed over; a range with none free is said."""
+    reactor = MemoryReactorClock()
+    taken = {61616, 61617}
+    listen = reactor.listenTCP
+
+    def listen_unless_taken(port: int, factory: object, **options: object) -> object:
+        if port in taken:
+            raise CannotListenError("127.0.0.1", port, OSError("Address already in use"))
+        return listen(port, factory, **options)
+
+    reactor.listenTCP = listen_unless_taken
+    config = ConnectorConfig("openwire", "tcp", PortRange(61616, 61618))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("twisted.internet.testing._FakePort.stopReading", lambda port: None, raising=False)
+        assert TransportConnector(reactor, config, "127.0.0.1").bind() == 61618
+        taken.add(61618)
+        with pytest.raises(PortUnavailable, match="ports 61616 to 61618"):
+            TransportConnector(reactor, config, "127.0.0.1").bind()
