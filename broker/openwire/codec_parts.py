@@ -23,6 +23,7 @@ from broker.openwire.limits import (
     NESTING_DEPTH_MAX,
     TIGHT_STRING_SIZE_MAX,
 )
+from broker.openwire.memo import Memo
 from broker.openwire.schema import BY_CODE
 from broker.openwire.throwable import StackTraceElement, Throwable
 
@@ -53,6 +54,9 @@ _LONG = struct.Struct(">q")
 _UNSIGNED = struct.Struct(">I")
 
 text = modified_utf8.decode
+
+# Ids and destinations by their bytes in loose encoding, type byte included: the same in all versions.
+KNOWN: Memo[DataStructure] = Memo()
 
 # Types that carry one more flag when they are nested in tight encoding.
 MARSHAL_AWARE = frozenset(

@@ -12,7 +12,8 @@ behind the type byte, and returns it with the position behind it.
 ``d`` is the depth of nesting and ``r`` the :class:`~broker.openwire.codec.Codec`, for its caches and options.
 
 Fields of fixed size that follow each other are packed and unpacked by one ``struct`` call; in loose encoding
-the presence flag of the optional field behind them goes along.
+the presence flag of the optional field behind them goes along. Ids and destinations, which come again with
+every message, are looked up by their bytes before they are read.
 """
 
 from __future__ import annotations
@@ -174,7 +175,28 @@ class _LooseDecoder(_Function):
             for field in all_fields(self.type)
         )
         name = self.type.name
-        return f"def decode_{name}(b, p, d, r):\n{body}\n    return {name}({arguments}), p\n"
+        head, made = f"def decode_{name}(b, p, d, r):\n", f"{name}({arguments})"
+        if not self.is_remembered():
+            return f"{head}{body}\n    return {made}, p\n"
+        longs = 8 * (len(self.fields()) - 1)
+        return (
+            f"{head}"
+            "    e = s = p - 1\n"
+            "    if b[p]:\n"
+            f"        e = p + {3 + longs} + (b[p + 1] << 8 | b[p + 2])\n"
+            "        known = KNOWN.get(b[s:e])\n"
+            "        if known is not None: return known, e\n"
+            "    q = e\n"
+            f"{body}\n"
+            f"    made = {made}\n"
+            "    if p == q: KNOWN.put(b[s:p], made)\n"
+            "    return made, p\n"
+        )
+
+    def is_remembered(self) -> bool:
+        """Whether it is an id or a destination: a name, perhaps with numbers, whose bytes tell their end."""
+        kinds = [field.kind for field in self.fields()]
+        return self.type.is_value and kinds[:1] == [Kind.STRING] and set(kinds[1:]) <= {Kind.LONG}
 
     def flush(self) -> None:
         if not self.run:
@@ -281,6 +303,9 @@ class _TightDecoder(_LooseDecoder):
     def source(self) -> str:
         self.emit("f = r.next_flag")
         return super().source()
+
+    def is_remembered(self) -> bool:
+        return False
 
     def field(self, field: Field) -> None:
         name = f"v_{field.name}"

@@ -13,14 +13,12 @@ import struct
 from typing import Final, NamedTuple
 
 from broker.destination import Destination
-from broker.errors import InvalidDestination
+from broker.errors import ClientError, InvalidDestination
 from broker.message import Message
 from broker.openwire import commands, modified_utf8, translation
 from broker.openwire.commands import ActiveMQDestination, MessageId, ProducerId
 from broker.openwire.errors import CodecError
-
-REMEMBERED_MAX: Final = 10_000
-"""Producers and destinations whose bytes are remembered; the memory starts anew when it is full."""
+from broker.openwire.memo import Memo
 
 # type, command id, response required, then the producer: present, type, name present, length of the name
 _HEAD = struct.Struct(">Bi?BBBH")
@@ -49,8 +47,8 @@ _KINDS: Final = {
     if (code := each.TYPE_CODE) != commands.ActiveMQBlobMessage.TYPE_CODE
 }
 
-_producers: dict[bytes, str] = {}
-_destinations: dict[bytes, Destination] = {}
+_producers: Memo[str] = Memo()
+_destinations: Memo[Destination] = Memo()
 
 
 class ReceivedMessage(NamedTuple):
@@ -77,6 +75,21 @@ def read_message(frame: bytes) -> ReceivedMessage | None:
         return None
     except (struct.error, IndexError) as error:
         raise CodecError(f"a message is damaged: {error}") from error
+
+
+def message_of_frame(frame: bytes) -> Message:
+    """The message of a frame that was kept, however rare it is.
+
+    Raises:
+        CodecError: the frame is damaged, or is no message that was kept.
+    """
+    received = read_message(frame)
+    if received is not None:
+        return received.message
+    try:
+        return translation.to_message(translation.read_frame(frame), frame)
+    except ClientError as error:
+        raise CodecError(f"a message that was kept is not usable: {error}") from error
 
 
 def _read(b: bytes) -> ReceivedMessage:
@@ -196,9 +209,7 @@ def _producer(raw: bytes) -> str:
     name = modified_utf8.decode(raw[4:-16])
     (value,), (session,) = _LONG.unpack_from(raw, len(raw) - 16), _LONG.unpack_from(raw, len(raw) - 8)
     text = translation.producer_name(ProducerId(name, value, session))
-    if len(_producers) >= REMEMBERED_MAX:
-        _producers.clear()
-    _producers[raw] = text
+    _producers.put(raw, text)
     return text
 
 
@@ -212,7 +223,5 @@ def _destination(raw: bytes) -> Destination:
         destination = translation.to_destination(each(name))
     except InvalidDestination:
         raise _Rare from None  # the codec's way says what is wrong
-    if len(_destinations) >= REMEMBERED_MAX:
-        _destinations.clear()
-    _destinations[raw] = destination
+    _destinations.put(raw, destination)
     return destination

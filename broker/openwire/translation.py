@@ -36,9 +36,6 @@ from broker.openwire.errors import CodecError
 WIRE_FORMAT = "openwire12"
 """What `Message.wire_format` says of frames kept by this module."""
 
-DESTINATIONS_REMEMBERED_MAX = 10_000
-"""Destinations whose translation is kept; more are translated each time. Twice a busy broker's number."""
-
 _KINDS: dict[type[ActiveMQDestination], DestinationKind] = {
     ActiveMQQueue: DestinationKind.QUEUE,
     ActiveMQTopic: DestinationKind.TOPIC,
@@ -59,7 +56,6 @@ BODIES: dict[type[commands.Message], BodyKind] = {
 _MESSAGE_CLASSES = {kind: each for each, kind in BODIES.items()}
 
 _codec = Codec(12, size_prefix=False)
-_destinations: dict[tuple[type[ActiveMQDestination], str], Destination] = {}
 
 
 def to_destination(given: ActiveMQDestination | None) -> Destination:
@@ -70,15 +66,9 @@ def to_destination(given: ActiveMQDestination | None) -> Destination:
     """
     if given is None or given.physical_name is None:
         raise InvalidDestination("A destination is needed.")
-    key = (given.__class__, given.physical_name)
-    known = _destinations.get(key)
-    if known is None:
-        if not given.physical_name.strip():
-            raise InvalidDestination("A destination needs a name.")
-        known = Destination(_KINDS[given.__class__], given.physical_name)
-        if len(_destinations) < DESTINATIONS_REMEMBERED_MAX:
-            _destinations[key] = known
-    return known
+    if not given.physical_name.strip():
+        raise InvalidDestination("A destination needs a name.")
+    return Destination(_KINDS[given.__class__], given.physical_name)
 
 
 def from_destination(destination: Destination) -> ActiveMQDestination:

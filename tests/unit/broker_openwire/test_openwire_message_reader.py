@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.openwire_strategies import structures
 
 from broker.errors import ClientError
-from broker.openwire import message_reader, schema, translation
+from broker.openwire import memo, message_reader, schema, translation
 from broker.openwire.codec import Codec
 from broker.openwire.commands import (
     ActiveMQBytesMessage,
@@ -27,7 +27,7 @@ from broker.openwire.commands import (
     ProducerId,
 )
 from broker.openwire.errors import CodecError
-from broker.openwire.message_reader import read_message
+from broker.openwire.message_reader import message_of_frame, read_message
 
 PRODUCER = ProducerId("ID:host-1-2-3:1", 2, 3)
 MESSAGE = ActiveMQTextMessage(
@@ -135,7 +135,7 @@ def test_changed_bytes_mean_the_same_to_both_ways(at: int, byte: int, which: Mes
 
 def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """More producers and destinations than are remembered are read all the same."""
-    monkeypatch.setattr(message_reader, "REMEMBERED_MAX", 3)
+    monkeypatch.setattr(memo, "ENTRIES_MAX", 3)
     for number in range(10):
         producer = ProducerId("c", number, 1)
         received = read_message(
@@ -152,3 +152,19 @@ def test_what_is_remembered_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None
             f"c:1:{number}:1",
             f"q{number}",
         )
+    assert len(message_reader._producers) <= 3
+    long = ProducerId("c" * 600, 1, 1)
+    before = len(message_reader._producers)
+    message = replace(MESSAGE, producer_id=long, message_id=MessageId(None, long, 1))
+    assert read_message(written(message)) is not None
+    assert len(message_reader._producers) == before
+
+
+def test_a_kept_frame_is_read_however_rare_it_is() -> None:
+    """What was kept is read back the short way or the long one; what cannot have been kept is an error."""
+    kept = written(replace(MESSAGE, data_structure=ConnectionId("c")))
+    assert message_of_frame(kept).wire == kept
+    assert message_of_frame(written(MESSAGE)).message_id == "ID:host-1-2-3:1:3:2:5"
+    for frame in (written(replace(MESSAGE, message_id=None)), b"", b"\x0a\0\0\0\0\0"):
+        with pytest.raises(CodecError):
+            message_of_frame(frame)
