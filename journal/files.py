@@ -225,8 +225,9 @@ class PosixFiles:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             try:
                 os.posix_fallocate(descriptor, 0, allocated)
-            except OSError:
+            except OSError:  # a full disk; nobody but us knows the file
                 os.close(descriptor)
+                path.unlink()
                 raise
             return PosixDataFile(path, descriptor)
 

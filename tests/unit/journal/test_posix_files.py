@@ -38,11 +38,12 @@ def test_a_read_only_directory_is_told(
 
 
 def test_a_full_disk_is_told(files: PosixFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data file that does not fit is an error with its path, and no descriptor is left open."""
+    """A data file that does not fit is an error with its path, and nothing is left behind."""
     monkeypatch.setattr(os, "posix_fallocate", failing(errno.ENOSPC))
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(StoreFailed, match=f"cannot create {tmp_path}/data: No space left on device"):
         files.create_data("data", 1000)
+    assert files.names() == []
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
