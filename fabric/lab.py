@@ -42,6 +42,9 @@ PASSWORD = "admin"  # noqa: S105 - the walk-through's public password, for a fab
 COMMAND_TIMEOUT_S = 180.0
 """Longest wait for one command; `create` starts ZooKeeper and a container, each in seconds."""
 
+INTERRUPT_TIMEOUT_S = 20.0
+"""How long an interrupted command may take to undo what it began; stopping ZooKeeper takes most."""
+
 FOLLOW_TIMEOUT_S = 60.0
 """Longest wait for a client to get on after a fault; the session timeout is 4 s."""
 
@@ -71,33 +74,41 @@ class Commands:
         Raises:
             CommandFailed: it took too long, or its exit code was not 0; the text has what it printed.
         """
+        process = self._start(words, stderr=subprocess.PIPE)
         try:
-            # The words are this module's own, and no shell reads them.
-            done = subprocess.run(  # noqa: S603 - see above
-                self.command(words),
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-                check=False,
-            )
+            printed, complaints = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as slow:
+            process.kill()
+            process.communicate()
             raise CommandFailed(f"`{' '.join(words)}` did not end within {timeout_s:g} s.") from slow
-        if done.returncode != 0:
-            printed = (done.stdout + done.stderr).strip()
-            raise CommandFailed(f"`{' '.join(words)}` ended with exit code {done.returncode}:\n{printed}")
-        return done.stdout
+        except KeyboardInterrupt:
+            self._let_end(process)
+            raise
+        if process.returncode != 0:
+            said = (printed + complaints).strip()
+            raise CommandFailed(f"`{' '.join(words)}` ended with exit code {process.returncode}:\n{said}")
+        return printed
+
+    def _let_end(self, process: subprocess.Popen[str]) -> None:
+        """The terminal has interrupted the command as well: let it undo what it began."""
+        try:
+            process.communicate(timeout=INTERRUPT_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start a command whose output is read while it runs; standard error comes with it."""
+        return self._start(words, stderr=subprocess.STDOUT)
+
+    def _start(self, words: Sequence[str], stderr: int) -> subprocess.Popen[str]:
         # The words are this module's own, and no shell reads them.
         return subprocess.Popen(  # noqa: S603 - see above
             self.command(words),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             bufsize=1,
         )
@@ -390,7 +401,7 @@ class Walkthrough:
         click.echo(f"   fabric container-stop {CHILD}; fabric cluster-list amq/{GROUP}")
         click.echo(f"   fabric container-start {CHILD}")
         click.echo("   fabric container-logs root")
-        click.echo("   ./dev lab --stop")
+        click.echo(f"   LAB_HOME={self._commands.home} ./dev lab --stop")
 
 
 def lab_home(environment: Mapping[str, str]) -> Path:
