@@ -369,7 +369,7 @@ def test_a_claim_names_its_owner() -> None:
 def test_damage_anywhere_costs_what_it_hits_and_is_reported(sector: int) -> None:
     """One flipped bit costs at most one message, a lost sector those in it, and never in silence.
 
-    A sector that held the end of the last batch and the mark behind it looks like a torn tail, and is told so.
+    A sector with the end of the last batch and the mark behind it looks like a torn tail, and is told so.
     """
     refused = lost = 0
     for seed in range(250):
