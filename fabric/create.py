@@ -13,6 +13,7 @@ from fabric.addresses import LOOPBACK, address_fields
 from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
 from fabric.errors import FabricError
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
+from fabric.lifecycle import is_registered
 from fabric.local import free_port, port_is_free, start_process, stop_process
 from fabric.names import validate_container_name, validate_user_name, validate_version_name
 from fabric.processes import running_process
@@ -128,8 +129,13 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
                 files.write_managed_zookeeper(ensemble)
             undo.pop_all()  # from here on the fabric exists, even if its container has trouble
             say(f"Starting container {options.root}")
-            alive = paths.container_alive(options.root)
-            start_process(home, options.root, lambda: session.exists(alive), options.bootstrap_timeout_s)
+            containers = ContainerStore(session)
+            start_process(
+                home,
+                options.root,
+                lambda: is_registered(containers, home, options.root),
+                options.bootstrap_timeout_s,
+            )
 
 
 def check_absent(home: Home, *, force: bool, clean: bool) -> None:

@@ -176,7 +176,12 @@ class Lifecycle:
             if self._home.read_root_name() != name:
                 raise RootElsewhere(name, record.fields.get("localhostname", ""))
             if running_process(self._home.container(name)) is None:
-                start_process(self._home, name, lambda: self.is_alive(name), START_TIMEOUT_S)
+                start_process(
+                    self._home,
+                    name,
+                    lambda: is_registered(self.containers, self._home, name),
+                    START_TIMEOUT_S,
+                )
             else:
                 self.wait_started(name, record.provision)
             return True
@@ -271,6 +276,12 @@ class Lifecycle:
         return [*deleted, name]
 
 
+def is_registered(containers: ContainerStore, home: Home, name: str) -> bool:
+    """Whether the process that runs the container on this host is connected, and not one before it."""
+    alive, process = containers.alive(name), home.container(name).read_process()
+    return alive is not None and process is not None and alive.pid == process.pid
+
+
 def start_local_root(home: Home, name: str, connect: Callable[[float], Session]) -> bool:
     """Start this host's root container while the registry may be down. Returns False if it runs already.
 
@@ -290,7 +301,7 @@ def start_local_root(home: Home, name: str, connect: Callable[[float], Session])
         try:
             if not sessions:
                 sessions.append(connect(1.0))
-            return sessions[0].exists(paths.container_alive(name))
+            return is_registered(ContainerStore(sessions[0]), home, name)
         except RegistryUnavailable:
             return False
 

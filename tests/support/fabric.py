@@ -51,6 +51,13 @@ class FabricForTests:
 
     def run(self, *arguments: str, code: int = 0, program: str = "fabric") -> str:
         """Run a command; return what it printed (stdout, then stderr). The exit code must be `code`."""
+        done = self.execute(*arguments, code=code, program=program)
+        return done.stdout + done.stderr
+
+    def execute(
+        self, *arguments: str, code: int = 0, program: str = "fabric"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end. The exit code must be `code`."""
         done = subprocess.run(
             [BIN / program, *arguments],
             check=False,
@@ -64,7 +71,7 @@ class FabricForTests:
         assert done.returncode == code, (
             f"{program} {' '.join(arguments)}: {done.returncode}\n{output}\n{self.logs()}"
         )
-        return output
+        return done
 
     def start(
         self, *arguments: str, program: str = "fabric", output: IO[str] | int = subprocess.PIPE
@@ -95,7 +102,7 @@ class FabricForTests:
 
     def json(self, *arguments: str) -> Any:
         """Run a command with `--output json`."""
-        return json.loads(self.run(*arguments, "--output", "json"))
+        return json.loads(self.execute(*arguments, "--output", "json").stdout)
 
     def container(self, name: str) -> dict[str, Any]:
         """Return a container's record as `container-list` shows it."""

@@ -99,6 +99,44 @@ def test_child_survives_and_is_adopted_by_its_restarted_parent(
     wait_until(lambda: fabric.pid(child) != before, 10, "the adopted child was not restarted")
 
 
+def test_root_started_again_at_once_replaces_its_dead_predecessor(fabric: FabricForTests) -> None:
+    """A new root process does not wait for the session of the dead one to expire."""
+    pid = fabric.pid("root")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: identify(pid) is None, 5, "root still runs")
+    fabric.run("container-start", "root")
+    assert fabric.container("root")["pid"] == fabric.pid("root") != pid
+    assert fabric.run("container-start", "root") == "Container root is already started\n"
+
+
+def test_interrupted_command_says_what_goes_on(fabric: FabricForTests) -> None:
+    """After Ctrl-C the command has said that the containers go on starting, and they do."""
+    root = fabric.pid("root")
+    os.kill(root, signal.SIGSTOP)
+    try:
+        creating = fabric.start("container-create-child", "root", "patient")
+        wait_until(lambda: "patient" in fabric.run("container-list"), 10, "it is not created")
+        os.kill(creating.pid, signal.SIGINT)
+        output, _ = creating.communicate(timeout=20)
+    finally:
+        os.kill(root, signal.SIGCONT)
+    assert creating.returncode == 130
+    assert "The containers are created and go on starting." in output
+    fabric.wait_provisioned("patient")
+
+
+def test_log_is_followed(fabric: FabricForTests, child: str, tmp_path: Path) -> None:
+    """`container-logs -f` shows what is there and what comes, until Ctrl-C."""
+    shown = tmp_path / "shown"
+    with shown.open("w") as output:
+        following = fabric.start("container-logs", child, "-f", output=output)
+    wait_until(lambda: "Provisioning: success" in shown.read_text(), 10, "the log is not shown")
+    fabric.run("container-add-profile", child, "mq-client")
+    wait_until(lambda: shown.read_text().count("Provisioning: success") == 2, 10, shown.read_text)
+    os.kill(following.pid, signal.SIGINT)
+    assert following.wait(10) == 130
+
+
 def test_child_stopped_by_command_stays_stopped(fabric: FabricForTests, child: str) -> None:
     """A stopped container stays stopped, says so, and starts again when asked."""
     assert fabric.run("container-stop", child) == f"Container '{child}' stopped successfully.\n"
