@@ -13,8 +13,8 @@ import struct
 from typing import Final, NamedTuple
 
 from broker.destination import Destination
-from broker.errors import ClientError, InvalidDestination
-from broker.message import Message
+from broker.errors import ClientError, InvalidDestination, MessageInvalid
+from broker.message import WIRE_READERS, Message
 from broker.openwire import commands, modified_utf8, translation
 from broker.openwire.commands import ActiveMQDestination, MessageId, ProducerId
 from broker.openwire.errors import CodecError
@@ -78,18 +78,21 @@ def read_message(frame: bytes) -> ReceivedMessage | None:
 
 
 def message_of_frame(frame: bytes) -> Message:
-    """The message of a frame that was kept, however rare it is.
+    """The message of a frame that was kept, however rare it is; equal to the one it was kept with.
 
     Raises:
-        CodecError: the frame is damaged, or is no message that was kept.
+        MessageInvalid: the frame is damaged, or is no message that was kept.
     """
-    received = read_message(frame)
-    if received is not None:
-        return received.message
     try:
+        received = read_message(frame)
+        if received is not None:
+            return received.message
         return translation.to_message(translation.read_frame(frame), frame)
-    except ClientError as error:
-        raise CodecError(f"a message that was kept is not usable: {error}") from error
+    except (CodecError, ClientError) as error:
+        raise MessageInvalid(f"The stored message cannot be read: {error}.") from error
+
+
+WIRE_READERS[translation.WIRE_FORMAT] = message_of_frame
 
 
 def _read(b: bytes) -> ReceivedMessage:

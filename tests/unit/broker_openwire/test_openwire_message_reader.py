@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.openwire_strategies import structures
 
-from broker.errors import ClientError
+from broker.errors import ClientError, MessageInvalid
+from broker.message import decode_message, encode_message
 from broker.openwire import memo, message_reader, schema, translation
 from broker.openwire.codec import Codec
 from broker.openwire.commands import (
@@ -166,5 +167,15 @@ def test_a_kept_frame_is_read_however_rare_it_is() -> None:
     assert message_of_frame(kept).wire == kept
     assert message_of_frame(written(MESSAGE)).message_id == "ID:host-1-2-3:1:3:2:5"
     for frame in (written(replace(MESSAGE, message_id=None)), b"", b"\x0a\0\0\0\0\0"):
-        with pytest.raises(CodecError):
+        with pytest.raises(MessageInvalid):
             message_of_frame(frame)
+
+
+KEPT = [*PLAIN, RARE[0], *RARE[4:7], RARE[8], *RARE[10:]]
+
+
+@pytest.mark.parametrize("message", KEPT, ids=range(len(KEPT)))
+def test_the_journal_gives_back_the_same_message(message: Message) -> None:
+    """A journal body holds the frame, and reading it gives an equal message."""
+    kept = translation.to_message(message, None)
+    assert decode_message(encode_message(kept)) == kept
