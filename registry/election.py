@@ -19,12 +19,12 @@ from registry.roles import Input, Output, Role, Standing, advance, standing
 
 log = logging.getLogger(__name__)
 
-REJOIN_DELAY_MIN_S = 0.5
-REJOIN_DELAY_MAX_S = 1.5
+REJOIN_DELAY_MIN_S = 1.0
+REJOIN_DELAY_MAX_S = 2.0
 """After a lost session slaves wait this long before they join again, so that the master is the first (P6).
 
-The least delay is more than a master needs to notice a returned ZooKeeper
-(`kazoo_edge.RECONNECT_DELAY_MAX_S`).
+The least delay is more than a master needs to notice a returned ZooKeeper, even if its first attempt is not
+answered (`kazoo_edge.RECONNECT_DELAY_MAX_S`, `kazoo_edge.FIRST_REPLY_TIMEOUT_S`).
 """
 
 

@@ -40,6 +40,13 @@ RECONNECT_DELAY_MAX_S = 0.25
 Must stay below the delay of slaves that join again: a master that lost its session has to be back first.
 """
 
+FIRST_REPLY_TIMEOUT_S = 0.5
+"""How long the first attempt to open a session waits for the server's answer; each next one twice as long.
+
+A server that is just starting may accept a connection and never answer on it. kazoo would wait for the whole
+session timeout, and the session of a master would have expired by then.
+"""
+
 # kazoo reports every failed attempt to connect, several a second in an outage. The session logs what matters.
 _kazoo_log = logging.getLogger("registry.kazoo")
 _kazoo_log.setLevel(logging.ERROR)
@@ -87,7 +94,7 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
         max_delay=RECONNECT_DELAY_MAX_S,
     )
     try:
-        return KazooClient(
+        client = KazooClient(
             hosts=url,
             timeout=session_timeout_s,
             auth_data=[("digest", f"{DIGEST_USER}:{password}")] if password else None,
@@ -97,6 +104,31 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
         )
     except ValueError as error:
         raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address (host:port[,host:port…]).") from error
+    _limit_replies(client._connection)
+    return client
+
+
+def _limit_replies(connection: Any) -> None:  # noqa: ANN401 - kazoo is not typed
+    """Make a connection give up early on a server that does not answer its first requests.
+
+    kazoo 2.10 and 2.11 have no option for this. ``_invoke`` makes the requests that open a session, no
+    others.
+    """
+    invoke = connection._invoke
+    limit_s = FIRST_REPLY_TIMEOUT_S
+
+    # kazoo is not typed.
+    def invoke_impatiently(timeout_s: float, request: Any, xid: int | None = None) -> Any:  # noqa: ANN401
+        nonlocal limit_s
+        try:
+            answer = invoke(min(timeout_s, limit_s), request, xid)
+        except KazooTimeoutError:
+            limit_s *= 2
+            raise
+        limit_s = FIRST_REPLY_TIMEOUT_S
+        return answer
+
+    connection._invoke = invoke_impatiently
 
 
 def session_state(kazoo_state: str) -> SessionState:

@@ -1,6 +1,8 @@
 """A session against a real ZooKeeper."""
 
 import logging
+import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -152,6 +154,37 @@ def test_requests_wait_out_a_restart(
         wait_until(lambda: states == [SessionState.SUSPENDED, SessionState.CONNECTED])
     server.kill()
     assert "suspended" in caplog.text
+
+
+def test_a_server_that_never_answers_costs_half_a_second(zookeeper: ZooKeeperForTests) -> None:
+    """A connection that a starting server accepts and forgets is given up long before the session timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connections: list[socket.socket] = []
+
+        def accept() -> None:
+            connections.append(listener.accept()[0])  # forgotten
+            connections.append(listener.accept()[0])
+            forward(connections[1], zookeeper.port)
+
+        server = threading.Thread(target=accept)
+        server.start()
+        session = Session(f"127.0.0.1:{listener.getsockname()[1]}", zookeeper.password, session_timeout_s=30)
+        session.start(timeout_s=8)
+        session.close()
+        server.join()
+        for connection in connections:
+            connection.close()
+
+
+def forward(client: socket.socket, port: int) -> None:
+    """Forward one connection until its client ends it."""
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        while True:
+            for source in select.select([client, server], [], [])[0]:
+                data = source.recv(4096)
+                if not data and source is client:
+                    return
+                (server if source is client else client).sendall(data)
 
 
 def test_requests_time_out_during_an_outage(zookeeper_factory: Callable[[], ZooKeeperForTests]) -> None:
