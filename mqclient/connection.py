@@ -22,7 +22,7 @@ from broker.openwire.commands import (
 )
 from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
 from mqclient.audit import AcknowledgementAudit
-from mqclient.consumer import MessageConsumer
+from mqclient.consumer import NOTHING_DELIVERED, MessageConsumer
 from mqclient.delivery import Delivery, DeliveryLedger
 from mqclient.discovery import Discovery
 from mqclient.errors import ClientError, FailoverTimeout
@@ -41,7 +41,7 @@ from mqclient.modes import AcknowledgeMode
 from mqclient.network import Link
 from mqclient.options import UNLIMITED
 from mqclient.replay import ConnectionState
-from mqclient.session import LAST_DELIVERED_UNKNOWN, Session
+from mqclient.session import Session
 from mqclient.url import BrokerAddress, BrokerUrl
 
 FAILOVER_LOG = logging.getLogger("mqclient.failover")
@@ -282,7 +282,7 @@ class Connection:
             self.request_quietly(
                 RemoveInfo(
                     object_id=ConnectionId(value=self.connection_id),
-                    last_delivered_sequence_id=LAST_DELIVERED_UNKNOWN,
+                    last_delivered_sequence_id=NOTHING_DELIVERED,  # the sessions have told it already
                 )
             )
 
@@ -337,9 +337,8 @@ class Connection:
                 self.ledger.interrupted()
                 for consumer in self.consumers.values():
                     consumer.interrupted()
-                FAILOVER_LOG.warning(
-                    "Transport (%s) failed, attempting to automatically reconnect: %s", address, reason
-                )
+                outlook = ", attempting to automatically reconnect" if self._url.failover is not None else ""
+                FAILOVER_LOG.warning("Transport (%s) failed%s: %s", address, outlook, reason)
                 self._tell(self.on_interrupted, address)
             case AttemptFailed():
                 self._log_attempt(event)

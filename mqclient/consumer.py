@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from broker.openwire.commands import ConsumerControl, ConsumerId, ConsumerInfo, MessageDispatch, MessagePull
 from broker.openwire.constants import PULL_NO_WAIT, PULL_WAIT_FOREVER, AckType
-from mqclient.delivery import Arrival, Delivery, acknowledgement, new_delivery
+from mqclient.delivery import NO_CONNECTION, Arrival, Delivery, acknowledgement, new_delivery, ranges
 from mqclient.destination import Destination, split_options, to_command
 from mqclient.errors import ConnectionClosed, IllegalState, MessageFormatError
 from mqclient.message import Message
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("mqclient.consumer")
 
-NO_LAST_DELIVERED = -1
+NOTHING_DELIVERED = -1
+"""RemoveInfo.last_delivered_sequence_id: no message has reached the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class MessageConsumer:
         self._pull_answered = False
         self._listener: Callable[[Message], None] | None = None
         self._closed = False
-        self.last_delivered_sequence_id = NO_LAST_DELIVERED
+        self._uncounted: dict[Delivery, None] = {}
+        self.last_delivered_sequence_id = NOTHING_DELIVERED
 
     # The program
 
@@ -180,8 +182,26 @@ class MessageConsumer:
     def interrupted(self) -> None:
         """The connection was lost: what waits here will be dispatched again."""
         self._waiting.clear()
+        self._uncounted.clear()
         self._pull_answered = True
         self.session.arrived.notify_all()
+
+    def count_delivered(self, delivery: Delivery) -> None:
+        """The program holds a message; now and then the broker is told, so that it goes on dispatching."""
+        if self.prefetch_size == 0 or delivery.epoch == NO_CONNECTION:
+            return
+        self._uncounted[delivery] = None
+        if len(self._uncounted) >= max(1, self.prefetch_size // 2):
+            for each in ranges(list(self._uncounted)):
+                self.session.connection.link.send(acknowledgement(each, AckType.DELIVERED))
+            self._uncounted.clear()
+
+    def forget_delivered(self, delivery: Delivery | None = None) -> None:
+        """A message, or every message, was acknowledged and need not be counted."""
+        if delivery is None:
+            self._uncounted.clear()
+        else:
+            self._uncounted.pop(delivery, None)
 
     def redeliver(self, delivery: Delivery, not_before_s: float) -> None:
         """Deliver a message again, before all that wait."""

@@ -65,7 +65,8 @@ class Link:
         self._socket: socket.socket | None = None
         self._connecting = False
         self._candidates: deque[tuple[int, tuple[object, ...]]] = deque()
-        self._to_open: BrokerAddress | None = None
+        self._to_open: BrokerAddress | None = None  # the network thread's own
+        self._deadline_s: float | None = None  # likewise
         self._unsent = bytearray()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -93,6 +94,10 @@ class Link:
         request = Request(command, lambda _: done.set())
         with self.lock:
             self.begin_request(request)
+        return self.wait(request, done, timeout_s)
+
+    def wait(self, request: Request, done: threading.Event, timeout_s: float | None = None) -> Response:
+        """Wait until ``done`` tells that a request was answered; raises as :meth:`request` does."""
         try:
             if not done.wait(timeout_s):
                 raise TimedOut(f"the broker did not answer within {timeout_s:g} s")
@@ -197,7 +202,8 @@ class Link:
     def _run(self) -> None:
         try:
             while not self._stopping:
-                self._open_if_wanted()
+                if self._to_open is not None:
+                    self._open(self._to_open)
                 for key, mask in self._selector.select(self._timeout_s()):
                     if key.fileobj == self._wake_reader:
                         self._drain_wake_ups()
@@ -223,7 +229,7 @@ class Link:
             self._watch_socket()
             if self._posted or self._to_open is not None:
                 return 0.0
-            deadline_s = self.transport.deadline_s
+            deadline_s = self._deadline_s = self.transport.deadline_s
         return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
     def _watch_socket(self) -> None:
@@ -245,9 +251,8 @@ class Link:
             with self.lock:
                 self._take_events(work())
         now_s = time.monotonic()
-        with self.lock:
-            deadline_s = self.transport.deadline_s
-            if deadline_s is not None and now_s >= deadline_s:
+        if self._deadline_s is not None and now_s >= self._deadline_s:
+            with self.lock:
                 self._take_events(self.transport.handle_deadline(now_s))
 
     def _take_events(self, events: Sequence[Event]) -> None:
@@ -312,11 +317,8 @@ class Link:
 
     # Connecting
 
-    def _open_if_wanted(self) -> None:
-        with self.lock:
-            address, self._to_open = self._to_open, None
-        if address is None:
-            return
+    def _open(self, address: BrokerAddress) -> None:
+        self._to_open = None
         try:
             found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:

@@ -84,6 +84,8 @@ class MessageProducer:
         command = self._prepare(message, persistent, priority, time_to_live_ms, destination)
         options = self._connection.options
         if self.session.transacted:
+            if on_completion is not None:
+                raise IllegalState("in a transaction no send is answered by itself")
             self._send_in_transaction(command)
         elif on_completion is not None:
             self._send_later(command, lambda error: on_completion(message, error))

@@ -1,8 +1,8 @@
 """Which broker to try next, and when.
 
 One *round* tries every known broker once. After a failed round the schedule waits: first
-``initialReconnectDelay``, then ``backOffMultiplier`` times longer each time. Two things end the growing:
-a connection that lasted, and an address that was announced a moment ago (its broker is about to listen).
+``initialReconnectDelay``, then ``backOffMultiplier`` times longer each time. The wait does not grow while a
+broker is expected: just after an address was announced, and just after a connection that had lasted was lost.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from mqclient.url import BrokerAddress
 FRESH_ANNOUNCEMENT_S = 5.0
 """So long after an address was announced the wait does not grow: a new master publishes its address when it
 listens, or a moment before."""
+
+FRESH_LOSS_S = 2.0
+"""So long after a loss the wait does not grow: a slave takes over within a fraction of a second."""
 
 STABLE_CONNECTION_S = 1.0
 """A connection that was lost sooner counts as a failed attempt, so that a broker that accepts and drops us is
@@ -44,7 +47,7 @@ class ReconnectSchedule:
         self._preferred: BrokerAddress | None = None
         self._delay_ms = float(options.initial_reconnect_delay)
         self._due_s = 0.0
-        self._announced_s = float("-inf")
+        self._expecting_until_s = float("-inf")
         self._connected_s: float | None = None
         self._ever_connected = False
         self.failed_rounds = 0
@@ -74,7 +77,7 @@ class ReconnectSchedule:
         self._round = deque(each for each in self._round if each in self._addresses)
         if added:
             self._round.extendleft(reversed(added))
-            self._announced_s = now_s
+            self._expecting_until_s = now_s + FRESH_ANNOUNCEMENT_S
             self._due_s = now_s
             self._delay_ms = float(self._options.initial_reconnect_delay)
         return added, removed
@@ -102,7 +105,7 @@ class ReconnectSchedule:
         if limit != UNLIMITED and self.failed_rounds >= limit:
             return Outcome.GIVE_UP
         every = self._options.warn_after_reconnect_attempts
-        is_worth_telling = every and self.failed_rounds % every == 0 and not self._is_fresh(now_s)
+        is_worth_telling = every and self.failed_rounds % every == 0 and not self._is_expecting(now_s)
         return Outcome.WARN if is_worth_telling else Outcome.RETRY
 
     def connected(self, now_s: float) -> None:
@@ -123,6 +126,7 @@ class ReconnectSchedule:
             return
         self._due_s = now_s
         self._delay_ms = float(self._options.initial_reconnect_delay)
+        self._expecting_until_s = max(self._expecting_until_s, now_s + FRESH_LOSS_S)
 
     def prefer(self, address: BrokerAddress) -> None:
         """Try this broker next, at once, even if it is not in the list."""
@@ -130,12 +134,12 @@ class ReconnectSchedule:
 
     def _wait(self, now_s: float) -> None:
         self._due_s = now_s + self._delay_ms / 1000
-        if self._options.use_exponential_back_off and not self._is_fresh(now_s):
+        if self._options.use_exponential_back_off and not self._is_expecting(now_s):
             grown = self._delay_ms * self._options.back_off_multiplier
             self._delay_ms = min(grown, float(self._options.max_reconnect_delay))
 
-    def _is_fresh(self, now_s: float) -> bool:
-        return now_s - self._announced_s < FRESH_ANNOUNCEMENT_S
+    def _is_expecting(self, now_s: float) -> bool:
+        return now_s < self._expecting_until_s
 
     def _new_round(self) -> list[BrokerAddress]:
         order = list(self._addresses)

@@ -120,12 +120,6 @@ class ConnectionState:
         """A transaction was committed or rolled back."""
         self.transactions.pop(transaction_id, None)
 
-    def change_prefetch(self, consumer_id: ConsumerId, prefetch_size: int) -> None:
-        """The broker or the program gave a consumer another prefetch size."""
-        info = self._consumers.get(consumer_id)
-        if info is not None:
-            info.prefetch_size = prefetch_size
-
     def login(self, *, reconnect: bool) -> ConnectionInfo:
         """The command that introduces us; ``reconnect`` makes the broker look up our producers."""
         return replace(self.connection, failover_reconnect=reconnect, response_required=True)

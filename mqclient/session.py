@@ -21,7 +21,7 @@ from broker.openwire.commands import (
 )
 from broker.openwire.constants import AckType, DestinationOperation, TransactionType
 from mqclient.browser import QueueBrowser
-from mqclient.consumer import MessageConsumer, Subscription
+from mqclient.consumer import NOTHING_DELIVERED, MessageConsumer, Subscription
 from mqclient.delivery import Delivery, acknowledgement, ranges
 from mqclient.destination import (
     Destination,
@@ -33,6 +33,7 @@ from mqclient.destination import (
     to_command,
 )
 from mqclient.errors import ClientError, IllegalState, InvalidDestination, TransactionRolledBack
+from mqclient.failover import Request
 from mqclient.listening import ListenerThread
 from mqclient.message import BodyValue, BytesMessage, MapMessage, Message, StreamMessage, TextMessage
 from mqclient.modes import AcknowledgeMode, RedeliveryPolicy
@@ -40,9 +41,6 @@ from mqclient.producer import MessageProducer
 
 if TYPE_CHECKING:
     from mqclient.connection import Connection
-
-LAST_DELIVERED_UNKNOWN = -1
-"""RemoveInfo.last_delivered_sequence_id: the broker finds out itself what was delivered."""
 
 DUPS_OK_MESSAGES_MAX = 50
 """Messages that a DUPS_OK session acknowledges at once, unless it runs out of messages before."""
@@ -191,18 +189,27 @@ class Session:
         """
         self._check_transacted()
         self._wait_until_all_is_dispatched_again()
+        done = threading.Event()
         with self.connection.link.lock:
             transaction_id = self._transaction_id
+            if transaction_id is None:
+                return
             stale = not self._all_dispatched_now()
-        if transaction_id is None:
-            return
+            request = Request(
+                self._transaction_info(transaction_id, TransactionType.COMMIT_ONE_PHASE), lambda _: done.set()
+            )
+            if not stale:
+                # With the lock held all the while, so that no failover comes between them.
+                for each in ranges(list(self._unacknowledged)):
+                    self.connection.link.send(acknowledgement(each, AckType.STANDARD, transaction_id))
+                self.connection.link.begin_request(request)
         if stale:
             self.rollback()
             raise TransactionRolledBack(
                 "after the failover the broker did not dispatch again what the transaction has consumed"
             )
         try:
-            self._finish(transaction_id, TransactionType.COMMIT_ONE_PHASE)
+            self.connection.link.wait(request, done)
         except ClientError:
             with self.connection.link.lock:
                 self._redeliver()
@@ -213,6 +220,8 @@ class Session:
             for delivery in self._unacknowledged:
                 self.connection.ledger.release(delivery)
             self._unacknowledged = {}
+            for consumer in self._consumers.values():
+                consumer.forget_delivered()
         self._close_waiting_consumers()
 
     def rollback(self) -> None:
@@ -251,9 +260,8 @@ class Session:
             case AcknowledgeMode.AUTO:
                 self.acknowledge([delivery], AckType.STANDARD)
             case AcknowledgeMode.TRANSACTED:
+                self.ensure_transaction()
                 self.hold(delivery)
-                transaction_id = self.ensure_transaction()
-                self.connection.link.send(acknowledgement([delivery], AckType.STANDARD, transaction_id))
             case AcknowledgeMode.DUPS_OK:
                 self.hold(delivery)
                 if len(self._unacknowledged) >= DUPS_OK_MESSAGES_MAX:
@@ -268,8 +276,7 @@ class Session:
 
     def adopted(self, delivery: Delivery) -> None:
         """A new broker has dispatched again what the program holds; the lock is held."""
-        if self._transaction_id is not None and delivery in self._unacknowledged:
-            self.connection.link.send(acknowledgement([delivery], AckType.STANDARD, self._transaction_id))
+        self._count_delivered(delivery)
         self.arrived.notify_all()
 
     def holds(self, delivery: Delivery) -> bool:
@@ -281,6 +288,8 @@ class Session:
         ledger = self.connection.ledger
         for delivery in deliveries:
             self._unacknowledged.pop(delivery, None)
+            if delivery.consumer_id in self.connection.consumers:
+                self.connection.consumers[delivery.consumer_id].forget_delivered(delivery)
         told = [delivery for delivery in deliveries if ledger.acknowledge(delivery)]
         if told:
             self.connection.link.send(acknowledgement(told, ack_type))
@@ -309,15 +318,19 @@ class Session:
             return
         if self._listener_thread is not None:
             self._listener_thread.stop()
-        if self.connection.usable:
-            self._settle()
-            for producer in list(self._producers.values()):
-                producer.close()
-            self.connection.request_quietly(
-                RemoveInfo(object_id=self.session_id, last_delivered_sequence_id=LAST_DELIVERED_UNKNOWN)
-            )
-        self.closed_by_connection()
-        self.connection.forget_session(self)
+        try:
+            if self.connection.usable:
+                self._settle()
+                for producer in list(self._producers.values()):
+                    producer.close()
+        finally:
+            if self.connection.usable:
+                last = self.last_delivered_sequence_id
+                self.connection.request_quietly(
+                    RemoveInfo(object_id=self.session_id, last_delivered_sequence_id=last)
+                )
+            self.closed_by_connection()
+            self.connection.forget_session(self)
 
     def closed_by_connection(self) -> None:
         """The connection is closed, and this session with it."""
@@ -355,6 +368,12 @@ class Session:
         if self._listener_thread is None:
             self._listener_thread = ListenerThread(self, lambda: list(self._consumers.values()))
             self._listener_thread.start()
+
+    @property
+    def last_delivered_sequence_id(self) -> int:
+        """The broker's number of the last message that reached the program."""
+        found = (consumer.last_delivered_sequence_id for consumer in self._consumers.values())
+        return max(found, default=NOTHING_DELIVERED)
 
     @property
     def closed(self) -> bool:
@@ -466,6 +485,11 @@ class Session:
             consumers[delivery.consumer_id].redeliver(delivery, not_before_s)
         self.arrived.notify_all()
 
+    def _count_delivered(self, delivery: Delivery) -> None:
+        consumer = self.connection.consumers.get(delivery.consumer_id)
+        if consumer is not None:
+            consumer.count_delivered(delivery)
+
     def _all_dispatched_now(self) -> bool:
         epoch = self.connection.ledger.epoch
         return all(each.epoch == epoch for each in self._unacknowledged)
@@ -474,6 +498,7 @@ class Session:
         """The program has it, unacknowledged; the lock is held."""
         self._unacknowledged[delivery] = None
         self.connection.ledger.hold(delivery)
+        self._count_delivered(delivery)
 
     def _check_open(self) -> None:
         self.connection.check_open()

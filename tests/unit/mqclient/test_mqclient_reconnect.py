@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqclient.options import FailoverOptions
-from mqclient.reconnect import FRESH_ANNOUNCEMENT_S, STABLE_CONNECTION_S, Outcome, ReconnectSchedule
+from mqclient.reconnect import (
+    FRESH_ANNOUNCEMENT_S,
+    FRESH_LOSS_S,
+    STABLE_CONNECTION_S,
+    Outcome,
+    ReconnectSchedule,
+)
 from mqclient.url import BrokerAddress, parse_address
 
 A, B, C = (parse_address(f"tcp://{name}:1") for name in "abc")
@@ -53,6 +59,16 @@ def test_waits_do_not_grow_after_an_announcement() -> None:
     made = schedule()
     made.set_addresses((A,), 0.0)
     assert waits(made, 20) == [10] * 20
+
+
+def test_waits_do_not_grow_just_after_a_loss() -> None:
+    """A slave is about to take over: it is asked for every 10 ms at first."""
+    made = aged(A)
+    made.take(0.0)
+    made.connected(0.0)
+    made.lost(A, 10.0)
+    assert waits(made, 50, 10.0) == [10] * 50
+    assert waits(made, 3, 10.0 + FRESH_LOSS_S) == [10, 20, 40]
 
 
 def test_an_announcement_ends_a_long_wait() -> None:
