@@ -19,7 +19,6 @@ from broker.openwire import translation
 from broker.openwire.commands import (
     ActiveMQDestination,
     BaseCommand,
-    ConnectionControl,
     ConnectionId,
     ConsumerControl,
     ConsumerId,
@@ -364,7 +363,6 @@ _COMMANDS: Final[dict[type[DataStructure], Callable[..., Answer]]] = {
     MessageAck: OpenedConnection._acknowledge,
     MessagePull: OpenedConnection._pull,
     ConsumerControl: OpenedConnection._control_consumer,
-    ConnectionControl: OpenedConnection._accept,
     ControlCommand: OpenedConnection._accept,
     FlushCommand: OpenedConnection._accept,
     Response: OpenedConnection._accept,

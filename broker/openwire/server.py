@@ -75,6 +75,8 @@ ERROR_CHARACTERS_MAX: Final = 1_000
 
 _log: Final = logging.getLogger("broker.openwire")
 
+_OF_THE_CONNECTION: Final = frozenset({ConnectionInfo, ShutdownInfo, ConnectionError, ConnectionControl})
+
 _INT: Final = struct.Struct(">i")
 _LONG: Final = struct.Struct(">q")
 _RESPONSE: Final = struct.Struct(">iBi?i")
@@ -307,11 +309,15 @@ class OpenWireServer:
         if not isinstance(command, BaseCommand):
             self._fail(f"{type(command).__name__} is no command")
             return
+        opened = self._opened
         try:
-            if self._opened is not None and isinstance(command, commands.Message):
-                self._send(self._opened, command, frame)
+            if opened is None or command.__class__ in _OF_THE_CONNECTION:
+                answer = self._carry_out(command)
+            elif isinstance(command, commands.Message):
+                self._send(opened, command, frame)
                 return
-            answer = self._carry_out(command)
+            else:
+                answer = opened.carry_out(command)
         except ClientError as error:
             self._refuse(command.command_id, command.response_required, error)
             if self._opened is None:
@@ -321,21 +327,20 @@ class OpenWireServer:
                 self._answer(command.command_id, answer)
 
     def _carry_out(self, command: BaseCommand) -> Answer | None:
-        """Does what a command asks for; None: it is answered later or not at all."""
-        if isinstance(command, ShutdownInfo):
-            self._shut_down(command)
-            return None
-        if isinstance(command, ConnectionError):
-            self._client_failed(command)
-            return 0
-        if isinstance(command, ConnectionControl):
-            return 0  # Apache's failover transport says that it is fault tolerant before it logs in again
-        if isinstance(command, ConnectionInfo):
-            self._log_in(command)
-            return None
-        if self._opened is None:
-            raise AccessDenied("The connection has not logged in.")
-        return self._opened.carry_out(command)
+        """Does what concerns the connection itself; None: it is answered later or not at all."""
+        match command:
+            case ConnectionInfo():
+                self._log_in(command)
+                return None
+            case ShutdownInfo():
+                self._shut_down(command)
+                return None
+            case ConnectionError():
+                self._client_failed(command)
+                return 0
+            case ConnectionControl():
+                return 0  # Apache's failover transport says that it is fault tolerant before it logs in again
+        raise AccessDenied("The connection has not logged in.")
 
     def _send(self, opened: OpenedConnection, command: commands.Message, frame: bytes | None) -> None:
         transaction_id = command.transaction_id

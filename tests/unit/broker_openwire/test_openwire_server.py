@@ -141,6 +141,14 @@ def test_frames_before_the_login_are_small(broker: Broker) -> None:
     assert "larger than the maximum" in client.errors()[0]
 
 
+def test_a_failover_transport_announces_itself_first(broker: Broker) -> None:
+    """What Apache's failover transport says before it logs in again is accepted."""
+    client = Client(broker, login=False)
+    client.say(ConnectionControl(fault_tolerant=True))
+    assert client.told == []
+    assert type(client.request(client.info(failover_reconnect=True))) is Response
+
+
 def test_a_login_needs_an_id(broker: Broker) -> None:
     """A connection without an id is refused."""
     client = Client(broker, login=False)
