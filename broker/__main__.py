@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -14,6 +13,7 @@ from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 
 from broker.config import BrokerConfig
 from broker.errors import ConfigurationInvalid
+from broker.process import prepare_process
 from broker.reactor import MainReactor, in_thread
 from broker.security import PasswordAuthenticator, RegistryAuthenticator
 from broker.service import BrokerService
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("kazoo").setLevel(logging.WARNING)
     observer = cast("ILogObserver", STDLibLogObserver("twisted"))
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    _raise_open_files_limit()
+    prepare_process()
     try:
         config = _config(options)
     except ConfigurationInvalid as error:
@@ -111,12 +111,6 @@ def _users(pairs: Sequence[str]) -> dict[str, UserRecord]:
         name, _, password = pair.partition(":")
         users[name] = UserRecord(name, hash_password(password), ("admin",))
     return users
-
-
-def _raise_open_files_limit() -> None:
-    """Each client takes a descriptor: use all that the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":
