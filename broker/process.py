@@ -7,10 +7,10 @@ import resource
 from typing import Final
 
 COLLECT_AFTER: Final = (50_000, 20, 100)
-"""Allocations until the cyclic garbage collector looks at the youngest objects, and passes until at older ones.
+"""Allocations until the cyclic garbage collector looks at the youngest, and passes until at older ones.
 
 Messages are not cyclic: reference counting frees them. With the interpreter's default of 700 the collector
-walks through all that is queued again and again; a pass over a million messages stops the broker for a second.
+walks through all that is queued again and again; a pass over a million messages takes about a second.
 """
 
 
