@@ -26,16 +26,16 @@ from mqclient.consumer import NOTHING_DELIVERED, MessageConsumer
 from mqclient.delivery import Delivery, DeliveryLedger
 from mqclient.discovery import Discovery
 from mqclient.errors import ClientError, FailoverTimeout
-from mqclient.failover import (
+from mqclient.events import (
     AddressesChanged,
     AttemptFailed,
     CommandRefused,
     Event,
     Failed,
-    FailoverTransport,
     Interrupted,
     Resumed,
 )
+from mqclient.failover import FailoverTransport
 from mqclient.identity import new_connection_id
 from mqclient.modes import AcknowledgeMode
 from mqclient.network import Link

@@ -20,13 +20,8 @@ from collections.abc import Callable, Sequence
 from broker.openwire.commands import BaseCommand, Response
 from broker.openwire.errors import CodecError
 from mqclient.errors import ConnectionFailed, FailoverTimeout, MessageFormatError, TimedOut
-from mqclient.failover import (
-    CloseSocket,
-    Event,
-    FailoverTransport,
-    OpenSocket,
-    Request,
-)
+from mqclient.events import CloseSocket, Event, OpenSocket, Request
+from mqclient.failover import FailoverTransport
 from mqclient.options import WireOptions
 from mqclient.url import BrokerAddress
 

@@ -11,7 +11,7 @@ from broker.openwire.commands import Message as MessageCommand
 from broker.openwire.commands import MessageId, ProducerId, ProducerInfo, RemoveInfo
 from mqclient.destination import Destination, to_command
 from mqclient.errors import ClientError, IllegalState, InvalidDestination, TimedOut
-from mqclient.failover import Request
+from mqclient.events import Request
 from mqclient.identity import producer_id_text
 from mqclient.message import Message
 from mqclient.message_codec import to_command as message_to_command

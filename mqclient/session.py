@@ -33,7 +33,7 @@ from mqclient.destination import (
     to_command,
 )
 from mqclient.errors import ClientError, IllegalState, InvalidDestination, TransactionRolledBack
-from mqclient.failover import Request
+from mqclient.events import Request
 from mqclient.listening import ListenerThread
 from mqclient.message import BodyValue, BytesMessage, MapMessage, Message, StreamMessage, TextMessage
 from mqclient.modes import AcknowledgeMode, RedeliveryPolicy
@@ -336,8 +336,9 @@ class Session:
         """The connection is closed, and this session with it."""
         with self.connection.link.lock:
             self._closed = True
-            for consumer in self._consumers.values():
+            for consumer_id, consumer in self._consumers.items():
                 consumer.closed_by_session()
+                self.connection.consumers.pop(consumer_id, None)
             for delivery in self._unacknowledged:
                 self.connection.ledger.release(delivery)
             self._unacknowledged = {}

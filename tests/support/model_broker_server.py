@@ -4,7 +4,6 @@ import contextlib
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -25,7 +24,8 @@ class ModelBroker:
         self.password = password
         self.connections: list[ModelConnection] = []
         self.prepare: Callable[[ModelConnection], None] = lambda connection: None
-        self.frozen = False
+        self._thawed = threading.Event()
+        self._thawed.set()
         self._lock = threading.Lock()
         self._sockets: dict[socket.socket, ModelConnection] = {}
         self._selector = selectors.DefaultSelector()
@@ -48,10 +48,20 @@ class ModelBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping = True
+        self._thawed.set()
         self._thread.join()
         for each in [*self._sockets, self._listener]:
             each.close()
         self._selector.close()
+
+    def freeze(self) -> None:
+        """Do nothing more, with open sockets, as a stopped process does."""
+        with self._lock:
+            self._thawed.clear()
+
+    def thaw(self) -> None:
+        """Work on."""
+        self._thawed.set()
 
     def cut(self) -> None:
         """Break all connections, as a killed process does; new ones are welcome."""
@@ -74,12 +84,10 @@ class ModelBroker:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._thawed.wait()
             ready = self._selector.select(0.01)
-            if self.frozen:
-                time.sleep(0.01)
-                continue
             with self._lock:
-                for key, _ in ready:
+                for key, _ in ready if self._thawed.is_set() else ():
                     assert isinstance(key.fileobj, socket.socket)
                     if key.fileobj is self._listener:
                         self._accept()

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from support.model_broker_server import ModelBroker
 from support.waiting import wait_until
 
 TIMEOUT_S = 30.0
-
-
-@pytest.fixture
-def broker() -> Iterator[ModelBroker]:
-    """A broker that serves."""
-    with ModelBroker() as made:
-        yield made
 
 
 def start(*arguments: str, home: Path | None = None, **environment: str) -> subprocess.Popen[str]:

@@ -2,11 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
-from support.model_broker import ModelStore
 from support.model_broker_server import ModelBroker
+from support.mqclient_programs import QUICK, connect, receive, send
 from support.waiting import wait_until
 
 from broker.openwire.commands import ActiveMQQueue
@@ -16,79 +15,23 @@ from mqclient import (
     BytesMessage,
     Connection,
     ConnectionFactory,
-    DeliveryMode,
     MapMessage,
     Message,
-    MessageConsumer,
     ObjectMessage,
     Queue,
-    RedeliveryPolicy,
     StreamMessage,
     TextMessage,
 )
 from mqclient.errors import (
     AuthenticationFailed,
     ClientError,
-    ConnectionClosed,
     ConnectionFailed,
-    FailoverTimeout,
     IllegalState,
     InvalidDestination,
     InvalidSelector,
     MessageFormatError,
     TimedOut,
-    TransactionRolledBack,
 )
-
-QUICK = RedeliveryPolicy(maximum_redeliveries=2, initial_redelivery_delay_ms=0)
-
-
-@pytest.fixture
-def broker() -> Iterator[ModelBroker]:
-    """A broker that serves."""
-    with ModelBroker() as made:
-        yield made
-
-
-@pytest.fixture
-def connection(broker: ModelBroker) -> Iterator[Connection]:
-    """A started connection to it, with failover."""
-    with connect(broker) as made:
-        yield made
-
-
-def connect(broker: ModelBroker, options: str = "", **arguments: str) -> Connection:
-    """Connect with failover options."""
-    made = ConnectionFactory(f"failover:({broker.url}){options}", **arguments).create_connection()
-    made.start()
-    return made
-
-
-def send(connection: Connection, *texts: str) -> None:
-    """Put texts into the queue."""
-    session = connection.create_session()
-    with session.create_producer("work") as producer:
-        for text in texts:
-            producer.send(TextMessage(text))
-    session.close()
-
-
-def cut_and_wait(broker: ModelBroker, connection: Connection) -> None:
-    """Cut the connection and wait until the client has noticed."""
-    noticed = threading.Event()
-    connection.on_interrupted = lambda _: noticed.set()
-    broker.cut()
-    assert noticed.wait(5.0)
-
-
-def receive(consumer: MessageConsumer, count: int) -> list[str | None]:
-    """Take texts from a consumer."""
-    found = []
-    for _ in range(count):
-        message = consumer.receive(5.0)
-        assert isinstance(message, TextMessage), f"{found} and then nothing"
-        found.append(message.text)
-    return found
 
 
 def test_all_kinds_of_messages_arrive_as_they_were_sent(connection: Connection) -> None:
@@ -305,7 +248,7 @@ def test_asynchronous_sends_stay_within_their_window(broker: ModelBroker) -> Non
     broker.prepare = lambda connection: setattr(connection, "answers", True)
     with connect(broker, "?jms.useAsyncSend=true&jms.asyncSendWindow=2") as connection:
         producer = connection.create_session().create_producer("work")
-        broker.frozen = True
+        broker.freeze()
         producer.send(TextMessage("1"))
         producer.send(TextMessage("2"))
         third = threading.Thread(target=producer.send, args=(TextMessage("3"),))
@@ -313,7 +256,7 @@ def test_asynchronous_sends_stay_within_their_window(broker: ModelBroker) -> Non
         with pytest.raises(TimedOut):
             producer.flush(0.05)
         assert third.is_alive()
-        broker.frozen = False
+        broker.thaw()
         third.join(5.0)
         producer.flush(5.0)
         assert len(broker.store.bodies()) == 3
@@ -344,178 +287,14 @@ def test_completion_is_called_with_each_message(connection: Connection) -> None:
     assert done == [(message, None) for message in messages]
 
 
-def test_a_failover_does_not_show(connection: Connection, broker: ModelBroker) -> None:
-    """Sends, receives and acknowledgements go on after the connection was cut, once each and in order."""
-    told: list[str] = []
-    connection.on_interrupted = connection.on_resumed = told.append
-    session = connection.create_session()
-    producer, consumer = session.create_producer("work"), session.create_consumer("work")
-    received = []
-    for number in range(30):
-        producer.send(TextMessage(str(number)))
-        if number % 10 == 5:
-            broker.cut()
-        received += receive(consumer, 1)
-    assert received == [str(number) for number in range(30)]
-    wait_until(lambda: broker.store.bodies() == [])
-    wait_until(lambda: len(told) >= 6)
-    assert connection.broker_url == broker.url
-
-
-def test_a_send_that_was_stored_but_not_answered_is_stored_once(broker: ModelBroker) -> None:
-    """The repeat carries the first id, by which the broker drops it."""
-    with connect(broker) as connection:
-        producer = connection.create_session().create_producer("work")
-        broker.with_last(lambda model: setattr(model, "answers", False))
-        sender = threading.Thread(target=producer.send, args=(TextMessage("1"),))
-        sender.start()
-        wait_until(lambda: len(broker.store.bodies()) == 1)
-        broker.cut()
-        sender.join(5.0)
-        assert not sender.is_alive()
-    assert broker.store.repeats_dropped == 1
-    assert len(broker.store.bodies()) == 1
-
-
-def test_an_acknowledgement_lost_with_the_connection_is_repeated(broker: ModelBroker) -> None:
-    """A consumed message that the next broker dispatches again is not delivered twice."""
-    with connect(broker) as connection:
-        send(connection, "1", "2")
-        consumer = connection.create_session().create_consumer("work")
-        broker.with_last(lambda model: setattr(model, "deaf", True))
-        assert receive(consumer, 1) == ["1"]
-        cut_and_wait(broker, connection)
-        assert receive(consumer, 1) == ["2"]
-        wait_until(lambda: broker.store.bodies() == [])
-        assert consumer.receive(0.05) is None
-
-
-def test_a_held_message_can_be_acknowledged_after_a_failover(
-    connection: Connection, broker: ModelBroker
-) -> None:
-    """With CLIENT a message received before a failover comes once, and acknowledging it works."""
-    send(connection, "1", "2")
-    session = connection.create_session(acknowledge_mode=AcknowledgeMode.CLIENT)
-    consumer = session.create_consumer("work")
-    first = consumer.receive(5.0)
-    assert first is not None
-    broker.cut()
-    assert receive(consumer, 1) == ["2"]
-    first.acknowledge()
-    wait_until(lambda: broker.store.bodies() == [])
-
-
-def test_a_transaction_survives_a_failover(connection: Connection, broker: ModelBroker) -> None:
-    """What was sent and received before the failover is committed after it, once."""
-    send(connection, "in")
-    session = connection.create_session(transacted=True)
-    producer, consumer = session.create_producer("out"), session.create_consumer("work")
-    assert receive(consumer, 1) == ["in"]
-    producer.send(TextMessage("out 1"))
-    cut_and_wait(broker, connection)
-    producer.send(TextMessage("out 2"))
-    session.commit()
-    assert [content[4:] for content in broker.store.bodies() if content] == [b"out 1", b"out 2"]
-
-
-def test_a_transaction_whose_messages_went_elsewhere_is_rolled_back(broker: ModelBroker) -> None:
-    """If the new broker gives the consumed messages to somebody else, commit must not count."""
-    options = "?jms.failoverRedeliveryWaitPeriod=50"
-    with connect(broker, options) as connection, connect(broker) as other:
-        send(connection, "1")
-        session = connection.create_session(transacted=True)
-        session.redelivery_policy = QUICK
-        consumer = session.create_consumer("work")
-        assert receive(consumer, 1) == ["1"]
-        broker.store.messages.clear()
-        broker.cut()
-        with pytest.raises(TransactionRolledBack):
-            session.commit()
-        send(other, "2")
-        assert receive(consumer, 1) == ["2"]
-        session.commit()
-
-
-def test_a_commit_in_doubt_is_told(connection: Connection, broker: ModelBroker) -> None:
-    """A commit whose answer is lost raises TransactionRolledBack, and the session works on."""
-    session = connection.create_session(transacted=True)
-    producer = session.create_producer("work")
-    producer.send(TextMessage("1"))
-    broker.with_last(lambda model: setattr(model, "answers", False))
-    failures: list[BaseException] = []
-
-    def commit() -> None:
-        try:
-            session.commit()
-        except ClientError as error:
-            failures.append(error)
-
-    committer = threading.Thread(target=commit)
-    committer.start()
-    wait_until(lambda: broker.store.committed == 1)
-    broker.cut()
-    committer.join(5.0)
-    assert [type(failure) for failure in failures] == [TransactionRolledBack]
-    producer.send(TextMessage("2"))
-    session.commit()
-
-
-def test_sends_wait_for_a_broker_no_longer_than_asked(broker: ModelBroker) -> None:
-    """With the option timeout a send during an outage fails in time."""
-    with connect(broker, "?timeout=100") as connection:
-        producer = connection.create_session().create_producer("work")
-        broker.stop_listening()
-        with pytest.raises(FailoverTimeout, match="Failover timeout of 100 ms reached"):
-            producer.send(TextMessage("1"))
-        with pytest.raises(FailoverTimeout):
-            producer.send(TextMessage("2"), DeliveryMode.NON_PERSISTENT)
-
-
-def test_non_persistent_sends_wait_for_the_connection(connection: Connection, broker: ModelBroker) -> None:
-    """A one-way send during an outage is not lost, but sent when a broker is there."""
-    producer = connection.create_session().create_producer("work")
-    cut_and_wait(broker, connection)
-    producer.send(TextMessage("1"), DeliveryMode.NON_PERSISTENT)
-    wait_until(lambda: len(broker.store.bodies()) == 1)
-
-
 def test_a_send_times_out(broker: ModelBroker) -> None:
     """With jms.sendTimeout a broker that does not answer is not waited for."""
     with connect(broker, "?jms.sendTimeout=50&jms.closeTimeout=50") as connection:
         producer = connection.create_session().create_producer("work")
-        broker.frozen = True
+        broker.freeze()
         with pytest.raises(TimedOut):
             producer.send(TextMessage("1"))
-        broker.frozen = False
-
-
-def test_close_ends_blocked_calls(connection: Connection, broker: ModelBroker) -> None:
-    """Closing the connection in one thread ends receive and send in others."""
-    ends: list[object] = []
-    session, other = connection.create_session(), connection.create_session()
-    consumer, producer = session.create_consumer("work"), other.create_producer("elsewhere")
-    broker.with_last(lambda model: setattr(model, "answers", False))
-
-    def receive_long() -> None:
-        ends.append(consumer.receive())
-
-    def send_long() -> None:
-        try:
-            producer.send(TextMessage("1"))
-        except ConnectionClosed as closed:
-            ends.append(type(closed))
-
-    threads = [threading.Thread(target=each) for each in (receive_long, send_long)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: len(broker.store.bodies()) == 1)
-    broker.stop_listening()
-    connection.close()
-    for thread in threads:
-        thread.join(5.0)
-    assert sorted(map(str, ends)) == sorted(map(str, [None, ConnectionClosed]))
-    with pytest.raises(ConnectionClosed):
-        connection.create_session()
+        broker.thaw()
 
 
 def test_a_wrong_password_is_told_at_once(broker: ModelBroker) -> None:
@@ -533,26 +312,6 @@ def test_no_broker_without_failover_fails_at_once() -> None:
         url = broker.url
     with pytest.raises(ConnectionFailed, match="refused"):
         ConnectionFactory(url).create_connection()
-
-
-def test_attempts_at_start_are_limited() -> None:
-    """The option startupMaxReconnectAttempts ends the wait for the first broker."""
-    with ModelBroker() as broker:
-        url = broker.url
-    with pytest.raises(ConnectionFailed):
-        ConnectionFactory(f"failover:({url})?startupMaxReconnectAttempts=2").create_connection()
-
-
-def test_failover_finds_the_other_broker() -> None:
-    """With two brokers on one store, the program does not see which one serves."""
-    store = ModelStore()
-    with ModelBroker(store) as one, ModelBroker(store) as two:
-        factory = ConnectionFactory(f"failover:({one.url},{two.url})?randomize=false")
-        with factory.create_connection() as connection:
-            assert connection.broker_url == one.url
-            one.stop_listening()
-            send(connection, "1")
-            assert connection.broker_url == two.url
 
 
 def test_refusals_are_told_to_the_caller(broker: ModelBroker, connection: Connection) -> None:

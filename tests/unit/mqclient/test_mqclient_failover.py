@@ -1,174 +1,40 @@
 """The failover core, against a model broker in memory and on a clock of its own."""
 
-import random
-from collections.abc import Callable
-
 import pytest
-from support.model_broker import ModelConnection, ModelStore
+from support.failover_client import CONNECTION, PRODUCER, QUEUE, A, B, Client, connected
 
 from broker.openwire.commands import (
-    ActiveMQQueue,
     ActiveMQTempQueue,
-    ActiveMQTextMessage,
-    BaseCommand,
     ConnectionControl,
-    ConnectionId,
     ConnectionInfo,
     ConsumerId,
     ConsumerInfo,
     DestinationInfo,
-    LocalTransactionId,
-    MessageId,
-    ProducerId,
     ProducerInfo,
     RemoveInfo,
     SessionId,
     SessionInfo,
     ShutdownInfo,
-    TransactionInfo,
 )
-from broker.openwire.constants import DestinationOperation, TransactionType
-from broker.openwire.wireformat import WireFormat, WireFormatOptions
-from mqclient import replay
+from broker.openwire.constants import DestinationOperation
 from mqclient.errors import (
     AuthenticationFailed,
     ConnectionClosed,
     ConnectionFailed,
     FailoverTimeout,
     InvalidClientId,
-    TransactionRolledBack,
 )
-from mqclient.failover import (
-    NEGOTIATION_TIMEOUT_S,
+from mqclient.events import (
     AddressesChanged,
     AttemptFailed,
-    CloseSocket,
     CommandRefused,
-    Event,
     Failed,
-    FailoverTransport,
     Interrupted,
-    OpenSocket,
-    Request,
     Resumed,
     State,
 )
+from mqclient.failover import NEGOTIATION_TIMEOUT_S
 from mqclient.options import FailoverOptions
-from mqclient.url import BrokerAddress, parse_address
-
-A, B = parse_address("tcp://a:1"), parse_address("tcp://b:1")
-QUEUE = ActiveMQQueue(physical_name="work")
-CONNECTION = "ID:test-0:1"
-PRODUCER = ProducerId(connection_id=CONNECTION, session_id=1, value=1)
-TRANSACTION = LocalTransactionId(value=1, connection_id=ConnectionId(value=CONNECTION))
-
-
-class Client:
-    """The core with a clock, and the model brokers it talks to, one after the other."""
-
-    def __init__(self, options: FailoverOptions | None = None, *, follow_broker: bool = False) -> None:
-        self.now_s = 1000.0
-        self.store = ModelStore()
-        self.password: str | None = None
-        self.broker: ModelConnection | None = None
-        self.prepare: Callable[[ModelConnection], None] = lambda broker: None
-        self.events: list[Event] = []
-        self.done: list[Request] = []
-        self._sequence = 0
-        info = ConnectionInfo(connection_id=ConnectionId(value=CONNECTION), password="right")
-        self.core = FailoverTransport(
-            replay.ConnectionState(info),
-            options,
-            make_wire=lambda _, now_s: WireFormat(WireFormatOptions(), now_s=now_s),
-            rng=random.Random(1),
-            follow_broker=follow_broker,
-        )
-
-    def take(self, events: list[Event]) -> None:
-        """Remember events; a closed socket ends the broker's connection."""
-        self.events += events
-        if any(isinstance(event, CloseSocket) for event in events):
-            self.broker = None
-
-    def opening(self) -> BrokerAddress | None:
-        """The address the core wants to connect to."""
-        wanted = [event for event in self.events if isinstance(event, OpenSocket | CloseSocket)]
-        return wanted[-1].address if wanted and isinstance(wanted[-1], OpenSocket) else None
-
-    def start(self, *addresses: BrokerAddress) -> None:
-        """Start, and let the first broker answer."""
-        self.take(self.core.start(addresses or (A,), self.now_s))
-
-    def connect(self) -> ModelConnection:
-        """Let the broker that is asked for answer everything."""
-        self.accept()
-        self.exchange()
-        assert self.broker is not None
-        return self.broker
-
-    def accept(self) -> None:
-        """Complete TCP only."""
-        while self.opening() is None:
-            self.pass_time()
-        self.broker = ModelConnection(self.store, password=self.password, now_s=self.now_s)
-        self.prepare(self.broker)
-        self.take(self.core.socket_opened(self.now_s))
-
-    def pass_time(self) -> None:
-        """Go to the core's next deadline."""
-        deadline_s = self.core.deadline_s
-        assert deadline_s is not None, "it waits for ever"
-        self.now_s = max(self.now_s, deadline_s)
-        self.take(self.core.handle_deadline(self.now_s))
-
-    def exchange(self) -> None:
-        """Carry bytes both ways until both are silent."""
-        while self.broker is not None:
-            upwards = self.core.data_to_send()
-            if upwards:
-                self.broker.receive_data(upwards, self.now_s)
-            downwards = self.broker.data_to_send()
-            if downwards:
-                self.take(self.core.receive_data(downwards, self.now_s))
-            if not upwards and not downwards:
-                return
-
-    def lose(self) -> None:
-        """Cut the connection; what is on its way is gone."""
-        self.core.data_to_send()
-        self.broker = None
-        self.take(self.core.socket_lost("cut", self.now_s))
-
-    def request(self, command: BaseCommand) -> Request:
-        """Ask for something; nothing is carried yet."""
-        request = Request(command, self.done.append)
-        self.core.request(request, self.now_s)
-        return request
-
-    def message(self, *, transacted: bool = False) -> ActiveMQTextMessage:
-        """A new message of the one producer."""
-        self._sequence += 1
-        return ActiveMQTextMessage(
-            producer_id=PRODUCER,
-            destination=QUEUE,
-            persistent=True,
-            content=str(self._sequence).encode(),
-            message_id=MessageId(producer_id=PRODUCER, producer_sequence_id=self._sequence),
-            transaction_id=TRANSACTION if transacted else None,
-        )
-
-    def seen(self, kind: type[Event]) -> list[Event]:
-        """The events of a kind."""
-        return [event for event in self.events if isinstance(event, kind)]
-
-
-def connected(*, options: FailoverOptions | None = None) -> Client:
-    """A client on its first broker for long enough that a loss is no failed attempt."""
-    client = Client(options or FailoverOptions())
-    client.start()
-    client.connect()
-    client.now_s += 2
-    return client
 
 
 def test_login_comes_first() -> None:
@@ -308,104 +174,6 @@ def test_a_temporary_destination_is_removed_during_an_outage() -> None:
     client.lose()
     client.request(DestinationInfo(destination=temporary, operation_type=int(DestinationOperation.REMOVE)))
     assert client.connect().names() == ["ConnectionInfo"]
-
-
-def begin(client: Client) -> None:
-    """Begin the transaction."""
-    client.core.send(TransactionInfo(transaction_id=TRANSACTION, type=int(TransactionType.BEGIN)))
-
-
-def step(client: Client, type_: TransactionType) -> Request:
-    """Commit or roll back."""
-    return client.request(TransactionInfo(transaction_id=TRANSACTION, type=int(type_)))
-
-
-def test_an_open_transaction_is_replayed() -> None:
-    """A transaction that a failover interrupts before its commit is committed at the next broker."""
-    client = connected()
-    begin(client)
-    client.core.send(client.message(transacted=True))
-    client.exchange()
-    client.lose()
-    client.core.send(client.message(transacted=True))
-    client.connect()
-    commit = step(client, TransactionType.COMMIT_ONE_PHASE)
-    client.exchange()
-    assert commit.error is None
-    assert client.store.bodies() == [b"1", b"2"]
-
-
-def test_a_commit_asked_for_during_an_outage_is_not_in_doubt() -> None:
-    """A commit that was never sent is sent to the next broker."""
-    client = connected()
-    begin(client)
-    client.core.send(client.message(transacted=True))
-    client.lose()
-    commit = step(client, TransactionType.COMMIT_ONE_PHASE)
-    client.connect()
-    assert (client.done, commit.error) == ([commit], None)
-    assert client.store.bodies() == [b"1"]
-
-
-def test_a_commit_in_doubt_is_told_as_rolled_back() -> None:
-    """A commit whose answer was lost raises TransactionRolledBack and is not repeated."""
-    client = connected()
-    assert client.broker is not None
-    begin(client)
-    client.core.send(client.message(transacted=True))
-    client.broker.answers = False
-    commit = step(client, TransactionType.COMMIT_ONE_PHASE)
-    client.exchange()
-    client.lose()
-    assert isinstance(commit.error, TransactionRolledBack)
-    assert client.connect().names() == ["ConnectionInfo"]
-
-
-def test_a_rollback_is_answered_here_during_an_outage() -> None:
-    """A lost connection has rolled back everything."""
-    client = connected()
-    begin(client)
-    client.core.send(client.message(transacted=True))
-    client.exchange()
-    client.lose()
-    rollback = step(client, TransactionType.ROLLBACK)
-    assert (client.done, rollback.error) == ([rollback], None)
-    assert client.connect().names() == ["ConnectionInfo"]
-
-
-def test_a_producer_closed_in_a_transaction_is_replayed_with_it() -> None:
-    """The broker knows the producer of each repeated send, so that it can drop repeats."""
-    client = connected()
-    client.request(ProducerInfo(producer_id=PRODUCER))
-    begin(client)
-    client.core.send(client.message(transacted=True))
-    client.request(RemoveInfo(object_id=PRODUCER))
-    client.exchange()
-    client.lose()
-    assert client.connect().names() == [
-        "ConnectionInfo",
-        "ProducerInfo",
-        "TransactionInfo",
-        "ActiveMQTextMessage",
-        "RemoveInfo",
-    ]
-
-
-def test_a_transaction_too_large_to_replay_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory for replays is bounded; beyond it a failover ends the transaction, and commit says so."""
-    monkeypatch.setattr(replay, "TRANSACTION_REPLAY_BYTES_MAX", 1)
-    client = connected()
-    begin(client)
-    client.core.send(client.message(transacted=True))
-    client.core.send(client.message(transacted=True))
-    client.exchange()
-    client.lose()
-    client.connect()
-    client.core.send(client.message(transacted=True))
-    commit = step(client, TransactionType.COMMIT_ONE_PHASE)
-    client.exchange()
-    assert isinstance(commit.error, TransactionRolledBack)
-    assert client.store.bodies() == []
 
 
 def test_one_way_sends_need_a_connection() -> None:

@@ -16,7 +16,8 @@ from broker.openwire.commands import (
     ProducerInfo,
 )
 from broker.openwire.wireformat import WireFormat, WireFormatOptions
-from mqclient.failover import CloseSocket, Event, FailoverTransport, OpenSocket, Request
+from mqclient.events import CloseSocket, Event, OpenSocket, Request
+from mqclient.failover import FailoverTransport
 from mqclient.options import FailoverOptions
 from mqclient.replay import ConnectionState
 from mqclient.url import parse_address
