@@ -61,6 +61,8 @@ Source: Apache ActiveMQ's ``Message.getSize``."""
 
 _TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 
+_ACK_KINDS: Final = {int(kind): kind for kind in AckKind}
+
 Answer = int | Response
 """A batch to wait for (0: none), or what to answer at once."""
 
@@ -236,10 +238,9 @@ class OpenedConnection:
         first, last = ack.first_message_id, ack.last_message_id
         if last is None:
             raise RequestInvalid("An acknowledgement needs the id of the last message.")
-        try:
-            kind = AckKind(ack.ack_type)
-        except ValueError:
-            raise RequestInvalid(f"There is no acknowledgement of type {ack.ack_type}.") from None
+        kind = _ACK_KINDS.get(ack.ack_type)
+        if kind is None:
+            raise RequestInvalid(f"There is no acknowledgement of type {ack.ack_type}.")
         last_ref = last.broker_sequence_id
         return self._region_connection.acknowledge(
             key,

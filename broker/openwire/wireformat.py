@@ -245,8 +245,7 @@ class WireFormat:
         self._state = _State.NEGOTIATING
         self._raw_messages = raw_messages
         self._raw_codes: frozenset[int] = frozenset()
-        self._received: list[bytes] = []
-        self._received_size = 0
+        self._received = bytearray()  # the beginning of a frame
         self._wanted_size = _SIZE.size
         self._outgoing: list[bytes] = [self.codec.encode(options.to_info())]
         self._waiting: list[DataStructure] = []
@@ -280,24 +279,22 @@ class WireFormat:
         self._last_received_s = now_s
         if self._state is _State.CLOSED:
             return []
-        self._received_size += len(data)
         if self._received:
-            self._received.append(data)
-            if self._received_size < self._wanted_size:
+            self._received += data
+            if len(self._received) < self._wanted_size:
                 return []
-            data = b"".join(self._received)
+            data = bytes(self._received)
         events: list[Event] = []
         try:
-            at = self._take_frames(data, events, now_s)
+            at = self._take_frames(data, events)
         except CodecError as error:
             self._state = _State.CLOSED
             events.append(ProtocolViolation(str(error)))
             at = len(data)
-        self._received = [data[at:]] if at < len(data) else []
-        self._received_size = len(data) - at
+        self._received = bytearray(data[at:])
         return events
 
-    def _take_frames(self, data: bytes, events: list[Event], now_s: float) -> int:
+    def _take_frames(self, data: bytes, events: list[Event]) -> int:
         """Decodes the whole frames at the beginning of some data; returns where the rest begins."""
         at = 0
         end = len(data)
@@ -362,7 +359,7 @@ class WireFormat:
         """The peer has closed its side."""
         if self._state is _State.CLOSED:
             return []
-        was_inside = self._received_size > 0
+        was_inside = bool(self._received)
         self._state = _State.CLOSED
         return [ProtocolViolation("the connection ended inside a frame")] if was_inside else []
 
