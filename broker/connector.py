@@ -348,10 +348,13 @@ class TransportConnector(ServerFactory):
         return ClientTransport(self, self._turn)
 
     def stop_listening(self) -> None:
-        """Free the port and read nothing more from anybody."""
+        """Free the port."""
         listening, self._listening = self._listening, None
         if listening is not None:
             listening.stopListening()
+
+    def freeze_clients(self) -> None:
+        """Read nothing more from anybody; what is to be sent still leaves."""
         for client in list(self.transports):
             client.freeze()
 

@@ -209,6 +209,13 @@ class OpenWirePeer:
             self.tell(ack)
 
     def drain(self, queue: str, count: int) -> list[str]:
-        """Consume so many messages."""
+        """Consume so many messages; they are gone for good when this returns."""
         self.consume(queue, 9)
-        return [self.next_text() for _ in range(count)]
+        texts = []
+        for number in range(count):
+            dispatch = self.wait(MessageDispatch)
+            self.acknowledge(dispatch, wait=number == count - 1)
+            assert dispatch.message is not None
+            assert dispatch.message.content is not None
+            texts.append(dispatch.message.content[4:].decode("ascii"))
+        return texts

@@ -388,6 +388,11 @@ def test_a_halted_turn_only_lets_durable_replies_leave() -> None:
     server.held_batch = 1
     bench.turn.hold(protocol)
     bench.connector.stop_listening()
+    bench.turn.stop_dispatch()
+    protocol.dataReceived(b"last words")
+    bench.end_turn()
+    assert socket.writes[-1] == b"last words"
+    bench.connector.freeze_clients()
     bench.turn.halt()
     assert not socket.reading
     bench.sync()
