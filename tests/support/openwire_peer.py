@@ -50,6 +50,7 @@ class OpenWirePeer:
         self.socket = socket.socket()
         if receive_buffer_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(timeout_s)
         self.socket.connect(("127.0.0.1", port))
         self.wire = WireFormat(WireFormatOptions(max_inactivity_duration_ms=0), now_s=time.monotonic())
