@@ -143,11 +143,13 @@ class Turn:
 
     def _finish(self) -> None:
         region = self._region
-        if self._dispatching:
-            region.advance(self._clock_ms())
-            region.dispatch()
-        self._flush()
-        self._write()
+        try:
+            if self._dispatching:
+                region.advance(self._clock_ms())
+                region.dispatch()
+        finally:  # a mistake in one message's dispatch must not withhold what others have to hear
+            self._flush()
+            self._write()
         if region.deadline_ms is not None:
             self._set_alarm(region.deadline_ms)
 

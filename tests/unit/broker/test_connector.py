@@ -421,3 +421,22 @@ def test_the_first_free_port_of_a_range_is_taken() -> None:
         taken.add(61618)
         with pytest.raises(PortUnavailable, match="ports 61616 to 61618"):
             TransportConnector(reactor, config, "127.0.0.1").bind()
+
+
+def test_a_mistake_in_a_dispatch_withholds_nothing_from_others() -> None:
+    """A programming error shows in the log; the journal is still flushed and replies are still written."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    server.dispatch = None
+    Peer(bench.region, "sender").send("n1", persistent=False)
+    other, other_socket, _ = bench.client()
+    other.dataReceived(b"x")
+    flushes = bench.flushes
+    with pytest.raises(TypeError):
+        bench.end_turn()
+    assert bench.flushes == flushes + 1
+    assert other_socket.writes == [b"hello x"]
