@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
+from journal.carry import carried, is_small
 from journal.codec import RecordEncoder
 from journal.errors import StoreCorrupt, StoreFailed, StoreUnavailable
 from journal.fence import DataFileName, Steps, check, claim, claim_content, claim_name, data_files
@@ -177,16 +178,16 @@ def refuse_newer(files: Files) -> None:
         EpochReader(files, epoch).open_file(number)
 
 
-def _tidy(files: Files, reader: StoreReader) -> Steps[None]:
+def _tidy(files: Files, reader: StoreReader, unused: Sequence[DataFileName]) -> Steps[None]:
     """Frees what the last epoch had allocated and not used, and the files that count for nobody.
 
-    Harmless whoever is master by now: all of it was sealed before this, and our first batch has been checked.
-    What was written to the last epoch stays, a torn tail included.
+    Harmless whoever is master by now: all of it was sealed or carried over before this, and our first batch
+    has been checked. What was written to an epoch that is only sealed stays, a torn tail included.
     """
     for end in reader.ends:
         files.trim(str(end.file), end.length)
         yield f"trimmed {end.file}"
-    for name in reader.unused:
+    for name in unused:
         files.remove(str(name))
         yield f"removed {name}"
 
@@ -217,9 +218,21 @@ def become_master(
         check(files, epoch)  # a successor may have tidied up meanwhile
         raise
     mastership = Mastership(files, epoch, owner, salt, options)
-    begin = EpochBegin(owner, recovered.seals)
+    seals, records, unused = recovered.seals, recovered.adopted, reader.unused
+    # A torn tail may be a damaged batch that was acknowledged: it is left for one epoch, to be looked at.
+    if recovered.report.torn is None and is_small(
+        state,
+        recovered.adopted,
+        messages_max=options.carried_messages_max,
+        bytes_max=options.carried_bytes_max,
+    ):
+        for record in recovered.adopted:
+            state.apply(record, 0)
+        seals, records, unused = (), carried(state), reader.present
+        state.clear()
+    begin = EpochBegin(owner, seals)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
-    first.add([begin, *recovered.adopted, begin], mastership.encoder, state)
+    first.add([begin, *records, begin], mastership.encoder, state)
     yield from mastership.commit(first)
-    yield from _tidy(files, reader)
+    yield from _tidy(files, reader, unused)
     return Opened(mastership, first, recovered.report)

@@ -53,9 +53,12 @@ adopted records. `EpochEnd` is a batch of its own. It says that everything befor
 written when the journal is closed and when a burst is over: a flipped bit in the batch before it is then
 known to be damage, not a torn tail.
 
+A new epoch that finds little alive carries all of it over: its first batch has no seals, a `Memory` and the
+records that build the index again. The data files of the lower epochs then count for nobody.
+
 Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA); 40
-scheduled delivery; 48 checkpoint, 49 moved message, 50 removed data file (compaction); 56 producer
-sequence. A record of unknown type makes the store one of a newer format.
+scheduled delivery; 48 checkpoint, 49 moved message, 50 removed data file (compaction). A record of unknown
+type makes the store one of a newer format.
 """
 
 from dataclasses import dataclass
@@ -145,6 +148,19 @@ class AcknowledgeSubscription:
     ref: int
 
 
+@dataclass(slots=True)
+class Memory:
+    """What no live message tells: which numbers and which sends there have been.
+
+    Attributes:
+        next_ref: one above the highest number given to a message.
+        producers: the last sequence of each producer.
+    """
+
+    next_ref: int
+    producers: dict[str, int]
+
+
 class Seal(NamedTuple):
     """Where a lower epoch ends: what lies behind is ignored for ever.
 
@@ -182,6 +198,7 @@ Record = (
     | AddSubscription
     | RemoveSubscription
     | AcknowledgeSubscription
+    | Memory
 )
 ControlRecord = EpochBegin | EpochEnd
 AnyRecord = Record | ControlRecord
@@ -193,9 +210,10 @@ T_REMOVE_DESTINATION: Final = 4
 T_ADD_SUBSCRIPTION: Final = 5
 T_REMOVE_SUBSCRIPTION: Final = 6
 T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
+T_MEMORY: Final = 8
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 16, 17))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17))
 
 
 class Location(NamedTuple):

@@ -175,6 +175,11 @@ class StoreReader:
         self.ends: list[LogEnd] = []
         self.unused: list[DataFileName] = []
 
+    @property
+    def present(self) -> list[DataFileName]:
+        """All data files of the epochs read, in the order of the log."""
+        return sorted(f for f in self._present if self._below is None or f.epoch < self._below)
+
     def read(self) -> Steps[Recovered]:
         """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
 

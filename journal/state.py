@@ -18,6 +18,7 @@ from journal.record import (
     AnyRecord,
     EpochBegin,
     EpochEnd,
+    Memory,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -90,6 +91,10 @@ class LastSequences:
         last = self._young.get(producer_id)
         return self._old.get(producer_id, -1) if last is None else last
 
+    def known(self) -> dict[str, int]:
+        """All that is remembered, those seen last at the end."""
+        return {producer_id: self.get(producer_id) for producer_id in (*self._old, *self._young)}
+
     def __len__(self) -> int:
         """Number of producers remembered."""
         return len(self._young.keys() | self._old.keys())
@@ -126,15 +131,7 @@ class State:
     """
 
     def __init__(self, *, producers_max: int = PRODUCERS_MAX) -> None:
-        self.next_ref = 1
-        self.queues: dict[str, dict[int, LiveMessage]] = {}
-        self.topics: dict[str, dict[int, LiveMessage]] = {}
-        self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
-        self.producers = LastSequences(producers_max)
-        self._topic_of: dict[int, str] = {}  # the topic of each message in `topics`
-        self._subscribed: dict[
-            str, list[SubscriptionState]
-        ] = {}  # topic to subscriptions, filled when needed
+        self._producers_max = producers_max
         self._appliers: dict[type, Callable[..., None]] = {
             RemoveMessage: self._remove_message,
             AddDestination: self._add_destination,
@@ -142,9 +139,23 @@ class State:
             AddSubscription: self._add_subscription,
             RemoveSubscription: self._remove_subscription,
             AcknowledgeSubscription: self._acknowledge_subscription,
+            Memory: self._remember,
             EpochBegin: lambda *_: None,
             EpochEnd: lambda *_: None,
         }
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, to be built again from carried records."""
+        self.next_ref = 1
+        self.queues: dict[str, dict[int, LiveMessage]] = {}
+        self.topics: dict[str, dict[int, LiveMessage]] = {}
+        self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
+        self.producers = LastSequences(self._producers_max)
+        self._topic_of: dict[int, str] = {}  # the topic of each message in `topics`
+        self._subscribed: dict[
+            str, list[SubscriptionState]
+        ] = {}  # topic to subscriptions, filled when needed
 
     def apply(self, record: AnyRecord, location: int) -> None:
         """Takes one record into account; never fails."""
@@ -179,6 +190,10 @@ class State:
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
         return self.producers.get(producer_id)
+
+    def topics_of(self, subscription: SubscriptionState) -> list[str]:
+        """The topics with messages that a durable subscription receives."""
+        return [topic for topic in self.topics if subscription_matches(subscription.destination, topic)]
 
     def message(self, ref: int) -> LiveMessage:
         """The live message with a number.
@@ -256,6 +271,11 @@ class State:
             message = subscription.pending.pop(record.ref, None)
             if message is not None:
                 self._release(record.ref, message)
+
+    def _remember(self, record: Memory, _location: int) -> None:
+        self.next_ref = max(self.next_ref, record.next_ref)
+        for producer_id, sequence in record.producers.items():
+            self.producers.record(producer_id, sequence)
 
     def _release(self, ref: int, message: LiveMessage) -> None:
         """One durable subscription less waits for a message of a topic."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from journal.carry import carried, is_small
 from journal.codec import RecordDecoder, RecordEncoder
 from journal.errors import MessageUnknown
 from journal.record import (
@@ -20,7 +21,7 @@ from journal.record import (
     RemoveMessage,
     RemoveSubscription,
 )
-from journal.state import LastSequences, State, subscription_matches
+from journal.state import LastSequences, LiveMessage, State, subscription_matches
 
 QUEUE = "queue://a"
 TOPIC = "topic://t"
@@ -239,3 +240,40 @@ def test_control_records_change_nothing() -> None:
     state.apply(EpochBegin("x", ()), 0)
     state.apply(EpochEnd(), 0)
     assert (state.queues, state.topics, state.next_ref) == ({}, {}, 1)
+
+
+@given(st.lists(records, max_size=30))
+def test_a_carried_index_is_the_same_index(items: list[Record]) -> None:
+    """A new epoch's first batch says all that the lower epochs said, orders and numbers included."""
+    state = state_of(*items)
+    copy = state_of(*carried(state))
+
+    def refs(places: dict[str, dict[int, LiveMessage]]) -> dict[str, list[tuple[int, bytes]]]:
+        return {
+            name: [(ref, message.body) for ref, message in place.items()] for name, place in places.items()
+        }
+
+    assert refs(copy.queues) == refs(state.queues)
+    assert {name: sorted(place) for name, place in refs(copy.topics).items()} == {
+        name: sorted(place) for name, place in refs(state.topics).items()
+    }
+    for key, subscription in state.subscriptions.items():
+        other = copy.subscriptions[key]
+        assert (other.destination, other.selector, other.no_local) == (
+            subscription.destination,
+            subscription.selector,
+            subscription.no_local,
+        )
+        assert list(other.pending) == sorted(subscription.pending)
+    assert copy.subscriptions.keys() == state.subscriptions.keys()
+    assert copy.next_ref == state.next_ref
+    assert copy.producers.known() == state.producers.known()
+
+
+def test_only_a_small_index_is_carried() -> None:
+    """Neither many messages nor large ones delay a takeover."""
+    state = state_of(AddMessage(1, QUEUE, "", 0, b"12345"), AddMessage(2, QUEUE, "", 0, b"12345"))
+    adopted = [AddMessage(3, QUEUE, "", 0, b"12345")]
+    assert is_small(state, adopted, messages_max=3, bytes_max=15)
+    assert not is_small(state, adopted, messages_max=2, bytes_max=15)
+    assert not is_small(state, adopted, messages_max=3, bytes_max=14)
