@@ -312,6 +312,8 @@ class Walkthrough:
             wait_for(lambda: len(producer.numbers("Sent:")) >= LOAD_COUNT // 5, "the producer sends")
             self._kill_master(producer)
             self._freeze_master(producer)
+            left = LOAD_COUNT - len(producer.numbers("Sent:"))
+            click.echo(f"   The producer has {left} messages to go.")
             producer.wait(LOAD_COUNT * LOAD_PAUSE_MS / 1000 + FOLLOW_TIMEOUT_S)
             self.tell("The producer is done. What arrived?")
             self._count(producer, consumer)
@@ -351,6 +353,7 @@ class Walkthrough:
         master, pid, hit_at = self._hit(producer, signal.SIGSTOP)
         try:
             self._show_gap(producer, master, hit_at)
+            click.echo(f"   It stays frozen until {FREEZE_S:g} s are over.")
             wait_for(lambda: time.monotonic() > hit_at + FREEZE_S or None, "it stays frozen")
         finally:
             # Its agent may have replaced the frozen process by now: then there is nothing to wake.
@@ -401,7 +404,8 @@ class Walkthrough:
         click.echo(f"   fabric container-stop {CHILD}; fabric cluster-list amq/{GROUP}")
         click.echo(f"   fabric container-start {CHILD}")
         click.echo("   fabric container-logs root")
-        click.echo(f"   LAB_HOME={self._commands.home} ./dev lab --stop")
+        chosen = f'LAB_HOME="{self._commands.home}" ' if self._commands.home != lab_home({}) else ""
+        click.echo(f"   {chosen}./dev lab --stop")
 
 
 def lab_home(environment: Mapping[str, str]) -> Path:
