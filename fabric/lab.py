@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import click
 
 from fabric.create import end_fabric
-from fabric.errors import FabricError
+from fabric.errors import FabricError, HomeUnusable
 from fabric.home import Home
 
 T = TypeVar("T")
@@ -423,13 +423,21 @@ def stop(home: Home) -> bool:
     return True
 
 
+def _make(home: Home) -> None:
+    try:
+        home.make()
+    except HomeUnusable as error:
+        raise HomeUnusable(error.what, "Choose another folder with LAB_HOME.") from error
+
+
 @click.command()
 @click.option("--stop", "only_stop", is_flag=True, help="End the fabric that the walk-through left running.")
 def main(only_stop: bool) -> None:
     """Run the walk-through for real, and leave its fabric running."""
     commands = Commands(lab_home(os.environ), os.environ)
     try:
-        stopped = stop(Home(commands.home))
+        home = Home(commands.home)
+        stopped = stop(home)
         if only_stop:
             click.echo(
                 "The fabric of the walk-through has ended." if stopped else "No such fabric is running."
@@ -437,7 +445,11 @@ def main(only_stop: bool) -> None:
             return
         if stopped:
             click.echo("The fabric of an earlier walk-through has ended.")
+        _make(home)
         Walkthrough(commands).run()
+    except HomeUnusable as failure:
+        click.secho(str(failure), fg="red", err=True)
+        sys.exit(1)
     except (CommandFailed, FabricError) as failure:
         click.secho(str(failure), fg="red", err=True)
         click.echo(
