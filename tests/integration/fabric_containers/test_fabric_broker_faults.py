@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import re
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,3 +172,24 @@ def test_a_missing_data_file_stops_the_broker_until_its_loss_is_accepted(
     fabric.wait_provisioned(CONTAINER)
     assert number_waiting(fabric, queue) == 0
     assert waiting(fabric, "the.rest") == list(range(5))
+
+
+def test_a_frozen_master_keeps_its_fixed_port_until_it_is_replaced(fabric: FabricForTests) -> None:
+    """The slave on the same host says why it waits, and the broker serves again by itself."""
+    port = fabric.port_max
+    fabric.run("mq-create", "--port", f"openwire={port}", "--group", "default", "fixed")
+    fabric.run("container-create-child", "--profile", "mq-broker-default.fixed", "root", "sharing", "2")
+    master = fabric.wait_master("fixed", slaves=1)
+    slave = {"sharing": "sharing2", "sharing2": "sharing"}[master]
+    pid = fabric.pid(master)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        reason = f"cannot listen on 127.0.0.1, port {port}"
+        wait_until(lambda: reason in fabric.run("container-info", slave), 20, fabric.logs)
+        fabric.wait_master("fixed", slaves=1, timeout_s=40)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    for name in (master, slave):
+        fabric.wait_provisioned(name)
+    assert fabric.broker("fixed")["services"] == [f"tcp://127.0.0.1:{port}"]
