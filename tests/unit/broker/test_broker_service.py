@@ -263,3 +263,10 @@ def test_a_stopped_broker_can_be_started_again(bench: Bench) -> None:
     bench.serve()
     assert len(bench.elections) == 2
     assert bench.told == ["start", ("tcp://h:1",)]
+
+
+def test_another_broker_that_was_faster_is_no_fault(bench: Bench) -> None:
+    """Two brokers that start together may both be elected for a moment; the slower one reports no error."""
+    bench.elect().begun.errback(StoreFenced("live-1 is gone"))
+    assert bench.service.status()["error"] == ""
+    assert bench.told[-1] != "start"
