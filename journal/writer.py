@@ -117,6 +117,7 @@ class Writer:
             return
         if (
             self._commit_s < INLINE_COMMIT_S_MAX
+            and not self._closed
             and batch.size <= INLINE_BYTES_MAX
             and self._disk.acquire(blocking=False)
         ):

@@ -217,3 +217,17 @@ def test_an_unforeseen_error_is_reported_too(disk: FakeDisk, monkeypatch: pytest
     assert "writer has died" in str(owner.errors[0])
     owner.journal.close(10)
     assert len(seen) == 1
+
+
+def test_a_batch_behind_a_closed_one_is_committed_too(disk: FakeDisk) -> None:
+    """What one flush finds is all committed, however many batches it is and whichever thread commits."""
+    owner = Owner(FakeFiles(disk), batch_bytes_max=100)
+    for _ in range(40):  # until the owner's thread commits small batches itself
+        batch = owner.append()
+        owner.wait(lambda: batch in owner.durable)  # noqa: B023 - used now
+    owner.journal.append([AddMessage(100, QUEUE, "p", 100, bytes(200))])
+    last = owner.journal.append([AddMessage(101, QUEUE, "p", 101, bytes(1))])
+    assert last == batch + 2
+    owner.journal.flush()
+    owner.wait(lambda: last in owner.durable)
+    owner.journal.close(10)
