@@ -11,7 +11,8 @@
     │   └── StoreIncomplete       a data file is missing
     ├── StoreFenced           another broker took the store
     ├── StoreFailed           a write, sync or check failed: this instance is finished
-    └── MessageUnknown        no live message has this number
+    ├── MessageUnknown        no live message has this number
+    └── MessageDamaged        it is live and cannot be read
 
 The first sentence of a docstring is what the command line prints when the error carries no text of its own.
 """
@@ -59,3 +60,7 @@ class StoreFailed(JournalError):
 
 class MessageUnknown(JournalError, LookupError):
     """No live message has this number."""
+
+
+class MessageDamaged(JournalError, LookupError):
+    """A live message cannot be read from the store."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from journal.bodies import Bodies
+from journal.codec import message_body
 from journal.errors import JournalError
 from journal.fence import run
 from journal.files import Files, PosixFiles, create_store
@@ -28,8 +30,9 @@ class Journal:
         report: what recovery found.
     """
 
-    def __init__(self, writer: Writer, state: State, epoch: int, report: Report) -> None:
+    def __init__(self, files: Files, writer: Writer, state: State, epoch: int, report: Report) -> None:
         self._writer = writer
+        self._bodies = Bodies(files, state.salts)
         self.state = state
         self.epoch = epoch
         self.report = report
@@ -82,20 +85,23 @@ class Journal:
             opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
         )
         writer.start()
-        return cls(writer, state, opened.mastership.epoch, opened.report)
+        return cls(files, writer, state, opened.mastership.epoch, opened.report)
 
     @property
     def durable_batch(self) -> int:
         """The highest batch that is synced and checked: what it and those before hold may be acknowledged."""
         return self._writer.durable_batch
 
-    def read(self, ref: int) -> bytes:
+    def read(self, ref: int, destination: str) -> bytes:
         """The body of a live message.
 
         Raises:
-            MessageUnknown: there is none with this number.
+            MessageUnknown: the destination has none with this number.
+            MessageDamaged: it cannot be read; says which bytes of which file.
         """
-        return self.state.message(ref).body
+        place = self.state.place(ref, destination)
+        record = self._writer.unwritten(place)
+        return self._bodies.read(place) if record is None else message_body(record, 0)
 
     def close(self, timeout_s: float) -> None:
         """Writes and syncs what was appended, then gives the store up. Blocks; may be called in any thread.

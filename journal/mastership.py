@@ -61,7 +61,7 @@ class OpenBatch:
         self.size += sum(lengths)
         apply = state.apply
         for record, length in zip(records, lengths, strict=True):
-            apply(record, location)
+            apply(record, location, length)
             location += length
 
     def next_place(self, file_bytes: int) -> BatchPlace:
@@ -217,6 +217,7 @@ def become_master(
         check(files, epoch)  # a successor may have tidied up meanwhile
         raise
     mastership = Mastership(files, epoch, owner, salt, options)
+    state.salts[epoch] = salt
     begin = EpochBegin(owner, recovered.seals)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     first.add([begin, *recovered.adopted, begin], mastership.encoder, state)

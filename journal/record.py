@@ -54,8 +54,7 @@ written when the journal is closed and when a burst is over: a flipped bit in th
 known to be damage, not a torn tail.
 
 Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA); 40
-scheduled delivery; 48 checkpoint, 49 moved message, 50 removed data file (compaction); 56 producer
-sequence. A record of unknown type makes the store one of a newer format.
+scheduled delivery; 56 producer sequence. A record of unknown type makes the store one of a newer format.
 """
 
 from dataclasses import dataclass
@@ -162,6 +161,34 @@ class Seal(NamedTuple):
 
 
 @dataclass(slots=True)
+class MovedMessage:
+    """A live message's record stands here now: compaction copied it. Of any other message it says nothing.
+
+    The attributes are those of `AddMessage`.
+    """
+
+    ref: int
+    destination: str
+    producer_id: str
+    producer_sequence_id: int
+    body: bytes
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint counts: it was written and synced, and holds all of the log up to a place.
+
+    Attributes:
+        epoch: that wrote it.
+        number: of the checkpoint within the epoch.
+        at: the place, between two batches.
+    """
+
+    epoch: int
+    number: int
+    at: Seal
+
+
+@dataclass(slots=True)
 class EpochBegin:
     """An epoch was opened; see the module's text."""
 
@@ -182,8 +209,9 @@ Record = (
     | AddSubscription
     | RemoveSubscription
     | AcknowledgeSubscription
+    | MovedMessage
 )
-ControlRecord = EpochBegin | EpochEnd
+ControlRecord = EpochBegin | EpochEnd | Checkpoint
 AnyRecord = Record | ControlRecord
 
 T_ADD_MESSAGE: Final = 1
@@ -195,7 +223,9 @@ T_REMOVE_SUBSCRIPTION: Final = 6
 T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 16, 17))
+T_CHECKPOINT: Final = 48
+T_MOVED_MESSAGE: Final = 49
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 16, 17, 48, 49))
 
 
 class Location(NamedTuple):
@@ -209,14 +239,25 @@ class Location(NamedTuple):
     offset: int
 
     def pack(self) -> int:
-        """One number that orders like the log: epoch, 20 bits of file number, 32 bits of offset."""
-        return self.epoch << 52 | self.number << 32 | self.offset
+        """64 bits that order like the log: 20 of the epoch, 15 of the file number, 29 of the offset."""
+        return self.epoch << 44 | self.number << 29 | self.offset
 
     @classmethod
     def unpack(cls, packed: int) -> "Location":
         """The reverse of `pack`."""
-        return cls(packed >> 52, packed >> 32 & 0xFFFFF, packed & 0xFFFFFFFF)
+        return cls(packed >> 44, packed >> 29 & 0x7FFF, packed & 0x1FFFFFFF)
 
 
-FILES_PER_EPOCH_MAX: Final = 1 << 20
-"""Bits of a packed location; with files of 32 MiB an epoch may write 32 TiB."""
+FILE_SHIFT: Final = 29
+"""A packed location shifted right by this is its data file's key, see `data_file_key`."""
+FILES_PER_EPOCH_MAX: Final = 1 << 15
+"""Bits of a packed location; with files of 32 MiB an epoch may write 1 TiB, then a slave begins the next."""
+EPOCHS_MAX: Final = 1 << 20
+"""Bits of a packed location; a takeover every minute for two years."""
+OFFSET_MAX: Final = 1 << 29
+"""Bits of a packed location; a data file is longer only by its last batch."""
+
+
+def data_file_key(epoch: int, number: int) -> int:
+    """A data file as one number that orders like the log."""
+    return epoch << 15 | number

@@ -43,10 +43,10 @@ from journal.record import (
     FILE_HEADER_BYTES,
     RECORD_HEADER_BYTES,
     T_EPOCH_END,
+    AnyRecord,
     EpochBegin,
     EpochEnd,
     Location,
-    Record,
     Seal,
 )
 from journal.salvage import salvage
@@ -117,7 +117,7 @@ class Recovered:
     """
 
     seals: tuple[Seal, ...]
-    adopted: list[Record]
+    adopted: list[AnyRecord]
     report: Report
 
 
@@ -235,7 +235,7 @@ class StoreReader:
         # The claim was noted, and a later batch written, after the first one had been checked: this is
         # damage.
         data = reader.load(0, FILE_HEADER_BYTES)
-        for record, _ in salvage(data, reader.salt or 0, self._decoder):
+        for record, _, _ in salvage(data, reader.salt or 0, self._decoder):
             if isinstance(record, EpochBegin):
                 return _Beginning(record, reader, None)
         path = self._files.describe(str(name))
@@ -255,7 +255,7 @@ class StoreReader:
             yield f"found damage in epoch {seal.epoch}"
         self._note_headers(reader)
 
-    def _read_ruler(self, ruler: "_Beginning") -> Steps[tuple[list[Record], Seal]]:
+    def _read_ruler(self, ruler: "_Beginning") -> Steps[tuple[list[AnyRecord], Seal]]:
         """The records of the last batch, and the seal before it."""
         reader = ruler.reader
         epoch = reader.epoch
@@ -292,7 +292,9 @@ class StoreReader:
         self.report.batches += 1
         self.report.records += last.header.record_count
         records = [record for record, _ in self._decoder.decode(last.data, last.start, last.end)]
-        adopted = [record for record in records if not isinstance(record, EpochBegin | EpochEnd)]
+        adopted: list[AnyRecord] = [
+            record for record in records if not isinstance(record, EpochBegin | EpochEnd)
+        ]
         return adopted, Seal(epoch, *last_before) if counts else Seal(epoch, 0, FILE_HEADER_BYTES, 0)
 
     def _repair_only_batch(self, reader: EpochReader) -> Seal:
@@ -307,6 +309,7 @@ class StoreReader:
     def _apply(self, batch: Batch) -> None:
         self.report.batches += 1
         self.report.records += batch.header.record_count
+        self._state.salts[batch.header.epoch] = batch.header.salt
         self._decoder.replay(batch.data, batch.start, batch.end, batch.base, self._state)
 
     def _find_later(self, reader: EpochReader) -> Position | None:
@@ -356,9 +359,10 @@ class StoreReader:
 
     def _isolate(self, reader: EpochReader, name: DataFileName, offset: int, data: bytes) -> None:
         saved = 0
+        self._state.salts[name.epoch] = reader.salt or 0
         base = Location(name.epoch, name.number, offset).pack()
-        for record, position in salvage(data, reader.salt or 0, self._decoder):
-            self._state.apply(record, base + position)
+        for record, position, length in salvage(data, reader.salt or 0, self._decoder):
+            self._state.apply(record, base + position, length)
             saved += 1
         copy = quarantine_name(name.epoch, name.number, offset)
         path = ""

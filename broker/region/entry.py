@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from journal.index import Backlog, MessageIndex
+
 if TYPE_CHECKING:
     from broker.message import Message
     from broker.region.transaction import Transaction
@@ -56,16 +58,15 @@ class Entry:
 class Pending:
     """Entries that wait, oldest first.
 
-    Three parts, each older than the next: `front` (given back by consumers, or loaded), `backlog` (refs that
-    were in the journal at start and have not been touched) and `tail` (sent since). A million recovered
-    messages so cost one ref each until they are wanted.
+    Three parts, each older than the next: `front` (given back by consumers, or loaded), `backlog` (what is in
+    the journal and has not been touched; it costs nothing here, however much it is) and `tail` (sent since).
     """
 
     __slots__ = ("backlog", "front", "tail")
 
-    def __init__(self, backlog: Iterable[int] = ()) -> None:
+    def __init__(self, backlog: Backlog | None = None) -> None:
         self.front: deque[Entry] = deque()
-        self.backlog: deque[int] = deque(backlog)
+        self.backlog = Backlog(MessageIndex()) if backlog is None else backlog
         self.tail: deque[Entry] = deque()
 
     def __len__(self) -> int:

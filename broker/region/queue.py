@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
+from journal.index import Backlog
 from journal.record import AddMessage, Record, RemoveMessage
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Queue:
         self,
         region: Region,
         destination: Destination,
-        backlog: Iterable[int] = (),
+        backlog: Backlog | None = None,
         owner: RegionConnection | None = None,
     ) -> None:
         self.region = region

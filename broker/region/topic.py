@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
+from journal.index import Backlog
 from journal.record import AcknowledgeSubscription, AddMessage, Record
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TopicSubscription:
         name: str = "",
         *,
         no_local: bool = False,
-        backlog: Iterable[int] = (),
+        backlog: Backlog | None = None,
     ) -> None:
         self.topic = topic
         self.region = topic.region

@@ -47,15 +47,15 @@ class SeenState(State):
         self.seen: list[Event] = []
 
     def add_message(
-        self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
+        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
     ) -> None:
         """Remembers the record's number, which its sequence carries."""
-        super().add_message(ref, destination, producer_id, sequence, body, location)
+        super().add_message(ref, destination, producer_id, sequence, location, length)
         self.seen.append((int(producer_id), sequence))
 
-    def apply(self, record: AnyRecord, location: int) -> None:
+    def apply(self, record: AnyRecord, location: int, length: int) -> None:
         """Removals carry epoch and number in their ref."""
-        super().apply(record, location)
+        super().apply(record, location, length)
         if isinstance(record, RemoveMessage):
             self.seen.append(divmod(record.ref, 1000))
 

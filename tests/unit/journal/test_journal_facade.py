@@ -70,7 +70,7 @@ def test_what_was_reported_durable_is_there_after_reopening(owner: Owner) -> Non
     assert journal.durable_batch >= batch
     journal.close(10)
     again = Owner(owner.directory).open()
-    assert {ref: m.body for ref, m in again.state.queues[QUEUE].items()} == {2: b"two"}
+    assert {ref: again.read(ref, QUEUE) for ref in again.state.queues[QUEUE]} == {2: b"two"}
     assert again.state.next_ref == 3
     assert again.state.last_producer_sequence("p") == 2
     again.close(10)
@@ -82,9 +82,9 @@ def test_close_writes_what_was_not_flushed(owner: Owner) -> None:
     journal.append([AddMessage(1, QUEUE, "", 0, b"one")])
     journal.close(10)
     again = Owner(owner.directory).open()
-    assert again.read(1) == b"one"
+    assert again.read(1, QUEUE) == b"one"
     with pytest.raises(MessageUnknown):
-        again.read(2)
+        again.read(2, QUEUE)
     again.close(10)
 
 

@@ -1,0 +1,74 @@
+"""The bodies of live messages, read back from the data files where they stand."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final
+
+from journal.codec import message_body, record_seed, whole_record_at
+from journal.errors import JournalError, MessageDamaged
+from journal.fence import DataFileName
+from journal.files import Files
+from journal.index import Place
+from journal.record import Location
+
+BLOCK_BYTES: Final = 128 * 1024
+"""Read at once: consumers take messages in the order in which they stand, and a read alone costs 5 µs."""
+BLOCKS_MAX: Final = 32
+"""Blocks kept: as many queues may be read at the same time before reads are wasted; 4 MiB of memory."""
+
+
+class Bodies:
+    """Reads bodies, several at once where they stand together. One thread only.
+
+    Args:
+        files: the store.
+        salts: of the epochs, see `journal.state.State`.
+    """
+
+    def __init__(self, files: Files, salts: Mapping[int, int]) -> None:
+        self._files = files
+        self._salts = salts
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()  # by packed location of their first byte
+        self._seeds: dict[int, int] = {}  # of the records' checksums, by epoch
+
+    def read(self, place: Place) -> bytes:
+        """The body of the message whose record stands at a place that is on the disk.
+
+        Raises:
+            MessageDamaged: it cannot be read; says where.
+        """
+        epoch, number, offset = Location.unpack(place.location)
+        name = str(DataFileName(epoch, number))
+        try:
+            seed = self._seed(epoch)
+            start = offset - offset % BLOCK_BYTES
+            key = place.location - offset + start
+            block = self._blocks.get(key)
+            at = offset - start
+            if block is None or not whole_record_at(block, at, min(at + place.length, len(block)), seed):
+                # Not there yet when the block was read, or damaged: the disk decides.
+                block = self._files.read(name, start, max(BLOCK_BYTES, at + place.length))
+                self._keep(key, block)
+                if not whole_record_at(block, at, min(at + place.length, len(block)), seed):
+                    self._blocks.pop(key, None)
+                    raise MessageDamaged(
+                        f"damaged: {self._files.describe(name)}, {place.length} bytes from offset {offset}"
+                    )
+        except MessageDamaged:
+            raise
+        except JournalError as error:
+            raise MessageDamaged(f"{error}; wanted were {place.length} bytes from offset {offset}") from error
+        self._blocks.move_to_end(key)
+        return message_body(block, at)
+
+    def _keep(self, key: int, block: bytes) -> None:
+        self._blocks[key] = block
+        if len(self._blocks) > BLOCKS_MAX:
+            self._blocks.popitem(last=False)
+
+    def _seed(self, epoch: int) -> int:
+        """What the records' checksums of an epoch start from."""
+        seed = self._seeds.get(epoch)
+        if seed is None:
+            seed = self._seeds[epoch] = record_seed(self._salts.get(epoch, 0))
+        return seed
