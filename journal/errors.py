@@ -10,6 +10,7 @@
     ├── StoreCorrupt          the directory's content contradicts itself
     │   └── StoreIncomplete       a data file is missing
     ├── StoreFenced           another broker took the store
+    ├── StoreFull             there is no space left; nothing was written
     ├── StoreFailed           a write, sync or check failed: this instance is finished
     ├── MessageUnknown        no live message has this number
     └── MessageDamaged        it is live and cannot be read
@@ -56,6 +57,10 @@ class StoreFenced(JournalError):
 
 class StoreFailed(JournalError):
     """A write to the store failed; what it covered is not acknowledged."""
+
+
+class StoreFull(JournalError):
+    """The store's disk is full."""
 
 
 class MessageUnknown(JournalError, LookupError):

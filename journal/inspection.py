@@ -95,6 +95,8 @@ def inspect_files(files: Files, where: str) -> Inspection:
     recovered = run(reader.read())
     for record in recovered.adopted:
         state.apply(record, 0, 1)
+    state.usage.pop(0, None)
+    reader.check_live()
     ruler = reader.report.ruler
     sealed = {seal.epoch for seal in recovered.seals} - {ruler}
     roles = dict.fromkeys(sealed, "sealed") | {ruler: "ruling"}

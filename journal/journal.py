@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from journal.bodies import Bodies
+from journal.caretaker import Caretaker
 from journal.codec import message_body
 from journal.errors import JournalError
 from journal.fence import run
@@ -16,6 +17,7 @@ from journal.options import JournalOptions
 from journal.record import Record
 from journal.recovery import Report
 from journal.state import State
+from journal.upkeep import Upkeep
 from journal.writer import Post, Writer
 
 
@@ -30,8 +32,17 @@ class Journal:
         report: what recovery found.
     """
 
-    def __init__(self, files: Files, writer: Writer, state: State, epoch: int, report: Report) -> None:
+    def __init__(  # noqa: PLR0917 - its parts, put together by `open` alone
+        self,
+        files: Files,
+        writer: Writer,
+        caretaker: Caretaker,
+        state: State,
+        epoch: int,
+        report: Report,
+    ) -> None:
         self._writer = writer
+        self._caretaker = caretaker
         self._bodies = Bodies(files, state.salts)
         self.state = state
         self.epoch = epoch
@@ -84,8 +95,12 @@ class Journal:
         writer = Writer(
             opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
         )
+        epoch = opened.mastership.epoch
+        upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options)
+        caretaker = Caretaker(files, upkeep, writer, post, options)
         writer.start()
-        return cls(files, writer, state, opened.mastership.epoch, opened.report)
+        caretaker.start()
+        return cls(files, writer, caretaker, state, epoch, opened.report)
 
     @property
     def durable_batch(self) -> int:
@@ -111,6 +126,7 @@ class Journal:
         Raises:
             StoreFailed: that took longer than `timeout_s` seconds.
         """
+        self._caretaker.stop(timeout_s)
         self._writer.close(timeout_s)
 
 

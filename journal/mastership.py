@@ -64,12 +64,16 @@ class OpenBatch:
             apply(record, location, length)
             location += length
 
+    @property
+    def end(self) -> int:
+        """Where it ends in its data file."""
+        return self.place.offset + BATCH_HEADER_BYTES + self.size
+
     def next_place(self, file_bytes: int) -> BatchPlace:
         """Where the next batch stands, now that this one is closed."""
-        batch, number, offset = self.place
-        end = offset + BATCH_HEADER_BYTES + self.size
-        if end < file_bytes:
-            return BatchPlace(batch + 1, number, end)
+        batch, number, _ = self.place
+        if self.end < file_bytes:
+            return BatchPlace(batch + 1, number, self.end)
         return BatchPlace(batch + 1, number + 1, FILE_HEADER_BYTES)
 
 
@@ -114,7 +118,7 @@ class Mastership:
         self._file.sync()
         yield f"synced batch {place.batch}"
         self.check()
-        self._end = place.offset + BATCH_HEADER_BYTES + batch.size
+        self._end = batch.end
         yield f"checked batch {place.batch}"
         if new_file:
             self._files.note(claim_name(self.epoch), claim_content(self._owner, place.number + 1))
@@ -211,16 +215,18 @@ def become_master(
         accept_missing=options.accept_missing,
         read_bytes=options.read_bytes,
     )
+    mastership = Mastership(files, epoch, owner, salt, options)
+    first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     try:
         recovered = yield from reader.read()
+        state.salts[epoch] = salt
+        begin = EpochBegin(owner, recovered.seals)
+        adopted = [begin, *state.checkpoints, *recovered.adopted, begin]
+        first.add(adopted, mastership.encoder, state)
+        reader.check_live()
     except (StoreCorrupt, StoreUnavailable):
         check(files, epoch)  # a successor may have tidied up meanwhile
         raise
-    mastership = Mastership(files, epoch, owner, salt, options)
-    state.salts[epoch] = salt
-    begin = EpochBegin(owner, recovered.seals)
-    first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
-    first.add([begin, *recovered.adopted, begin], mastership.encoder, state)
     yield from mastership.commit(first)
     yield from _tidy(files, reader)
     return Opened(mastership, first, recovered.report)

@@ -68,6 +68,8 @@ RECORD_BYTES_MAX: Final = 256 * 1024 * 1024
 """Largest record; far above the frame limits of all protocols (the largest is OpenWire's, 100 MiB)."""
 EPOCH_BEGINS: Final = 2
 """How often a first batch says how the epoch began: before and behind the adopted records."""
+CHECKPOINTS_KEPT: Final = 2
+"""The newest, and the one before it in case the newest is damaged."""
 TEXT_BYTES_MAX: Final = 65_535
 """Longest text (destination, producer id, selector, …) in UTF-8: the same as a short string in OpenWire."""
 TEXTS_CACHED_MAX: Final = 8_192

@@ -12,6 +12,7 @@ from typing import Final
 from journal.errors import MessageUnknown
 from journal.index import MessageIndex, Place
 from journal.record import (
+    CHECKPOINTS_KEPT,
     FILE_SHIFT,
     AcknowledgeSubscription,
     AddDestination,
@@ -21,6 +22,7 @@ from journal.record import (
     Checkpoint,
     EpochBegin,
     EpochEnd,
+    Location,
     MovedMessage,
     RemoveDestination,
     RemoveMessage,
@@ -77,6 +79,10 @@ class LastSequences:
         last = self._young.get(producer_id)
         return self._old.get(producer_id, -1) if last is None else last
 
+    def generations(self) -> list[dict[str, int]]:
+        """Copies of what is remembered, the older first; recording them in this order gives the same."""
+        return [self._old.copy(), self._young.copy()]
+
     def __len__(self) -> int:
         """Number of producers remembered."""
         return len(self._young.keys() | self._old.keys())
@@ -112,21 +118,32 @@ class State:
         producers: the last sequence of each producer.
         usage: bytes of live messages in each data file, by `journal.record.data_file_key`.
         salts: of the epochs whose records were read, for the records' checksums.
+        waiting_index: of the messages of topics: instead of a place it has the topic's place in
+            `topic_names` and how many subscriptions wait.
+        topic_names: of the topics that ever held a message.
+        epoch: the last whose beginning was applied.
+        resurrects: whether a moved message is taken for an added one: after the loss of all checkpoints.
         checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
 
     def __init__(self, *, producers_max: int = PRODUCERS_MAX) -> None:
+        self._producers_max = producers_max
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything: a store is read anew."""
         self.next_ref = 1
         self.queues: dict[str, MessageIndex] = {}
         self.topics: dict[str, MessageIndex] = {}
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
-        self.producers = LastSequences(producers_max)
+        self.producers = LastSequences(self._producers_max)
         self.usage: dict[int, int] = {}
         self.salts: dict[int, int] = {}
+        self.resurrects = False
+        self.epoch = 0
         self.checkpoints: list[Checkpoint] = []
-        # How many subscriptions wait for each message of a topic, and the topic: a place in `_topic_names`.
-        self._waiting = MessageIndex()
-        self._topic_names: list[str] = []
+        self.waiting_index = MessageIndex()
+        self.topic_names: list[str] = []
         self._topic_numbers: dict[str, int] = {}
         self._subscribed: dict[
             str, list[SubscriptionState]
@@ -140,7 +157,7 @@ class State:
             RemoveSubscription: self._remove_subscription,
             AcknowledgeSubscription: self._acknowledge_subscription,
             Checkpoint: self._checkpoint,
-            EpochBegin: lambda *_: None,
+            EpochBegin: self._epoch_begin,
             EpochEnd: lambda *_: None,
         }
 
@@ -213,7 +230,7 @@ class State:
 
     def waiting(self, ref: int) -> int:
         """How many durable subscriptions wait for a message of a topic."""
-        place = self._waiting.place(ref)
+        place = self.waiting_index.place(ref)
         return 0 if place is None else place.length
 
     def _replace(self, messages: MessageIndex, ref: int, location: int, length: int) -> None:
@@ -236,8 +253,8 @@ class State:
         """A small number for a topic."""
         number = self._topic_numbers.get(topic)
         if number is None:
-            number = self._topic_numbers[topic] = len(self._topic_names)
-            self._topic_names.append(topic)
+            number = self._topic_numbers[topic] = len(self.topic_names)
+            self.topic_names.append(topic)
         return number
 
     def _add_topic_message(self, ref: int, topic: str, location: int, length: int) -> None:
@@ -248,7 +265,7 @@ class State:
             ]
         if not subscriptions:
             return
-        if not self._waiting.add(ref, self.topic_number(topic), len(subscriptions)):
+        if not self.waiting_index.add(ref, self.topic_number(topic), len(subscriptions)):
             return
         self.topics.setdefault(topic, MessageIndex()).add(ref, location, length)
         file = location >> FILE_SHIFT
@@ -260,10 +277,34 @@ class State:
         messages = self.messages(record.destination)
         if messages is not None:
             self._replace(messages, record.ref, location, length)
+        if self.resurrects and (messages is None or record.ref not in messages):
+            self.add_message(
+                record.ref,
+                record.destination,
+                record.producer_id,
+                record.producer_sequence_id,
+                location,
+                length,
+            )
+
+    def _epoch_begin(self, _record: EpochBegin, location: int, _length: int) -> None:
+        """The first batch of an epoch names the checkpoints that count; others turned out to be damaged."""
+        epoch = Location.unpack(location).epoch
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self.checkpoints = []
 
     def _checkpoint(self, record: Checkpoint, _location: int, _length: int) -> None:
         if record not in self.checkpoints:
-            self.checkpoints = [*self.checkpoints[-1:], record]
+            self.checkpoints = [*self.checkpoints, record][-CHECKPOINTS_KEPT:]
+
+    def forget_data_file(self, key: int) -> None:
+        """Forgets the messages in a data file that is lost; see `usage`."""
+        for destinations in (self.queues, self.topics):
+            for destination, messages in destinations.items():
+                gone = [r for r, place in messages.entries_after(-1) if place.location >> FILE_SHIFT == key]
+                for ref in gone:
+                    self._remove_message(RemoveMessage(ref, destination), 0, 0)
 
     def _remove_message(self, record: RemoveMessage, _location: int, _length: int) -> None:
         messages = self.queues.get(record.destination)
@@ -282,7 +323,7 @@ class State:
         if place is None:
             return False
         self._unuse(place)
-        self._waiting.remove(ref)
+        self.waiting_index.remove(ref)
         return True
 
     def _add_destination(self, record: AddDestination, _location: int, _length: int) -> None:
@@ -331,10 +372,10 @@ class State:
 
     def _release(self, ref: int) -> None:
         """One durable subscription less waits for a message of a topic."""
-        place = self._waiting.place(ref)
+        place = self.waiting_index.place(ref)
         if place is None:
             return
         if place.length > 1:
-            self._waiting.replace(ref, place.location, place.length - 1)
+            self.waiting_index.replace(ref, place.location, place.length - 1)
         else:
-            self._drop_topic_message(ref, self._topic_names[place.location])
+            self._drop_topic_message(ref, self.topic_names[place.location])

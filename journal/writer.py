@@ -17,7 +17,7 @@ from journal.fence import run
 from journal.index import Place
 from journal.mastership import Mastership, OpenBatch
 from journal.options import JournalOptions
-from journal.record import EpochEnd, Record
+from journal.record import AnyRecord, EpochEnd, Seal
 from journal.state import State
 
 Post = Callable[[Callable[[], None]], None]
@@ -62,6 +62,10 @@ class Writer:
         self._on_failed = on_failed
         self.durable_batch = place.batch - 1
         self.error: JournalError | None = None
+        self.on_committed: Callable[[int, int], None] = lambda _batch, _size: None
+        """Called in the writer's thread with the number and size of each batch that may be acknowledged."""
+        self.on_ended: Callable[[], None] = lambda: None
+        """Called in the writer's thread when it ends."""
         self._lock = threading.Lock()
         self._open = OpenBatch(mastership.epoch, place)
         self._closed: deque[OpenBatch] = deque()
@@ -76,7 +80,7 @@ class Writer:
         """Begins to write and to check the fence."""
         self._thread.start()
 
-    def append(self, records: Sequence[Record]) -> int:
+    def append(self, records: Sequence[AnyRecord]) -> int:
         """Adds records to the open batch, all or none, and applies them; returns the batch's number.
 
         Raises:
@@ -98,6 +102,21 @@ class Writer:
             else:
                 batch.add(records, self._encoder, self._state)
             return batch.place.batch
+
+    def cut(self) -> Seal:
+        """Ends the open batch; returns the place behind it. Owner's thread, like `append`."""
+        with self._lock:
+            if self._open.count:
+                self._closed.append(self._open)
+                self._next()
+                self._wakes.put(None)
+            batch, number, offset = self._open.place
+            return Seal(self._mastership.epoch, number, offset, batch - 1)
+
+    def last_batch(self) -> int:
+        """Number of the last batch that anything was added to."""
+        with self._lock:
+            return self._open.place.batch - (not self._open.count)
 
     def unwritten(self, place: Place) -> bytes | None:
         """The record at a place, if its batch may not be on the disk yet."""
@@ -154,6 +173,7 @@ class Writer:
         finally:  # after an error that nobody foresaw too: whoever waits must not wait for ever
             if error is not None:
                 self._fail(error)
+            self.on_ended()
             self._mastership.close()
 
     def _fail(self, error: JournalError) -> None:
@@ -178,6 +198,7 @@ class Writer:
         self._settled = False
         number = batch.place.batch
         self.durable_batch = number
+        self.on_committed(number, batch.size)
         self._post(lambda: self._on_durable(number))
 
     def _be_idle(self) -> None:

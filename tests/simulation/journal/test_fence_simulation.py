@@ -271,7 +271,7 @@ BUGGY_FILES: dict[str, Callable[[FakeDisk, str], FakeFiles]] = {
 
 
 def _no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_sealed(self: StoreReader, seal: Seal) -> Steps[None]:
+    def read_sealed(self: StoreReader, seal: Seal, _at: Seal | None = None) -> Steps[None]:
         for batch in self._reader(seal.epoch).read():
             self._apply(batch)
             yield "read"
@@ -280,7 +280,9 @@ def _no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_adoption(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_ruler(self: StoreReader, ruler: Any) -> Steps[tuple[list[Record], Seal]]:
+    def read_ruler(
+        self: StoreReader, ruler: Any, _start: Seal | None = None
+    ) -> Steps[tuple[list[Record], Seal]]:
         reader = ruler.reader
         if ruler.batch is not None:
             self._apply(ruler.batch)
