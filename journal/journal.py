@@ -12,6 +12,7 @@ from journal.codec import message_body
 from journal.errors import JournalError
 from journal.fence import run
 from journal.files import Files, PosixFiles, create_store
+from journal.follower import Follower
 from journal.mastership import become_master
 from journal.options import JournalOptions
 from journal.record import Record
@@ -61,6 +62,7 @@ class Journal:
         on_failed: Callable[[JournalError], None],
         files: Files | None = None,
         options: JournalOptions | None = None,
+        follower: Follower | None = None,
     ) -> "Journal":
         """Takes the store over and reads it. Blocks; call it in a thread.
 
@@ -74,6 +76,7 @@ class Journal:
                 after that, and what is appended is dropped.
             files: another disk, for tests.
             options: sizes and times.
+            follower: a warm state of this store, which is ours from now on; its thread has ended.
 
         Raises:
             StoreFenced: another broker took the store meanwhile: ask the election before trying again.
@@ -87,10 +90,14 @@ class Journal:
             if options.create:
                 create_store(directory)
             files = PosixFiles(directory)
+        warm = None
         state = State()
+        if follower is not None:
+            state, warm = follower.state, follower.place
         salt = secrets.randbits(64)
         with _collector_paused():
-            opened = run(become_master(files, state, owner=owner, salt=salt, options=options))
+            steps = become_master(files, state, owner=owner, salt=salt, options=options, warm=warm)
+            opened = run(steps)
         place = opened.first.next_place(options.file_bytes)
         writer = Writer(
             opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed

@@ -21,6 +21,7 @@ from journal.record import (
     AnyRecord,
     EpochBegin,
     Location,
+    Seal,
 )
 from journal.recovery import Report, StoreReader
 from journal.state import State
@@ -196,9 +197,23 @@ def _tidy(files: Files, reader: StoreReader) -> Steps[None]:
 
 
 def become_master(
-    files: Files, state: State, *, owner: str, salt: int, options: JournalOptions
+    files: Files,
+    state: State,
+    *,
+    owner: str,
+    salt: int,
+    options: JournalOptions,
+    warm: Seal | None = None,
 ) -> Steps[Opened]:
     """Claims the store, reads it into the state and begins an epoch; when it returns, serve.
+
+    Args:
+        files: the store.
+        state: empty, or with everything before `warm`.
+        owner: who we are.
+        salt: random.
+        options: sizes.
+        warm: a place in the log, see `journal.follower`.
 
     Raises:
         StoreFenced: another broker took it meanwhile.
@@ -214,6 +229,7 @@ def become_master(
         quarantine=True,
         accept_missing=options.accept_missing,
         read_bytes=options.read_bytes,
+        warm=warm,
     )
     mastership = Mastership(files, epoch, owner, salt, options)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))

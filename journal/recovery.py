@@ -159,6 +159,8 @@ class StoreReader:
     Attributes:
         report: what was found so far.
         ends: what the ruling epoch's last data files hold; more than one if it died when it began another.
+        reached: the place in the ruling epoch before its last batch; its batch is 0 before the first.
+        lower: where the epoch below the ruling one ends.
         unused: data files that the ruling epoch's seals left out: nobody will ever read them.
 
     Args:
@@ -168,6 +170,7 @@ class StoreReader:
         quarantine: whether copies of damaged regions are made: not when another broker's store is looked at.
         accept_missing: whether a missing data file is taken for an empty one.
         read_bytes: of one read.
+        warm: the state has everything before this place in the log, see `journal.follower`.
     """
 
     def __init__(
@@ -179,9 +182,11 @@ class StoreReader:
         quarantine: bool = False,
         accept_missing: bool = False,
         read_bytes: int = READ_BYTES,
+        warm: Seal | None = None,
     ) -> None:
         self._files = files
         self._state = state
+        self._warm = warm
         self._below = below
         self._quarantine = quarantine
         self._accept_missing = accept_missing
@@ -191,6 +196,8 @@ class StoreReader:
         self.report = Report()
         self.ends: list[LogEnd] = []
         self.unused: list[DataFileName] = []
+        self.reached: Seal | None = None
+        self.lower: Seal | None = None
 
     def read(self) -> Steps[Recovered]:
         """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
@@ -216,8 +223,14 @@ class StoreReader:
     def _read_with_checkpoint(
         self, ruler: "_Beginning", written: Sequence[tuple[int, int]]
     ) -> Steps[Recovered]:
-        """Tries the checkpoints, the newest first, then none."""
+        """Tries the state as it is, if it is warm; the checkpoints, the newest first; then none."""
         position = ruler.reader.position
+        if self._warm is not None:
+            recovered = yield from self._read_warm(ruler, self._warm)
+            if recovered is not None:
+                return recovered
+            ruler.reader.resume(position)
+            self._forget()
         own = [each for each in reversed(written) if each[0] == ruler.reader.epoch]
         named = [(each.epoch, each.number) for each in reversed(ruler.checkpoints)]
         unreadable: list[tuple[int, int]] = []
@@ -236,6 +249,17 @@ class StoreReader:
             ruler.reader.resume(position)
             self._forget()
         recovered = yield from self._read_all(ruler, unreadable)
+        return recovered
+
+    def _read_warm(self, ruler: "_Beginning", at: Seal) -> Steps[Recovered | None]:
+        """Goes on from a place, None if it does not count any more."""
+        seals = [seal for seal in ruler.record.seals if seal.epoch == at.epoch]
+        if at.epoch != ruler.reader.epoch and not (seals and seals[0].batch >= at.batch):
+            return None
+        try:
+            recovered = yield from self._read_below(ruler, at)
+        except StoreIncomplete:  # removed, since a checkpoint has it
+            return None
         return recovered
 
     def _read_all(self, ruler: "_Beginning", unreadable: Sequence[tuple[int, int]]) -> Steps[Recovered]:
@@ -296,6 +320,8 @@ class StoreReader:
         start = at if at is not None and at.epoch == ruler.reader.epoch else None
         self._check_present(ruler.reader.epoch, 0 if start is None else start.number)
         adopted, seal = yield from self._read_ruler(ruler, start)
+        self.reached = seal
+        self.lower = max(ruler.record.seals, default=None)
         sealed = {seal.epoch for seal in ruler.record.seals}
         live = {key >> 15 for key in self._state.usage}
         self.unused = sorted(
@@ -502,7 +528,8 @@ class StoreReader:
 
     def _report(self, damage: Damage) -> None:
         self.report.damages.append(damage)
-        _log.error("%s", damage)
+        if self._quarantine:
+            _log.error("%s", damage)
 
     def _note_headers(self, reader: EpochReader) -> None:
         for name in sorted(reader.damaged_headers):
@@ -517,9 +544,10 @@ class StoreReader:
             if tail:
                 path = self._files.describe(str(name))
                 self.report.torn = path, start
-                _log.warning(
-                    "torn tail: %s from offset %d was never acknowledged and is ignored", path, start
-                )
+                if self._quarantine:
+                    _log.warning(
+                        "torn tail: %s from offset %d was never acknowledged and is ignored", path, start
+                    )
 
 
 def _is_control(batch: Batch) -> bool:

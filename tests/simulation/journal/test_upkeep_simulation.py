@@ -1,8 +1,9 @@
 """Checkpoints, compaction and deletion by several brokers on one store, which pause or die at any step.
 
 Fault model: that of `test_fence_simulation`, with upkeep between the batches: at every step of a master its
-next batch goes on or its upkeep does, at random; a zombie's too. In some runs bytes of the newest
-checkpoint that counts are changed on the disk now and then, while the one before it is whole.
+next batch goes on or its upkeep does, at random; a zombie's too. Most brokers follow the log as slaves before
+they take over. In some runs bytes of the newest checkpoint that counts are changed on the disk now and then,
+while the one before it is whole.
 
 Checked whenever a master begins to serve:
 
@@ -14,7 +15,9 @@ Checked whenever a master begins to serve:
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from support.fake_disk import FakeDisk, FakeFiles
@@ -22,10 +25,12 @@ from support.fake_disk import FakeDisk, FakeFiles
 from journal.bodies import Bodies
 from journal.errors import JournalError, StoreFenced, StoreMissing
 from journal.fence import Steps, checkpoint_files, checkpoint_name
+from journal.follower import Follower
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
+from journal.reader import EpochReader
 from journal.record import CHECKPOINTS_KEPT, AddMessage, AnyRecord, Checkpoint, RemoveMessage, Seal
-from journal.recovery import StoreReader
+from journal.recovery import Recovered, StoreReader
 from journal.state import State
 from journal.upkeep import Doomed, Upkeep
 
@@ -86,6 +91,7 @@ class World:
     checkpoints: int = 0
     recovered_from: int = 0
     deleted: int = 0
+    warm: int = 0
     moved: int = 0
     damaged: set[str] = field(default_factory=set)
     newest: Upkeep | None = None
@@ -93,9 +99,16 @@ class World:
     def broker(self, host: str) -> Steps[None]:
         """A broker's life."""
         files = FakeFiles(self.disk, host)
-        state = State()
+        follower = Follower(files)
+        for _ in range(self.random.choice((0, 0, 5, 30))):
+            with suppress(JournalError):
+                follower.poll()
+            yield "followed"
+        if follower.place is not None:
+            self.warm += 1
+        state = follower.state
         try:
-            opened = yield from self.become_master(files, state, host)
+            opened = yield from self.become_master(files, follower, host)
             self.recovered_from += bool(opened.report.checkpoint)
             for damage in opened.report.damages:
                 if not self.damages or "checkpoint" not in damage.file:
@@ -105,10 +118,12 @@ class World:
         except StoreFenced:
             return
 
-    def become_master(self, files: FakeFiles, state: State, host: str) -> Steps[Opened]:
+    def become_master(self, files: FakeFiles, follower: Follower, host: str) -> Steps[Opened]:
         """Looks at what is seen when the master may begin to serve: its first batch has been checked."""
         salt = self.random.getrandbits(64)
-        steps = become_master(files, state, owner=host, salt=salt, options=OPTIONS)
+        state = follower.state
+        warm = follower.place
+        steps = become_master(files, state, owner=host, salt=salt, options=OPTIONS, warm=warm)
         while True:
             try:
                 step = next(steps)
@@ -273,6 +288,20 @@ def _trust_unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StoreReader, "_named", named)
 
 
+def _applied_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(self: Follower, reader: EpochReader) -> None:
+        for batch in reader.read():
+            self._apply(batch)
+
+    monkeypatch.setattr(Follower, "_follow", follow)
+    monkeypatch.setattr(StoreReader, "_read_warm", _trusting)
+
+
+def _trusting(self: StoreReader, ruler: Any, at: Seal) -> Steps[Recovered | None]:
+    recovered = yield from self._read_below(ruler, at)
+    return recovered
+
+
 def _no_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     class Nothing(dict[int, int]):
         def __contains__(self, _key: object) -> bool:
@@ -292,6 +321,7 @@ def _no_usage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a checkpoint that no record names is trusted": _trust_unnamed,
+    "a follower applies what may be cut": _applied_at_once,
     "files with live messages are removed": _no_usage,
 }
 
@@ -332,4 +362,5 @@ def test_the_runs_do_something() -> None:
     assert sum(world.checkpoints for world in worlds) > 100
     assert sum(world.recovered_from for world in worlds) > 30
     assert sum(world.deleted for world in worlds) > 100
+    assert sum(world.warm for world in worlds) > 30
     assert sum(world.moved for world in worlds) > 10
