@@ -77,6 +77,8 @@ class ConnectorConfig:
         connections_max: further connections are closed at once.
         frame_bytes_max: larger frames end their connection.
         inactivity_ms: a silent peer is given up after this; negotiated down by the client.
+        tight_encoding: offer OpenWire's tight encoding: smaller frames for more of the processor.
+        cache: offer OpenWire's cache of ids and destinations: likewise.
     """
 
     name: str
@@ -85,6 +87,8 @@ class ConnectorConfig:
     connections_max: int = CONNECTIONS_MAX
     frame_bytes_max: int = FRAME_BYTES_MAX
     inactivity_ms: int = 30_000
+    tight_encoding: bool = False
+    cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,13 @@ def _number(values: Mapping[str, str], key: str, default: int, low: int, high: i
     return int(text)
 
 
+def _flag(values: Mapping[str, str], key: str) -> bool:
+    text = values.get(key, "false").lower()
+    if text not in ("true", "false"):
+        raise ConfigurationInvalid(f"{key} {text!r} is neither true nor false.")
+    return text == "true"
+
+
 def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
     names = (values.get("connectors") or "openwire").split()
     connectors = []
@@ -191,9 +202,13 @@ def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
                 ports=PortRange.parse(port),
                 connections_max=_number(values, f"{name}-maximumConnections", CONNECTIONS_MAX, 1, 100_000),
                 frame_bytes_max=_number(
-                    values, f"{name}-maxFrameSize", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
+                    values, f"{name}-wireFormat.maxFrameSize", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
                 ),
-                inactivity_ms=_number(values, f"{name}-maxInactivityDuration", 30_000, 0, 86_400_000),
+                inactivity_ms=_number(
+                    values, f"{name}-wireFormat.maxInactivityDuration", 30_000, 0, 86_400_000
+                ),
+                tight_encoding=_flag(values, f"{name}-wireFormat.tightEncodingEnabled"),
+                cache=_flag(values, f"{name}-wireFormat.cacheEnabled"),
             )
         )
     return tuple(connectors)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from twisted.internet.defer import Deferred
+
 from broker.connector import TransportConnector
 from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 CLOSE_S_MAX: Final = 10.0
 """How long the last batch may take when the broker is stopped."""
+LAST_WORDS_S: Final = 0.005
+"""How long clients are still read from when the broker is stopped: a few passes of the reactor."""
 
 _log: Final = logging.getLogger("broker")
 
@@ -126,11 +130,22 @@ class Mastership:
         return sum(len(connector.transports) for connector in self._connectors)
 
     async def close(self) -> None:
-        """Take nothing more, and make durable what was taken; its replies still leave."""
+        """Take nothing more, and make durable what was taken; its replies still leave.
+
+        What clients have already sent is read for a moment more: an acknowledgement left in the kernel would
+        be a message delivered twice.
+        """
         self._stop_listening()
         if self._turn is not None:
+            self._turn.stop_dispatch()
+            pause: Deferred[None] = Deferred()
+            self._reactor.callLater(LAST_WORDS_S, pause.callback, None)
+            await pause
+            for connector in self._connectors:
+                connector.freeze_clients()
             self._turn.halt()
         if self._journal is not None:
+            self._journal.flush()
             try:
                 await in_thread(self._reactor, self._journal.close, CLOSE_S_MAX)
             except JournalError as error:

@@ -55,7 +55,10 @@ class ServerBuilder:
         self._broker_name = broker_name
         self._broker_url = broker_url
         self._options = WireFormatOptions(
-            max_inactivity_duration_ms=config.inactivity_ms, max_frame_size_bytes=config.frame_bytes_max
+            max_inactivity_duration_ms=config.inactivity_ms,
+            max_frame_size_bytes=config.frame_bytes_max,
+            tight_encoding_enabled=config.tight_encoding,
+            cache_enabled=config.cache,
         )
 
     def __call__(self, remote: str, now_s: float, wake: Callable[[], None]) -> ProtocolServer:

@@ -124,10 +124,12 @@ class BrokerService(Service):
 
         Returns:
             `role` (`offline`, `slave`, `taking over`, `master`, `stepping down`), `broker`, `group`,
-            `services`, `connections`, and `error`: why the last attempt to serve failed, or empty.
+            `settled` (whether the group has decided about it), `services`, `connections`, and `error`: why
+            the last attempt to serve failed, or empty.
         """
         return {
             "role": "offline" if self._election is None else self._election.state.value,
+            "settled": self._election is not None and self._election.settled,
             "broker": self._config.name,
             "group": self._config.group,
             "services": list(self._services),

@@ -73,6 +73,7 @@ class Turn:
         self._alarm: DelayedCall | None = None
         self._alarm_ms = 0
         self._sweep: DelayedCall = reactor.callLater(SWEEP_S, self._check_deadlines)
+        self._dispatching = True
         self._halted = False
 
     # ---- lines
@@ -124,8 +125,12 @@ class Turn:
         else:
             self._finish()
 
+    def stop_dispatch(self) -> None:
+        """Give out no more messages; what clients say is still taken."""
+        self._dispatching = False
+
     def halt(self) -> None:
-        """Dispatch nothing more; replies that become durable still leave."""
+        """Take nothing more either; replies that become durable still leave."""
         self._halted = True
         for call in (self._end, self._alarm, self._sweep):
             if call is not None and call.active():
@@ -138,10 +143,13 @@ class Turn:
 
     def _finish(self) -> None:
         region = self._region
-        region.advance(self._clock_ms())
-        region.dispatch()
-        self._flush()
-        self._write()
+        try:
+            if self._dispatching:
+                region.advance(self._clock_ms())
+                region.dispatch()
+        finally:  # a mistake in one message's dispatch must not withhold what others have to hear
+            self._flush()
+            self._write()
         if region.deadline_ms is not None:
             self._set_alarm(region.deadline_ms)
 

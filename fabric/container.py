@@ -54,6 +54,7 @@ CONNECT_TIMEOUT_S = 2.0
 COMPLAINT_INTERVAL_S = 15.0
 """How often the log says that ZooKeeper is not there."""
 
+CONNECT_RETRY_S = 0.1
 AUTHENTICATION_RETRY_S = 5.0
 REGISTER_RETRY_S = 1.0
 
@@ -140,8 +141,8 @@ class Container:
                 if self._reactor.seconds() - complained_s >= COMPLAINT_INTERVAL_S:
                     complained_s = self._reactor.seconds()
                     log.warning("Waiting for ZooKeeper: %s", error)
-                if not isinstance(error, RegistryUnavailable):
-                    await self._later(AUTHENTICATION_RETRY_S)
+                is_away = isinstance(error, RegistryUnavailable)
+                await self._later(CONNECT_RETRY_S if is_away else AUTHENTICATION_RETRY_S)
                 continue
             if self._stopping:
                 await in_thread(self._reactor, session.close)

@@ -99,7 +99,7 @@ def parse_requirements(document: bytes) -> Requirements:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RequirementsInvalid(
             f"The stored requirements cannot be understood: {error}.",
-            f"Look at them with `fabric zk-get {paths.requirements()}` and correct them with `fabric zk-set`.",
+            f"`fabric zk-get {paths.requirements()}` shows them, `fabric zk-set` corrects them.",
         ) from error
 
 

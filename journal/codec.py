@@ -1,5 +1,6 @@
 """Records to bytes and back."""
 
+import json
 import struct
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from journal.record import (
     T_CHECKPOINT,
     T_EPOCH_BEGIN,
     T_EPOCH_END,
+    T_MEMORY,
     T_MOVED_MESSAGE,
     T_REMOVE_DESTINATION,
     T_REMOVE_MESSAGE,
@@ -32,6 +34,7 @@ from journal.record import (
     Checkpoint,
     EpochBegin,
     EpochEnd,
+    Memory,
     MovedMessage,
     RemoveDestination,
     RemoveMessage,
@@ -52,6 +55,8 @@ _REMOVE_MESSAGE: Final = struct.Struct("<IBxHQ")
 assert _REMOVE_MESSAGE.size == RECORD_HEADER_BYTES - 4 + 8
 _REF: Final = struct.Struct("<Q")
 assert _REF.size == 8
+_MEMORY: Final = struct.Struct("<QI")  # next ref, length of the producers' sequences
+assert _MEMORY.size == 12
 _SEAL: Final = struct.Struct("<QIIQ")
 assert _SEAL.size == 24
 _CHECKPOINT: Final = struct.Struct("<QQQIIQ")
@@ -101,6 +106,7 @@ class RecordEncoder:
             AddSubscription: self._add_subscription,
             RemoveSubscription: lambda r: self._texts(T_REMOVE_SUBSCRIPTION, r.client_id, r.name),
             AcknowledgeSubscription: self._acknowledge_subscription,
+            Memory: self._memory,
             EpochBegin: self._epoch_begin,
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
             Checkpoint: self._checkpoint,
@@ -172,6 +178,10 @@ class RecordEncoder:
     def _checkpoint(self, record: Checkpoint) -> bytes:
         return self._texts(T_CHECKPOINT, "", last=_CHECKPOINT.pack(record.epoch, record.number, *record.at))
 
+    def _memory(self, record: Memory) -> bytes:
+        producers = json.dumps(record.producers).encode()
+        return self._texts(T_MEMORY, "", last=_MEMORY.pack(record.next_ref, len(producers)) + producers)
+
     def _epoch_begin(self, record: EpochBegin) -> bytes:
         seals = b"".join(_SEAL.pack(*seal) for seal in record.seals)
         return self._texts(T_EPOCH_BEGIN, record.owner, last=_COUNT.pack(len(record.seals)) + seals)
@@ -201,6 +211,7 @@ class RecordDecoder:
             T_ADD_SUBSCRIPTION: self._add_subscription,
             T_REMOVE_SUBSCRIPTION: self._remove_subscription,
             T_ACKNOWLEDGE_SUBSCRIPTION: self._acknowledge_subscription,
+            T_MEMORY: self._memory,
             T_EPOCH_BEGIN: self._epoch_begin,
             T_EPOCH_END: lambda *_: EpochEnd(),
             T_CHECKPOINT: self._checkpoint,
@@ -297,6 +308,11 @@ class RecordDecoder:
     def _acknowledge_subscription(self, data: bytes, position: int, first: int) -> AcknowledgeSubscription:
         (client_id, name), position = self._texts(data, position, first, 2)
         return AcknowledgeSubscription(client_id, name, *_REF.unpack_from(data, position))
+
+    def _memory(self, data: bytes, position: int, _first: int) -> Memory:
+        next_ref, length = _MEMORY.unpack_from(data, position)
+        at = position + _MEMORY.size
+        return Memory(next_ref, json.loads(data[at : at + length]))
 
     def _epoch_begin(self, data: bytes, position: int, first: int) -> EpochBegin:
         owner = self._text(data, position, first)

@@ -102,7 +102,7 @@ class Follower:
 
     def forget(self) -> None:
         """Begins anew."""
-        self.state.reset()
+        self.state.clear()
         self.place = None
         self._reader = self._held = None
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
+from journal.bodies import Bodies
+from journal.carry import carried, is_small
 from journal.codec import RecordEncoder
-from journal.errors import StoreCorrupt, StoreFailed, StoreUnavailable
+from journal.errors import MessageDamaged, StoreCorrupt, StoreFailed, StoreUnavailable
 from journal.fence import DataFileName, Steps, check, claim, claim_content, claim_name, data_files
 from journal.files import DataFile, Files
 from journal.options import JournalOptions
@@ -23,7 +25,7 @@ from journal.record import (
     Location,
     Seal,
 )
-from journal.recovery import Report, StoreReader
+from journal.recovery import Recovered, Report, StoreReader
 from journal.state import State
 
 
@@ -182,18 +184,34 @@ def refuse_newer(files: Files) -> None:
         EpochReader(files, epoch).open_file(number)
 
 
-def _tidy(files: Files, reader: StoreReader) -> Steps[None]:
+def _tidy(files: Files, reader: StoreReader, unused: Sequence[DataFileName]) -> Steps[None]:
     """Frees what the last epoch had allocated and not used, and the files that count for nobody.
 
-    Harmless whoever is master by now: all of it was sealed before this, and our first batch has been checked.
-    What was written to the last epoch stays, a torn tail included.
+    Harmless whoever is master by now: all of it was sealed or carried over before this, and our first batch
+    has been checked. What was written to an epoch that is only sealed stays, a torn tail included.
     """
     for end in reader.ends:
         files.trim(str(end.file), end.length)
         yield f"trimmed {end.file}"
-    for name in reader.unused:
+    for name in unused:
         files.remove(str(name))
         yield f"removed {name}"
+
+
+def _carried(
+    files: Files, state: State, recovered: Recovered, options: JournalOptions
+) -> list[AnyRecord] | None:
+    """The whole index as records, if it is small; None if it stays where it is."""
+    # A torn tail may be a damaged batch that was acknowledged: it is left for one epoch, to be looked at.
+    if recovered.report.torn is not None:
+        return None
+    limits = options.carried_messages_max, options.carried_bytes_max
+    if not is_small(state, recovered.adopted, messages_max=limits[0], bytes_max=limits[1]):
+        return None
+    try:
+        return list(carried(state, recovered.adopted, Bodies(files, state.salts).read))
+    except MessageDamaged:
+        return None
 
 
 def become_master(
@@ -236,13 +254,19 @@ def become_master(
     try:
         recovered = yield from reader.read()
         state.salts[epoch] = salt
-        begin = EpochBegin(owner, recovered.seals)
-        adopted = [begin, *state.checkpoints, *recovered.adopted, begin]
-        first.add(adopted, mastership.encoder, state)
+        seals, unused = recovered.seals, reader.unused
+        records = [*state.checkpoints, *recovered.adopted]
+        carries = _carried(files, state, recovered, options)
+        if carries is not None:
+            seals, records, unused = (), carries, reader.present
+            state.clear()
+            state.salts[epoch] = salt
+        begin = EpochBegin(owner, seals)
+        first.add([begin, *records, begin], mastership.encoder, state)
         reader.check_live()
     except (StoreCorrupt, StoreUnavailable):
         check(files, epoch)  # a successor may have tidied up meanwhile
         raise
     yield from mastership.commit(first)
-    yield from _tidy(files, reader)
+    yield from _tidy(files, reader, unused)
     return Opened(mastership, first, recovered.report)

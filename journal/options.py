@@ -24,6 +24,11 @@ MOVE_RECORDS: Final = 200
 """Handed to the owner at once: half a millisecond."""
 MOVE_BYTES: Final = 1024 * 1024
 """Handed to the owner at once, unless one record is longer."""
+CARRIED_MESSAGES_MAX: Final = 2_000
+"""A new epoch carries so many live messages over: 10 ms of a takeover, instead of reading the log they are in
+at every one that follows."""
+CARRIED_BYTES_MAX: Final = 1024 * 1024
+"""And no more bodies than this, so that the first batch is synced as fast as others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,9 @@ class JournalOptions:
         create: whether a missing directory is made, if its parent exists. Off: a directory that is missing
             may be
             a shared file system that is not mounted, and an empty store must not take its place.
+        carried_messages_max: live messages a new epoch carries over; with more it leaves all where they are.
+            -1: never.
+        carried_bytes_max: bytes of their bodies.
         accept_missing: whether a missing data file is taken for an empty one, and what it held for lost.
     """
 
@@ -56,4 +64,6 @@ class JournalOptions:
     move_records: int = MOVE_RECORDS
     move_bytes: int = MOVE_BYTES
     create: bool = False
+    carried_messages_max: int = CARRIED_MESSAGES_MAX
+    carried_bytes_max: int = CARRIED_BYTES_MAX
     accept_missing: bool = False

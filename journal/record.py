@@ -53,8 +53,11 @@ adopted records. `EpochEnd` is a batch of its own. It says that everything befor
 written when the journal is closed and when a burst is over: a flipped bit in the batch before it is then
 known to be damage, not a torn tail.
 
+A new epoch that finds little alive carries all of it over: its first batch has no seals, a `Memory` and the
+records that build the index again. The data files of the lower epochs then count for nobody.
+
 Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA); 40
-scheduled delivery; 56 producer sequence. A record of unknown type makes the store one of a newer format.
+scheduled delivery. A record of unknown type makes the store one of a newer format.
 """
 
 from dataclasses import dataclass
@@ -146,6 +149,19 @@ class AcknowledgeSubscription:
     ref: int
 
 
+@dataclass(slots=True)
+class Memory:
+    """What no live message tells: which numbers and which sends there have been.
+
+    Attributes:
+        next_ref: one above the highest number given to a message.
+        producers: the last sequence of each producer.
+    """
+
+    next_ref: int
+    producers: dict[str, int]
+
+
 class Seal(NamedTuple):
     """Where a lower epoch ends: what lies behind is ignored for ever.
 
@@ -212,6 +228,7 @@ Record = (
     | RemoveSubscription
     | AcknowledgeSubscription
     | MovedMessage
+    | Memory
 )
 ControlRecord = EpochBegin | EpochEnd | Checkpoint
 AnyRecord = Record | ControlRecord
@@ -223,11 +240,12 @@ T_REMOVE_DESTINATION: Final = 4
 T_ADD_SUBSCRIPTION: Final = 5
 T_REMOVE_SUBSCRIPTION: Final = 6
 T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
+T_MEMORY: Final = 8
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
 T_CHECKPOINT: Final = 48
 T_MOVED_MESSAGE: Final = 49
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 16, 17, 48, 49))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 48, 49))
 
 
 class Location(NamedTuple):

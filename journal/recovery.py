@@ -199,6 +199,11 @@ class StoreReader:
         self.reached: Seal | None = None
         self.lower: Seal | None = None
 
+    @property
+    def present(self) -> list[DataFileName]:
+        """All data files of the epochs read, in the order of the log."""
+        return sorted(f for f in self._present if self._below is None or f.epoch < self._below)
+
     def read(self) -> Steps[Recovered]:
         """Reads everything that counts; the ruling epoch's last batch is not applied but returned as adopted.
 
@@ -281,7 +286,7 @@ class StoreReader:
 
     def _forget(self) -> None:
         """Begins anew."""
-        self._state.reset()
+        self._state.clear()
         self.report = Report()
         self.ends.clear()
 

@@ -23,6 +23,7 @@ from journal.record import (
     EpochBegin,
     EpochEnd,
     Location,
+    Memory,
     MovedMessage,
     RemoveDestination,
     RemoveMessage,
@@ -83,6 +84,10 @@ class LastSequences:
         """Copies of what is remembered, the older first; recording them in this order gives the same."""
         return [self._old.copy(), self._young.copy()]
 
+    def known(self) -> dict[str, int]:
+        """All that is remembered, those seen last at the end."""
+        return {producer_id: self.get(producer_id) for producer_id in (*self._old, *self._young)}
+
     def __len__(self) -> int:
         """Number of producers remembered."""
         return len(self._young.keys() | self._old.keys())
@@ -128,10 +133,23 @@ class State:
 
     def __init__(self, *, producers_max: int = PRODUCERS_MAX) -> None:
         self._producers_max = producers_max
-        self.reset()
+        self._appliers: dict[type, Callable[..., None]] = {
+            RemoveMessage: self._remove_message,
+            MovedMessage: self._moved_message,
+            AddDestination: self._add_destination,
+            RemoveDestination: self._remove_destination,
+            AddSubscription: self._add_subscription,
+            RemoveSubscription: self._remove_subscription,
+            AcknowledgeSubscription: self._acknowledge_subscription,
+            Memory: self._remember,
+            Checkpoint: self._checkpoint,
+            EpochBegin: self._epoch_begin,
+            EpochEnd: lambda *_: None,
+        }
+        self.clear()
 
-    def reset(self) -> None:
-        """Forgets everything: a store is read anew."""
+    def clear(self) -> None:
+        """Forgets everything: a store is read anew, or built again from carried records."""
         self.next_ref = 1
         self.queues: dict[str, MessageIndex] = {}
         self.topics: dict[str, MessageIndex] = {}
@@ -148,18 +166,6 @@ class State:
         self._subscribed: dict[
             str, list[SubscriptionState]
         ] = {}  # topic to subscriptions, filled when needed
-        self._appliers: dict[type, Callable[..., None]] = {
-            RemoveMessage: self._remove_message,
-            MovedMessage: self._moved_message,
-            AddDestination: self._add_destination,
-            RemoveDestination: self._remove_destination,
-            AddSubscription: self._add_subscription,
-            RemoveSubscription: self._remove_subscription,
-            AcknowledgeSubscription: self._acknowledge_subscription,
-            Checkpoint: self._checkpoint,
-            EpochBegin: self._epoch_begin,
-            EpochEnd: lambda *_: None,
-        }
 
     @property
     def live_bytes(self) -> int:
@@ -210,6 +216,10 @@ class State:
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
         return self.producers.get(producer_id)
+
+    def topics_of(self, subscription: SubscriptionState) -> list[str]:
+        """The topics with messages that a durable subscription receives."""
+        return [topic for topic in self.topics if subscription_matches(subscription.destination, topic)]
 
     def messages(self, destination: str) -> MessageIndex | None:
         """The live messages of a queue or topic, None if it does not exist."""
@@ -369,6 +379,11 @@ class State:
         subscription = self.subscriptions.get((record.client_id, record.name))
         if subscription is not None and subscription.pending.remove(record.ref) is not None:
             self._release(record.ref)
+
+    def _remember(self, record: Memory, _location: int, _length: int) -> None:
+        self.next_ref = max(self.next_ref, record.next_ref)
+        for producer_id, sequence in record.producers.items():
+            self.producers.record(producer_id, sequence)
 
     def _release(self, ref: int) -> None:
         """One durable subscription less waits for a message of a topic."""

@@ -2,14 +2,19 @@
 
 The owner's thread appends to the open batch; `flush` at the end of its turn wakes the writer, which takes
 whatever has gathered, commits it, and tells the owner. While one batch syncs the next one fills, so that a
-busy broker makes few large batches and an idle one answers at once. The only lock of the package is here; it
-is held while a batch changes hands and while records are added, never during a disk access.
+busy broker makes few large batches and an idle one answers at once. Where the disk answers faster than a
+thread wakes, a small batch that finds the disk idle is committed by the owner's thread itself.
+
+The only locks of the package are here. `_lock` is held while a batch changes hands and while records are
+added, never during a disk access; `_disk` belongs to whoever uses the mastership.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from typing import Final
 
 from journal.batch import BatchPlace
 from journal.errors import JournalError, StoreFailed
@@ -19,6 +24,13 @@ from journal.mastership import Mastership, OpenBatch
 from journal.options import JournalOptions
 from journal.record import AnyRecord, EpochEnd, Seal
 from journal.state import State
+
+INLINE_COMMIT_S_MAX: Final = 0.001
+"""A disk that commits faster is not worth two changes of thread, which cost more than the wait itself."""
+INLINE_BYTES_MAX: Final = 64 * 1024
+"""A larger batch is worth the writer's thread: more arrives while it is written."""
+SMOOTHING: Final = 0.125
+"""Weight of the last commit in the time that one is expected to take; TCP smooths round trips so."""
 
 Post = Callable[[Callable[[], None]], None]
 
@@ -32,7 +44,7 @@ class Writer:
         state: kept current by `append`.
         options: sizes and times.
         post: hands a call over to the owner's thread.
-        on_durable: called there with the number of each batch that may be acknowledged.
+        on_durable: called there with the number of each batch that may be acknowledged; from `flush` too.
         on_failed: called there once, when nothing may be acknowledged any more.
     """
 
@@ -63,10 +75,12 @@ class Writer:
         self.durable_batch = place.batch - 1
         self.error: JournalError | None = None
         self.on_committed: Callable[[int, int], None] = lambda _batch, _size: None
-        """Called in the writer's thread with the number and size of each batch that may be acknowledged."""
+        """Called by whoever commits with the number and size of each batch that may be acknowledged."""
         self.on_ended: Callable[[], None] = lambda: None
         """Called in the writer's thread when it ends."""
         self._lock = threading.Lock()
+        self._disk = threading.Lock()
+        self._commit_s = INLINE_COMMIT_S_MAX * 2  # the first commits show what the disk takes
         self._open = OpenBatch(mastership.epoch, place)
         self._closed: deque[OpenBatch] = deque()
         self._committing: OpenBatch | None = None
@@ -128,10 +142,36 @@ class Writer:
             return None
 
     def flush(self) -> None:
-        """Wakes the writer if anything was appended."""
-        if not self._awake and self._open.count:
-            self._awake = True
-            self._wakes.put(None)
+        """Has what was appended committed, now or by the writer."""
+        batch = self._open
+        if self._awake or not batch.count or self.error is not None:
+            return
+        if (
+            self._commit_s < INLINE_COMMIT_S_MAX
+            and batch.size <= INLINE_BYTES_MAX
+            and not self._closed
+            and self._disk.acquire(blocking=False)
+        ):
+            self._commit_inline()
+            return
+        self._awake = True
+        self._wakes.put(None)
+
+    def _commit_inline(self) -> None:
+        """Commits the open batch in the owner's thread; call it with the disk held, which it releases."""
+        batch = None
+        try:
+            batch = self._take()
+            if batch is not None:
+                self._commit(batch)
+        except JournalError as error:
+            self._fail(error)
+            self._wakes.put(None)  # the writer ends
+            return
+        finally:
+            self._disk.release()
+        if batch is not None:
+            self._on_durable(batch.place.batch)
 
     def close(self, timeout_s: float) -> None:
         """Commits what was appended, marks the end, gives the rest of the data file back.
@@ -174,7 +214,8 @@ class Writer:
             if error is not None:
                 self._fail(error)
             self.on_ended()
-            self._mastership.close()
+            with self._disk:
+                self._mastership.close()
 
     def _fail(self, error: JournalError) -> None:
         self.error = error
@@ -184,22 +225,42 @@ class Writer:
         while True:
             try:
                 self._wakes.get(timeout=self._idle_check_s)
+                is_idle = False
             except Empty:
-                self._be_idle()
-            while (batch := self._take()) is not None:
-                self._commit(batch)
-            if self._stopping:
-                self._be_idle()
-                self._mastership.give_back()
-                return
+                is_idle = True
+            with self._disk:
+                if self.error is not None:
+                    return
+                if is_idle:
+                    self._be_idle()
+                while self._commit_next():
+                    pass
+                if self._stopping:
+                    self._be_idle()
+                    self._mastership.give_back()
+                    return
+
+    def _commit_next(self) -> bool:
+        """Commits the next batch, if there is one; call it with the disk held."""
+        batch = self._take()
+        if batch is None:
+            return False
+        self._commit(batch)
+        self._report(batch)
+        return True
+
+    def _report(self, batch: OpenBatch) -> None:
+        """Tells the owner's thread that a batch may be acknowledged."""
+        number = batch.place.batch
+        self._post(lambda: self._on_durable(number))
 
     def _commit(self, batch: OpenBatch) -> None:
+        began_s = time.monotonic()
         run(self._mastership.commit(batch))
+        self._commit_s += SMOOTHING * (time.monotonic() - began_s - self._commit_s)
         self._settled = False
-        number = batch.place.batch
-        self.durable_batch = number
-        self.on_committed(number, batch.size)
-        self._post(lambda: self._on_durable(number))
+        self.durable_batch = batch.place.batch
+        self.on_committed(batch.place.batch, batch.size)
 
     def _be_idle(self) -> None:
         """Says once behind the last batch that it was acknowledged; after that, checks the fence."""
@@ -215,4 +276,5 @@ class Writer:
             batch.size = len(self._end_pieces[0])
             self._next()
         self._commit(batch)
+        self._report(batch)
         self._settled = True

@@ -358,9 +358,10 @@ class Connection:
         if attempt.tell:
             names = ", ".join(each.url for each in self.link.transport.addresses)
             FAILOVER_LOG.warning(
-                "Failed to connect to [%s] after: %d attempt(s) continuing to retry.",
+                "Failed to connect to [%s] after: %d attempt(s) continuing to retry. Last reason: %s",
                 names,
                 attempt.failed_rounds,
+                attempt.reason,
             )
         FAILOVER_LOG.debug("Connecting to %s failed: %s", attempt.address, attempt.reason)
 

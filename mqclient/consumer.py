@@ -187,13 +187,17 @@ class MessageConsumer:
         self.session.arrived.notify_all()
 
     def count_delivered(self, delivery: Delivery) -> None:
-        """The program holds a message; now and then the broker is told, so that it goes on dispatching."""
+        """The program holds a message; now and then the broker is told, so that it goes on dispatching.
+
+        What was browsed is acknowledged, as by Apache's client; that consumes nothing.
+        """
         if self.prefetch_size == 0 or delivery.epoch == NO_CONNECTION:
             return
         self._uncounted[delivery] = None
         if len(self._uncounted) >= max(1, self.prefetch_size // 2):
+            ack_type = AckType.STANDARD if self._subscription.browser else AckType.DELIVERED
             for each in ranges(list(self._uncounted)):
-                self.session.connection.link.send(acknowledgement(each, AckType.DELIVERED))
+                self.session.connection.link.send(acknowledgement(each, ack_type))
             self._uncounted.clear()
 
     def forget_delivered(self, delivery: Delivery | None = None) -> None:
@@ -266,7 +270,9 @@ class MessageConsumer:
                 message = self.deliver(delivery)
                 if message is None:
                     continue
-                if not self._subscription.browser:
+                if self._subscription.browser:
+                    self.count_delivered(delivery)
+                else:
                     self.session.delivered(delivery)
                 return message
             if self._closed or self.at_end_of_browse:

@@ -126,7 +126,7 @@ class ClientOptions:
 
 OptionValue = bool | int | float | str
 
-_UNSUPPORTED = {
+UNSUPPORTED = {
     "backup": "this client keeps no spare connections; it reconnects within milliseconds without them",
     "backupPoolSize": "this client keeps no spare connections",
     "priorityBackup": "this client does not prefer some brokers over others",
@@ -257,8 +257,8 @@ def _check_minimum(name: str, field_name: str, value: OptionValue) -> None:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    if name in _UNSUPPORTED:
-        return f"option {name} is not supported: {_UNSUPPORTED[name]}"
+    if name in UNSUPPORTED:
+        return f"option {name} is not supported: {UNSUPPORTED[name]}"
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"unknown option {name}{hint}; known here: {', '.join(sorted(known))}"

@@ -69,6 +69,7 @@ class BrokerElection:
         self._choose_delay_s = choose_delay_s
         self._role = Role.OFFLINE
         self._services: tuple[str, ...] = ()
+        self._standing = Standing.UNKNOWN
         self._rejoin_delay_s = 0.0
         self._reason = ""
         self._on_left: Callable[[], None] = lambda: None
@@ -87,6 +88,11 @@ class BrokerElection:
     def state(self) -> Role:
         """What the broker is now."""
         return self._role
+
+    @property
+    def settled(self) -> bool:
+        """Whether the group has decided: we serve, or we are registered and somebody is ahead of us."""
+        return self._role is Role.MASTER or (self._role is Role.SLAVE and self._standing is Standing.BEHIND)
 
     @property
     def member_name(self) -> str | None:
@@ -133,7 +139,7 @@ class BrokerElection:
         if self._session.state is not SessionState.CONNECTED or not self._view.listed:
             return
         members, own_name = self._view.values, self._membership.name
-        place = standing(members, self._view.unread, own_name, self._broker_id)
+        self._standing = place = standing(members, self._view.unread, own_name, self._broker_id)
         if place is Standing.FIRST:
             self._feed(Input.ELECTED)
         elif place is Standing.BEHIND:

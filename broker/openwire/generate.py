@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broker.openwire.schema import BY_NAME, TYPES, Field, Kind, Type, all_fields
+from broker.openwire.schema import TYPES, Field, Kind, Type
+
+TARGET = Path(__file__).with_name("commands.py")
 
 _HEADER = '''"""OpenWire's structures, made by ``python -m broker.openwire.generate`` from schema.py.
 
@@ -74,14 +76,9 @@ def commands_source() -> str:
     return "\n\n".join(parts)
 
 
-def constructor_fields(name: str) -> tuple[str, ...]:
-    """The constructor's parameters of a structure, in order: the wire order of all versions' fields."""
-    return tuple(field.name for field in all_fields(BY_NAME[name]))
-
-
-def main() -> None:
-    """Writes commands.py beside this file."""
-    Path(__file__).with_name("commands.py").write_text(commands_source(), encoding="utf-8")
+def main(target: Path = TARGET) -> None:
+    """Writes the file."""
+    target.write_text(commands_source(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -360,6 +360,5 @@ class Region:
     def dispatch(self) -> None:
         """Give consumers everything they can take now."""
         while self.dirty:
-            dirty, self.dirty = self.dirty, {}
-            for source in dirty:
-                source.dispatch()
+            source, _ = self.dirty.popitem()
+            source.dispatch()

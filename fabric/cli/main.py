@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from fabric.cli import interrupt
 from fabric.cli.context import connection_options
 from fabric.errors import FabricError
 
@@ -162,6 +163,7 @@ def fabric(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - t
 
 def main() -> None:
     """Entry point of the console script."""
+    interrupt.install()
     logging.getLogger().addHandler(logging.NullHandler())  # what matters to the user is raised, not logged
     fabric.main(prog_name="fabric")
 

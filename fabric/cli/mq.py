@@ -79,17 +79,17 @@ def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa
     assigned = _names(given["assign_container"])
     for container in assigned:
         context.containers.check_exists(container)
-    created = _names(given["create_container"])
-    if created:
-        _check_creatable(context, created, options.required_instances)
+    created = _free_names(context, _names(given["create_container"]), options.required_instances)
     profile = create_broker(context.profiles, options, version)
     click.echo(f"MQ profile {profile} ready")
     if options.networks:
         click.echo(NETWORKS_NOTE, err=True)
     for container in assigned:
         context.containers.add_profiles(container, [profile])
-    for container in created:
-        _create_children(context, container, options.required_instances, profile, version)
+    if created:
+        from fabric.cli.container import create_children  # noqa: PLC0415 - only if it is asked for
+
+        create_children(context, _parent(context), created, profiles=[profile], version=version)
 
 
 def _refuse_unavailable(config: str | None, ssl: bool | None) -> None:
@@ -138,14 +138,19 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def _check_creatable(context: CommandContext, names: list[str], number: int) -> None:
-    """Refuse names that are wrong or taken before anything is written."""
+def _free_names(context: CommandContext, names: list[str], number: int) -> list[str]:
+    """Return `number` names for each name; refuse wrong and taken ones before anything is written."""
+    if not names:
+        return []
     context.containers.check_parent(_parent(context))
     taken = set(context.containers.names())
+    free: list[str] = []
     for name in names:
         if name in taken:
             raise ContainerExists(name)
-        taken.update(numbered_names(name, number, taken))
+        free += numbered_names(name, number, taken)
+        taken.update(free)
+    return free
 
 
 def _parent(context: CommandContext) -> str:
@@ -155,20 +160,3 @@ def _parent(context: CommandContext) -> str:
             "Name the parent yourself: `fabric container-create-child --profile PROFILE PARENT NAME`.",
         )
     return context.current_container
-
-
-def _create_children(context: CommandContext, name: str, number: int, profile: str, version: str) -> None:
-    """Do what `container-create-child` does, with its messages."""
-    from fabric.cli.container import container_create_child  # noqa: PLC0415 - only if it is asked for
-
-    click.get_current_context().invoke(
-        container_create_child,
-        parent=_parent(context),
-        name=name,
-        number=number,
-        profiles=(profile,),
-        version=version,
-        home=context.home_path,
-        zookeeper_url=context.zookeeper_url,
-        zookeeper_password=context.zookeeper_password,
-    )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 PORT_MAX = 65535
 
 _PORT_RANGE = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
-_UNSETTLED = frozenset({"offline", "taking over"})
 
 
 class BrokerFactory:
@@ -80,8 +79,7 @@ class HostedBroker:
 
     def status(self) -> Mapping[str, object]:
         """Return the broker's status; it is settled as slave or master."""
-        status = dict(self._broker.status())
-        return {**status, "settled": status.get("role") not in _UNSETTLED}
+        return self._broker.status()
 
 
 def within_ports(properties: Mapping[str, str], port_min: int, port_max: int) -> dict[str, str]:

@@ -78,9 +78,9 @@ EXPECTED: dict[str, list[str]] = {
         "sent with call-back, in order: 500",
     ],
     "Refusals": [
-        "wrong password: JMSSecurityException",
-        "unknown user: JMSSecurityException",
-        "anonymous: JMSSecurityException",
+        "wrong password: refused",
+        "unknown user: refused",
+        "anonymous: refused",
         "right password: allowed",
     ],
 }

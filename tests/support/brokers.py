@@ -101,6 +101,11 @@ class Cluster:
         wait_until(lambda: container in self.containers())
         return broker
 
+    @property
+    def told(self) -> tuple[str, ...] | None:
+        """What the client was told last."""
+        return self.seen[-1] if self.seen else None
+
     def members(self) -> dict[str, dict[str, object]]:
         """Read the members as any tool would."""
         path = paths.amq_group(self.group)

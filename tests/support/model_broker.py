@@ -72,7 +72,7 @@ class ModelConnection:
 
     Attributes:
         answers: False: commands are obeyed and not answered, as by a broker that is about to die.
-        answers_commits: the same for commits only.
+        answers_commits, answers_messages: the same for some commands only.
         deaf: what the client says is lost.
         refuse: what to answer with an exception: a command class's name to a Java class's name.
     """
@@ -82,6 +82,7 @@ class ModelConnection:
         self.received: list[DataStructure] = []
         self.answers = True
         self.answers_commits = True
+        self.answers_messages = True
         self.dispatches = True
         self.deaf = False
         self.refuse: dict[str, str] = {}
@@ -160,8 +161,13 @@ class ModelConnection:
         return self.refuse.get(type(command).__name__)
 
     def _answer(self, command: BaseCommand, response: Response) -> None:
-        is_commit = isinstance(command, TransactionInfo) and command.type == TransactionType.COMMIT_ONE_PHASE
-        if command.response_required and self.answers and (self.answers_commits or not is_commit):
+        if isinstance(command, Message):
+            answers = self.answers_messages
+        elif isinstance(command, TransactionInfo) and command.type == TransactionType.COMMIT_ONE_PHASE:
+            answers = self.answers_commits
+        else:
+            answers = True
+        if command.response_required and self.answers and answers:
             response.correlation_id = command.command_id
             self._wire.send(response)
 

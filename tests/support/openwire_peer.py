@@ -50,6 +50,7 @@ class OpenWirePeer:
         self.socket = socket.socket()
         if receive_buffer_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(timeout_s)
         self.socket.connect(("127.0.0.1", port))
         self.wire = WireFormat(WireFormatOptions(max_inactivity_duration_ms=0), now_s=time.monotonic())
@@ -209,6 +210,13 @@ class OpenWirePeer:
             self.tell(ack)
 
     def drain(self, queue: str, count: int) -> list[str]:
-        """Consume so many messages."""
+        """Consume so many messages; they are gone for good when this returns."""
         self.consume(queue, 9)
-        return [self.next_text() for _ in range(count)]
+        texts = []
+        for number in range(count):
+            dispatch = self.wait(MessageDispatch)
+            self.acknowledge(dispatch, wait=number == count - 1)
+            assert dispatch.message is not None
+            assert dispatch.message.content is not None
+            texts.append(dispatch.message.content[4:].decode("ascii"))
+        return texts

@@ -4,7 +4,8 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,7 @@ class Checkout:
         self.write(python, 'echo "python $*"')
         digest = hashlib.sha256((folder / "pyproject.toml").read_bytes()).hexdigest()
         (folder / ".venv" / ".installed-from").write_text(f"{digest}  pyproject.toml {folder}", "utf-8")
-        for path in [folder, *folder.parents]:
-            if path.is_relative_to(folder.parents[1]):
-                path.chmod(0o755)
+        folder.chmod(0o755)
 
     def write(self, path: Path, script: str) -> None:
         """Write a small program."""
@@ -59,9 +58,10 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    """A checkout without Java, whose ZooKeeper is wherever the test says."""
-    return Checkout(tmp_path)
+def checkout() -> Iterator[Checkout]:
+    """A checkout without Java, in a folder that somebody without rights may enter, as pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="checkout-") as folder:
+        yield Checkout(Path(folder))
 
 
 @pytest.mark.parametrize("words", [[], ["help"], ["--help"], ["-h"]])

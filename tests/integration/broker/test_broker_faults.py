@@ -134,7 +134,7 @@ def test_a_thousand_idle_connections_disturb_nobody(broker: OurBroker) -> None:
     try:
         with contextlib.ExitStack() as stack:
             for number in range(IDLE_CONNECTIONS - 1):
-                stack.enter_context(OpenWirePeer(broker.port, f"ID:idle-1-1:{number}"))
+                stack.enter_context(OpenWirePeer(broker.port, f"ID:idle-1-1:{number}")).log_in()
             with OpenWirePeer(broker.port, "ID:busy-1-1:1") as busy:
                 busy.log_in()
                 for number in range(20):

@@ -181,6 +181,22 @@ def test_the_command_follows_the_master(pair: Pair) -> None:
     producer.stdout.close()
 
 
+def test_a_browser_sees_more_than_its_prefetch_size(pair: Pair) -> None:
+    """Browsing goes on as the program reads on, and takes nothing."""
+    with pair.factory.create_connection() as connection:
+        connection.start()
+        session = connection.create_session()
+        producer = session.create_producer("browsed")
+        numbers = [str(number) for number in range(45)]
+        for number in numbers:
+            producer.send(TextMessage(number), on_completion=lambda sent, error: None)
+        producer.flush(TIMEOUT_S)
+        for _ in range(2):
+            with session.create_browser("browsed?consumer.prefetchSize=10") as browser:
+                texts = [message.text for message in browser if isinstance(message, TextMessage)]
+            assert texts == numbers
+
+
 def test_work_goes_on_without_zookeeper(
     zookeeper_factory: Callable[[], ZooKeeperForTests], tmp_path: Path
 ) -> None:

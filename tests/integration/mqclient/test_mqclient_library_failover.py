@@ -214,3 +214,46 @@ def test_failover_finds_the_other_broker() -> None:
             one.stop_listening()
             send(connection, "1")
             assert connection.broker_url == two.url
+
+
+def test_tracked_non_persistent_sends_are_repeated(broker: ModelBroker) -> None:
+    """With trackMessages=true a non-persistent send whose connection is lost is sent again."""
+    with connect(broker, "?trackMessages=true") as connection:
+        producer = connection.create_session().create_producer("work")
+        broker.with_last(lambda model: setattr(model, "deaf", True))
+        producer.send(TextMessage("1"), DeliveryMode.NON_PERSISTENT)
+        cut_and_wait(broker, connection)
+        producer.flush(5.0)
+        assert len(broker.store.bodies()) == 1
+
+
+def test_many_threads_share_a_connection_through_failovers(broker: ModelBroker) -> None:
+    """Each thread's messages pass once and in order, however often the connection is cut."""
+    threads_count, messages_count, cuts = 6, 60, 8
+    numbers = [str(number) for number in range(messages_count)]
+    received: dict[str, list[str | None]] = {}
+
+    def work(connection: Connection, name: str) -> None:
+        session = connection.create_session()
+        producer, consumer = session.create_producer(name), session.create_consumer(name)
+        received[name] = []
+        for number in numbers:
+            producer.send(TextMessage(number))
+            received[name] += receive(consumer, 1)
+        session.close()
+
+    with connect(broker) as connection:
+        threads = [
+            threading.Thread(target=work, args=(connection, f"queue {index}"))
+            for index in range(threads_count)
+        ]
+        for thread in threads:
+            thread.start()
+        for cut in range(1, cuts + 1):
+            target = cut * threads_count * messages_count // (cuts + 2)
+            wait_until(lambda: sum(map(len, list(received.values()))) >= target, 30.0)  # noqa: B023 - used now
+            broker.cut()
+        for thread in threads:
+            thread.join(30.0)
+    assert received == {f"queue {index}": numbers for index in range(threads_count)}
+    assert broker.store.bodies() == []

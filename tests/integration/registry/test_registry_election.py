@@ -42,7 +42,7 @@ def test_zookeeper_outage_moves_nothing(zookeeper_factory: Callable[[], ZooKeepe
         a.session.close()
         wait_until(lambda: b.role is Role.MASTER)
         assert a.reasons == []
-        wait_until(lambda: cluster.seen[-1] == (b.url,))
+        wait_until(lambda: cluster.told == (b.url,))
     server.kill()
 
 

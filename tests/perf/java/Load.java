@@ -27,7 +27,7 @@ public final class Load {
         boolean async = arguments[3].equals("async");
         long duration_ns = (long) (Double.parseDouble(arguments[4]) * 1e9);
         byte[] body = new byte[Integer.parseInt(arguments[5])];
-        ActiveMQConnectionFactory factory = new ActiveMQConnectionFactory("admin", "admin", url);
+        ActiveMQConnectionFactory factory = Jms.factory(url);
         factory.setUseAsyncSend(async);
 
         List<Producer> running = new ArrayList<>();

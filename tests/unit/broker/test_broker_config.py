@@ -67,6 +67,8 @@ def test_bind_port_takes_the_first_free_of_a_range() -> None:
         ({"openwire_port": "${port:9,8}"}, "empty range"),
         ({"startRetryDelay": "-1"}, "startRetryDelay '-1'"),
         ({"openwire_maximumConnections": "0"}, "openwire-maximumConnections '0'"),
+        ({"openwire_wireFormat.cacheEnabled": "yes"}, "'yes' is neither true nor false"),
+        ({"openwire_wireFormat.maxFrameSize": "1"}, "whole number from 1024"),
         ({"data": "${nobody.knows}/x"}, "placeholder that nothing resolves"),
     ],
 )

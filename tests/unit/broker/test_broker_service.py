@@ -21,6 +21,7 @@ class FakeElection:
         self.listener: Any = arguments[-1]
         self.told: list[object] = []
         self.state = Role.SLAVE
+        self.settled = True
 
     def start(self) -> None:
         """Joined."""

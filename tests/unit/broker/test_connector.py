@@ -77,10 +77,34 @@ class Socket(StringTransport):
         self.writes: list[bytes] = []
         self.aborted = False
         self.reading = True
+        self.room = 1 << 30
+        self.buffered = b""
+
+    def writeSomeData(self, data: bytes) -> int:  # noqa: N802 - Twisted's name
+        """Take what there is room for."""
+        taken = data[: self.room]
+        self.room -= len(taken)
+        if taken:
+            self.writes.append(taken)
+        return len(taken)
 
     def write(self, data: bytes) -> None:
-        """Keep each write."""
-        self.writes.append(data)
+        """Keep it until there is room."""
+        self.buffered += data
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:  # noqa: N802 - Twisted's name
+        """A pull producer is asked at once, as Twisted does."""
+        assert not streaming
+        self.producer = producer
+        producer.resumeProducing()
+
+    def drain(self) -> None:
+        """The client has read everything."""
+        self.room = 1 << 30
+        buffered, self.buffered = self.buffered, b""
+        if buffered:
+            self.writes.append(buffered)
+            self.producer.resumeProducing()
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
         """No nagling."""
@@ -201,13 +225,18 @@ def test_a_full_socket_stops_dispatch_until_it_is_empty() -> None:
     bench.end_turn()
     assert server.connection is not None
     server.connection.add_consumer("k", QUEUE)
-    socket.producer.pauseProducing()
     Peer(bench.region, "sender").send("m1")
+    socket.room = 0
     bench.sync()
-    assert socket.writes[-1] == b"hello L"
-    socket.producer.resumeProducing()
+    sender = Peer(bench.region, "sender")
+    sender.send("m2", sequence=2)
+    bench.sync()
+    assert socket.writes == [b"hello L"]
+    assert socket.buffered == b"D"
+    socket.drain()
     bench.end_turn()
-    assert socket.writes[-1] == b"D"
+    assert socket.writes == [b"hello L", b"D", b"D"]
+    assert socket.producer is None
 
 
 def test_a_large_dispatch_goes_out_in_bounded_portions() -> None:
@@ -233,13 +262,18 @@ def test_a_client_that_asks_without_reading_is_not_read() -> None:
     bench = Bench()
     protocol, socket, server = bench.client()
     bench.end_turn()
-    socket.producer.pauseProducing()
-    server.out = bytes(UNSENT_BYTES_MAX + 1)
+    socket.room = 10
+    server.out = bytes(UNSENT_BYTES_MAX)
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert socket.reading
+    server.out = bytes(100)
     protocol.dataReceived(b"x")
     bench.end_turn()
     assert not socket.reading
-    socket.producer.resumeProducing()
+    socket.drain()
     assert socket.reading
+    assert len(b"".join(socket.writes)) == UNSENT_BYTES_MAX + 108
 
 
 def test_reading_waits_for_the_login() -> None:
@@ -354,6 +388,11 @@ def test_a_halted_turn_only_lets_durable_replies_leave() -> None:
     server.held_batch = 1
     bench.turn.hold(protocol)
     bench.connector.stop_listening()
+    bench.turn.stop_dispatch()
+    protocol.dataReceived(b"last words")
+    bench.end_turn()
+    assert socket.writes[-1] == b"last words"
+    bench.connector.freeze_clients()
     bench.turn.halt()
     assert not socket.reading
     bench.sync()
@@ -382,3 +421,22 @@ def test_the_first_free_port_of_a_range_is_taken() -> None:
         taken.add(61618)
         with pytest.raises(PortUnavailable, match="ports 61616 to 61618"):
             TransportConnector(reactor, config, "127.0.0.1").bind()
+
+
+def test_a_mistake_in_a_dispatch_withholds_nothing_from_others() -> None:
+    """A programming error shows in the log; the journal is still flushed and replies are still written."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    server.dispatch = None
+    Peer(bench.region, "sender").send("n1", persistent=False)
+    other, other_socket, _ = bench.client()
+    other.dataReceived(b"x")
+    flushes = bench.flushes
+    with pytest.raises(TypeError):
+        bench.end_turn()
+    assert bench.flushes == flushes + 1
+    assert other_socket.writes == [b"hello x"]

@@ -203,3 +203,104 @@ def test_a_topic_message_is_stored_once_however_many_want_it() -> None:
     store = region.store
     assert isinstance(store, MemoryStore)
     assert sum(isinstance(record, AddMessage) for record in store.records()) == 1
+
+
+def test_an_expired_message_is_not_given_to_a_subscriber() -> None:
+    """Expiry is decided at dispatch, and a durable subscription keeps nothing of it."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    peer.send("old", TOPIC, expiration=1500)
+    peer.send("young", TOPIC)
+    region.advance(2000)
+    settle(region)
+    assert peer.client.ids() == ["young"]
+    assert len(region.store.state.topics[TOPIC.uri]) == 1
+
+
+def test_a_durable_subscribers_volatile_messages_are_counted_and_bounded() -> None:
+    """Non-persistent messages for an active durable subscriber take bounded memory, and give it back."""
+    region = new_region(limits=RegionLimits(volatile_bytes_max=1200))
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    for index in range(3):
+        peer.send(f"n{index}", TOPIC, persistent=False)
+    settle(region)
+    assert peer.client.ids() == ["n0", "n1"]
+    peer.acknowledge(peer.client.refs()[0])
+    assert 0 < region.volatile_bytes < 1200
+    peer.connection.remove_consumer("k")
+    peer.connection.remove_subscription("sub")
+    assert region.volatile_bytes == 0
+
+
+def test_a_long_backlog_of_a_durable_subscriber_is_read_back_in_order() -> None:
+    """What waits for an absent subscriber lies in the journal, not in memory."""
+    region = new_region(limits=RegionLimits(resident_messages_max=1))
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    for index in range(4):
+        peer.send(f"m{index}", TOPIC)
+    settle(region)
+    assert peer.client.ids() == ["m0", "m1", "m2", "m3"]
+
+
+def test_an_unreadable_message_does_not_stop_a_subscriber(caplog: pytest.LogCaptureFixture) -> None:
+    """One damaged body is passed over, with a line in the log."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    peer.send("bad", TOPIC)
+    peer.send("good", TOPIC)
+    settle(region)
+    store = region.store
+    assert isinstance(store, MemoryStore)
+    bad = store.batches[1][0]
+    assert isinstance(bad, AddMessage)
+    bad.body = b"rubbish"
+    after = restarted(region)
+    again = Peer(after, "c1", "client")
+    durable(again)
+    settle(after)
+    assert again.client.ids() == ["good"]
+    assert "cannot be read" in caplog.text
+
+
+def test_a_temporary_topic_reaches_its_subscribers_and_ends_with_its_owner() -> None:
+    """Temporary topics are never journaled."""
+    region = new_region()
+    owner, other = Peer(region, "c1"), Peer(region, "c2")
+    temporary = Destination.parse("temp-topic://ID:c1:1")
+    owner.consume("k", temporary)
+    assert other.send("m1", temporary) == 0
+    region.dispatch()
+    assert owner.client.ids() == ["m1"]
+    owner.connection.close()
+    with pytest.raises(InvalidDestination):
+        other.send("m2", temporary)
+
+
+def test_a_topic_in_a_transaction_reaches_everybody_at_its_commit() -> None:
+    """Topic sends wait for the commit as queue sends do."""
+    region = new_region()
+    peer = Peer(region, "c1", "client")
+    durable(peer)
+    peer.consume("plain", TOPIC)
+    peer.connection.begin("tx")
+    peer.send("m1", TOPIC, transaction="tx")
+    settle(region)
+    assert peer.client.ids() == []
+    peer.connection.commit("tx")
+    settle(region)
+    assert sorted(key for key, *_ in peer.client.got) == ["k", "plain"]
+
+
+def test_a_topic_with_subscribers_is_not_deleted() -> None:
+    """Deleting a topic needs its subscriptions gone."""
+    region = new_region()
+    peer = Peer(region)
+    peer.consume("k", TOPIC)
+    with pytest.raises(InvalidDestination, match="active subscription"):
+        peer.connection.remove_destination(TOPIC)
+    peer.connection.remove_consumer("k")
+    assert peer.connection.remove_destination(TOPIC) == 0

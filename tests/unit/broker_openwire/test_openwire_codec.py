@@ -344,3 +344,9 @@ def test_commands_stay_slotted_dataclasses() -> None:
     """A structure can be copied with a change, as the broker does when it readdresses one."""
     info = dataclasses.replace(ConnectionInfo(client_id="a"), client_id="b")
     assert info.client_id == "b"
+
+
+def test_flags_of_a_negative_length_are_refused() -> None:
+    """A 16-bit length of flags is signed in Java, and negative ones are refused."""
+    with pytest.raises(CodecError, match="negative length"):
+        Codec(12, True).decode(b"\x0a\x80\xff\xff")

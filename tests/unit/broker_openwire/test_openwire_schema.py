@@ -69,3 +69,9 @@ def test_commands_is_plain_data() -> None:
     tree = ast.parse(Path(commands.__file__).read_text(encoding="utf-8"))
     allowed = (ast.ClassDef, ast.ImportFrom, ast.AnnAssign, ast.Expr)
     assert all(isinstance(node, allowed) for node in tree.body)
+
+
+def test_the_generator_writes_one_file(tmp_path: Path) -> None:
+    """What ``python -m broker.openwire.generate`` writes is the checked-in text."""
+    generate.main(tmp_path / "commands.py")
+    assert (tmp_path / "commands.py").read_text(encoding="utf-8") == generate.commands_source()

@@ -23,6 +23,7 @@ from broker.openwire.commands import (
     Response,
     SessionId,
     SessionInfo,
+    ShutdownInfo,
 )
 from broker.openwire.wireformat import WireFormatOptions
 
@@ -298,3 +299,29 @@ def test_a_login_without_answer_is_told_its_refusal(broker: Broker) -> None:
     client = Client(broker, login=False)
     client.say(client.info(user_name=None))
     assert client.errors() == ["Not with this password."]
+
+
+def test_the_end_inside_a_frame_is_a_reason(client: Client) -> None:
+    """A connection that ends in the middle of a frame says so in the log."""
+    client.server.receive_data(b"\0\0", 0.0)
+    client.server.receive_eof()
+    assert client.server.close_reason == "the connection ended inside a frame"
+    client.server.disconnect("too late")
+    assert client.server.close_reason == "the connection ended inside a frame"
+
+
+def test_nothing_counts_after_a_fault(client: Client) -> None:
+    """What came together with a shutdown, behind it, is not done."""
+    codec = Codec()
+    data = codec.encode(ShutdownInfo()) + codec.encode(client.text("x"))
+    client.server.receive_data(data, 0.0)
+    client.broker.settle()
+    assert client.broker.region.targets == {}
+
+
+def test_a_login_without_answer_is_accepted(broker: Broker) -> None:
+    """A client that asks for no answer to its login is served all the same."""
+    client = Client(broker, login=False)
+    client.say(client.info())
+    assert client.take(BrokerInfo)
+    assert client.server.connection is not None

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from journal.carry import carried, is_small
 from journal.codec import RecordDecoder, RecordEncoder
 from journal.errors import MessageUnknown
+from journal.index import MessageIndex
 from journal.record import (
     AcknowledgeSubscription,
     AddDestination,
@@ -245,3 +247,42 @@ def test_control_records_change_nothing() -> None:
     state.apply(EpochBegin("x", ()), 0, 1)
     state.apply(EpochEnd(), 0, 1)
     assert (state.queues, state.topics, state.next_ref) == ({}, {}, 1)
+
+
+@given(st.lists(records, max_size=30))
+def test_a_carried_index_is_the_same_index(items: list[Record]) -> None:
+    """A new epoch's first batch says all that the lower epochs said, orders and numbers included."""
+    state = state_of(*items)
+    bodies = [item.body if isinstance(item, AddMessage) else b"" for item in items]
+    records = carried(state, (), lambda place: bodies[place.location])
+    copy = state_of(*records)
+    copied = [item.body if isinstance(item, AddMessage) else b"" for item in records]
+
+    def refs(places: dict[str, MessageIndex], body: list[bytes]) -> dict[str, list[tuple[int, bytes]]]:
+        return {
+            name: [(ref, body[place.location]) for ref, place in messages.entries_after(-1)]
+            for name, messages in places.items()
+        }
+
+    assert refs(copy.queues, copied) == refs(state.queues, bodies)
+    assert refs(copy.topics, copied) == refs(state.topics, bodies)
+    for key, subscription in state.subscriptions.items():
+        other = copy.subscriptions[key]
+        assert (other.destination, other.selector, other.no_local) == (
+            subscription.destination,
+            subscription.selector,
+            subscription.no_local,
+        )
+        assert list(other.pending) == sorted(subscription.pending)
+    assert copy.subscriptions.keys() == state.subscriptions.keys()
+    assert copy.next_ref == state.next_ref
+    assert copy.producers.known() == state.producers.known()
+
+
+def test_only_a_small_index_is_carried() -> None:
+    """Neither many messages nor large ones delay a takeover."""
+    state = state_of(AddMessage(1, QUEUE, "", 0, b"12345"), AddMessage(2, QUEUE, "", 0, b"12345"))
+    adopted = [AddMessage(3, QUEUE, "", 0, b"12345")]
+    assert is_small(state, adopted, messages_max=3, bytes_max=7)
+    assert not is_small(state, adopted, messages_max=2, bytes_max=7)
+    assert not is_small(state, adopted, messages_max=3, bytes_max=6)

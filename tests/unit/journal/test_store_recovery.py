@@ -3,6 +3,8 @@
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 from support.fake_disk import FakeDisk, FakeFiles
@@ -10,7 +12,7 @@ from support.fake_disk import FakeDisk, FakeFiles
 from journal.batch import FileHeader, decode_batch_header, encode_file_header
 from journal.bodies import Bodies
 from journal.errors import StoreCorrupt, StoreFenced, StoreIncomplete, StoreNewer, StoreUnavailable
-from journal.fence import claim_name, claims, live_epochs, run
+from journal.fence import DataFileName, claim_name, claims, data_files, live_epochs, run
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
 from journal.record import (
@@ -23,8 +25,9 @@ from journal.record import (
 from journal.state import State
 
 QUEUE = "queue://a"
-SMALL = JournalOptions(file_bytes=1000, read_bytes=300)
-LARGE = JournalOptions(file_bytes=100_000)
+SMALL = JournalOptions(file_bytes=1000, read_bytes=300, carried_messages_max=-1)
+LARGE = JournalOptions(file_bytes=100_000, carried_messages_max=-1)
+CARRYING = JournalOptions(file_bytes=1000, read_bytes=300, carried_messages_max=4, carried_bytes_max=1000)
 
 
 class Store:
@@ -308,7 +311,7 @@ def test_the_loss_of_a_file_can_be_accepted() -> None:
     store = Store(SMALL)
     store.master(*([bytes(200)] for _ in range(12)))
     del store.disk.files["data-000001-000001"]
-    opened = store.master(options=JournalOptions(file_bytes=1000, read_bytes=300, accept_missing=True))
+    opened = store.master(options=replace(SMALL, accept_missing=True))
     assert [d.file for d in opened.report.damages] == ["fake/data-000001-000001"]
     assert 0 < len(store.bodies()) < 12
 
@@ -372,7 +375,7 @@ def test_damage_anywhere_costs_what_it_hits_and_is_reported(sector: int) -> None
     refused = lost = 0
     for seed in range(250):
         rng = random.Random(seed)
-        store = Store(JournalOptions(file_bytes=700, read_bytes=300))
+        store = Store(replace(SMALL, file_bytes=700))
         store.disk.notes_survive = True
         for i in range(3):
             opened = store.master(*([b"%d/%d/%d" % (i, j, k) for k in range(3)] for j in range(4)))
@@ -401,3 +404,49 @@ def test_damage_anywhere_costs_what_it_hits_and_is_reported(sector: int) -> None
         lost += len(missing)
     assert lost > 10
     assert refused <= (25 if sector else 0)
+
+
+def test_a_small_index_is_carried_over_and_the_files_before_it_go() -> None:
+    """P5, P9: a takeover reads what is alive, not all that was ever sent; numbers and sequences go on."""
+    store = Store(CARRYING)
+    store.master(*([bytes(200)] for _ in range(12)))
+    store.master()
+    assert DataFileName(1, 0) in data_files(store.disk.files)  # too much is alive
+    opened = run(become_master(store.files, state := State(), owner="test", salt=9, options=SMALL))
+    batch = OpenBatch(opened.mastership.epoch, opened.first.next_place(1000))
+    batch.add([RemoveMessage(ref, QUEUE) for ref in range(1, 10)], opened.mastership.encoder, state)
+    run(opened.mastership.commit(batch))
+    batch = OpenBatch(opened.mastership.epoch, batch.next_place(1000))
+    batch.add([RemoveMessage(10, QUEUE)], opened.mastership.encoder, state)
+    run(opened.mastership.commit(batch))
+    store.master()
+    assert {name.epoch for name in data_files(store.disk.files)} == {4}
+    store.master()
+    assert (list(store.state.queues[QUEUE]), store.state.next_ref) == ([11, 12], 13)
+    assert store.state.last_producer_sequence("p") == 12
+    assert store.master().report.records == 6  # begin, memory, queue, two messages, begin
+
+
+def test_what_was_carried_over_is_read_again_after_a_crash_before_its_batch_counts() -> None:
+    """Files go only when the batch that carries their messages has passed the fence check."""
+    store = Store(CARRYING)
+    store.master([b"x"], [b"y"])
+    for steps in range(1, 60):
+        dying = become_master(store.files, State(), owner="dies", salt=3, options=CARRYING)
+        assert list(islice(dying, steps))
+        store.disk.power_failure()
+    store.master()
+    assert store.bodies() == [b"x", b"y"]
+
+
+def test_a_torn_tail_is_kept_for_one_epoch() -> None:
+    """What may be a damaged acknowledged batch is not removed before somebody could look at it."""
+    store = Store(CARRYING)
+    store.master([b"x"], [b"y"])
+    place = store.batches[-1].place
+    store.flip("data-000001-000000", place.offset + 60)
+    assert store.master().report.torn is not None
+    assert DataFileName(1, 0) in data_files(store.disk.files)
+    store.master()
+    assert DataFileName(1, 0) not in data_files(store.disk.files)
+    assert store.bodies() == [b"x"]

@@ -379,3 +379,17 @@ TARGET = MemberRecord("b", "c")
 def test_next_step_of_a_membership(facts: Facts, connected: bool, discarded: bool, expected: Step) -> None:
     """One request at a time; first clear up what is uncertain, then delete, create, write."""
     assert next_step(facts, connected=connected, discarded=discarded, target=TARGET) is expected
+
+
+def test_settled(pump: Pump, zookeeper: FakeZooKeeper) -> None:
+    """A broker is settled once it serves, or is registered behind somebody; not while that is open."""
+    first = Broker(pump, zookeeper, "c")
+    assert (first.role, first.election.settled) == (Role.TAKING_OVER, False)
+    first.serve()
+    assert first.election.settled
+    session = pump.open_session(zookeeper)
+    second = BrokerElection(session, "g", "b", "d", first)
+    second.start()
+    assert (second.state, second.settled) == (Role.SLAVE, False)
+    pump.run()
+    assert (second.state, second.settled) == (Role.SLAVE, True)
