@@ -9,7 +9,7 @@ from journal.errors import JournalError, MessageDamaged
 from journal.fence import DataFileName
 from journal.files import Files
 from journal.index import Place
-from journal.record import Location
+from journal.record import EPOCH_SHIFT, Location
 
 BLOCK_BYTES: Final = 128 * 1024
 """Read at once: consumers take messages in the order in which they stand, and a read alone costs 5 µs."""
@@ -37,38 +37,34 @@ class Bodies:
         Raises:
             MessageDamaged: it cannot be read; says where.
         """
+        location, length = place
+        at = location % BLOCK_BYTES  # blocks are aligned, so this is the position in the block
+        key = location - at
+        block = self._blocks.get(key)
+        if block is not None:
+            seed = self._seeds.get(location >> EPOCH_SHIFT, 0)
+            if whole_record_at(block, at, min(at + length, len(block)), seed):
+                return message_body(block, at)
+        return self._read(place, key, at)  # not there yet when the block was read, or damaged: ask the disk
+
+    def _read(self, place: Place, key: int, at: int) -> bytes:
+        """The body from the disk; the block it stands in is kept."""
         epoch, number, offset = Location.unpack(place.location)
         name = str(DataFileName(epoch, number))
+        self._seeds[epoch] = seed = record_seed(self._salts.get(epoch, 0))
         try:
-            seed = self._seed(epoch)
-            start = offset - offset % BLOCK_BYTES
-            key = place.location - offset + start
-            block = self._blocks.get(key)
-            at = offset - start
-            if block is None or not whole_record_at(block, at, min(at + place.length, len(block)), seed):
-                # Not there yet when the block was read, or damaged: the disk decides.
-                block = self._files.read(name, start, max(BLOCK_BYTES, at + place.length))
-                self._keep(key, block)
-                if not whole_record_at(block, at, min(at + place.length, len(block)), seed):
-                    self._blocks.pop(key, None)
-                    raise MessageDamaged(
-                        f"damaged: {self._files.describe(name)}, {place.length} bytes from offset {offset}"
-                    )
-        except MessageDamaged:
-            raise
+            block = self._files.read(name, offset - at, max(BLOCK_BYTES, at + place.length))
         except JournalError as error:
             raise MessageDamaged(f"{error}; wanted were {place.length} bytes from offset {offset}") from error
-        self._blocks.move_to_end(key)
+        if not whole_record_at(block, at, min(at + place.length, len(block)), seed):
+            raise MessageDamaged(
+                f"damaged: {self._files.describe(name)}, {place.length} bytes from offset {offset}"
+            )
+        self._keep(key, block)
         return message_body(block, at)
 
     def _keep(self, key: int, block: bytes) -> None:
+        self._blocks.pop(key, None)
         self._blocks[key] = block
         if len(self._blocks) > BLOCKS_MAX:
             self._blocks.popitem(last=False)
-
-    def _seed(self, epoch: int) -> int:
-        """What the records' checksums of an epoch start from."""
-        seed = self._seeds.get(epoch)
-        if seed is None:
-            seed = self._seeds[epoch] = record_seed(self._salts.get(epoch, 0))
-        return seed

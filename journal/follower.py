@@ -121,9 +121,13 @@ class FollowerThread:
         """Begins to follow."""
         self._thread.start()
 
+    def end(self) -> None:
+        """Ends the thread after its last look; does not wait for that."""
+        self._stopping.set()
+
     def stop(self) -> Follower:
         """Ends the thread and returns the follower as it is. Blocks until its last look is over."""
-        self._stopping.set()
+        self.end()
         if self._thread.is_alive():
             self._thread.join()
         return self.follower

@@ -270,6 +270,8 @@ class Location(NamedTuple):
 
 FILE_SHIFT: Final = 29
 """A packed location shifted right by this is its data file's key, see `data_file_key`."""
+EPOCH_SHIFT: Final = 44
+"""And by this is its epoch."""
 FILES_PER_EPOCH_MAX: Final = 1 << 15
 """Bits of a packed location; with files of 32 MiB an epoch may write 1 TiB, then a slave begins the next."""
 EPOCHS_MAX: Final = 1 << 20

@@ -133,19 +133,6 @@ class State:
 
     def __init__(self, *, producers_max: int = PRODUCERS_MAX) -> None:
         self._producers_max = producers_max
-        self._appliers: dict[type, Callable[..., None]] = {
-            RemoveMessage: self._remove_message,
-            MovedMessage: self._moved_message,
-            AddDestination: self._add_destination,
-            RemoveDestination: self._remove_destination,
-            AddSubscription: self._add_subscription,
-            RemoveSubscription: self._remove_subscription,
-            AcknowledgeSubscription: self._acknowledge_subscription,
-            Memory: self._remember,
-            Checkpoint: self._checkpoint,
-            EpochBegin: self._epoch_begin,
-            EpochEnd: lambda *_: None,
-        }
         self.clear()
 
     def clear(self) -> None:
@@ -190,7 +177,7 @@ class State:
                 length,
             )
         else:
-            self._appliers[type(record)](record, location, length)
+            _APPLIERS[type(record)](self, record, location, length)
 
     def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
         self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
@@ -394,3 +381,20 @@ class State:
             self.waiting_index.replace(ref, place.location, place.length - 1)
         else:
             self._drop_topic_message(ref, self.topic_names[place.location])
+
+
+# Outside of the class: bound methods in the state would be a cycle, and a state is too large to wait for the
+# garbage collector, which does not even look at what recovery has built.
+_APPLIERS: Final[dict[type, Callable[..., None]]] = {
+    RemoveMessage: State._remove_message,
+    MovedMessage: State._moved_message,
+    AddDestination: State._add_destination,
+    RemoveDestination: State._remove_destination,
+    AddSubscription: State._add_subscription,
+    RemoveSubscription: State._remove_subscription,
+    AcknowledgeSubscription: State._acknowledge_subscription,
+    Memory: State._remember,
+    Checkpoint: State._checkpoint,
+    EpochBegin: State._epoch_begin,
+    EpochEnd: lambda *_: None,
+}
