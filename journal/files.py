@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from journal.errors import JournalError, StoreFailed, StoreMissing, StoreReadOnly, StoreUnavailable
+from journal.errors import JournalError, StoreFailed, StoreFull, StoreMissing, StoreReadOnly, StoreUnavailable
 
 _READ_ONLY = frozenset((errno.EROFS, errno.EACCES, errno.EPERM))
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PIECES_MAX: Final = 1024
 """Linux takes so many in one call (`IOV_MAX`)."""
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
@@ -83,7 +84,8 @@ class Files(Protocol):
         """Creates a data file with so many bytes allocated, all zero.
 
         Raises:
-            StoreFailed: it exists already, or there is no space.
+            StoreFailed: it exists already.
+            StoreFull: there is no space; nothing is left behind.
         """
 
     def read(self, name: str, offset: int, length: int) -> bytes:
@@ -119,6 +121,8 @@ def _converted(doing: str, failure: type[JournalError]) -> Iterator[None]:
             ) from error
         if error.errno in _MISSING and failure is StoreUnavailable:
             raise StoreMissing(text) from error
+        if error.errno in _FULL:
+            raise StoreFull(f"{text}; free some space on the store's file system") from error
         raise failure(text) from error
 
 

@@ -312,6 +312,10 @@ class Backlog:
         self._count -= 1
         return ref
 
+    def follow(self, index: MessageIndex) -> None:
+        """From now on takes numbers of another index; only while nothing is left."""
+        self._index = index
+
     def append(self, ref: int) -> None:
         """Adds a number of the index above all there are."""
         if not self._count:
