@@ -90,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--container", default="standalone", help="differs between master and slaves")
     add("--data", required=True, metavar="DIR", help="the journal, shared by master and slaves")
     add("--port", action="append", default=[], metavar="[openwire=]PORT", help="default: any free port")
+    add(
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="as in the PID of a container's broker, such as ignoreMissingJournalfiles=true",
+    )
     add("--user", action="append", default=[], metavar="NAME:PASSWORD", help="default: the registry's users")
     add("--bind-address", default="127.0.0.1")
     add("--advertised-host", default="127.0.0.1")
@@ -98,7 +105,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> BrokerConfig:
-    properties = {"broker-name": options.name, "group": options.group, "data": options.data}
+    properties = dict(text.partition("=")[::2] for text in options.property)
+    properties |= {"broker-name": options.name, "group": options.group, "data": options.data}
     for port in options.port:
         connector, _, number = port.rpartition("=")
         properties[f"{connector or 'openwire'}-port"] = number

@@ -20,6 +20,8 @@ CONNECTIONS_MAX: Final = 1000
 """The original's `maximumConnections`; per connector."""
 START_RETRY_DELAY_MS: Final = 10_000
 """The original's `startRetryDelay`: the longest pause between two attempts to become the master."""
+IGNORE_MISSING: Final = "ignoreMissingJournalfiles"
+"""The property that accepts the loss of data files; the original's journal has it under the same name."""
 _PORT_RANGE: Final = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
 _SCHEMES: Final = {"openwire": "tcp"}
 _PLANNED_CONNECTORS: Final = frozenset(
@@ -103,6 +105,7 @@ class BrokerConfig:
         kind: see `Kind`.
         start_retry_delay_ms: longest pause between attempts to become the master after a failure.
         standby_pool: recorded only.
+        ignore_missing_data_files: serve without data files that are missing; what they held is lost.
     """
 
     name: str
@@ -112,6 +115,7 @@ class BrokerConfig:
     kind: Kind = Kind.MASTER_SLAVE
     start_retry_delay_ms: int = START_RETRY_DELAY_MS
     standby_pool: str = "default"
+    ignore_missing_data_files: bool = False
 
     @classmethod
     def from_properties(
@@ -142,6 +146,7 @@ class BrokerConfig:
             kind=_kind(values.get("kind") or Kind.MASTER_SLAVE.value),
             start_retry_delay_ms=_number(values, "startRetryDelay", START_RETRY_DELAY_MS, 1, 3_600_000),
             standby_pool=values.get("standby.pool") or "default",
+            ignore_missing_data_files=_flag(values, IGNORE_MISSING),
         )
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
+from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
 from broker.region.region import Region
 from broker.turn import Turn
-from journal.errors import JournalError
+from journal.errors import JournalError, StoreIncomplete
 from journal.journal import Journal
 from journal.options import JournalOptions
 
@@ -112,15 +113,22 @@ class Mastership:
     def _open(self) -> Journal:
         """Open the journal. In a thread."""
         thread, self._follower = self._follower, None
-        return Journal.open(
-            self._config.data,
-            owner=self._owner,
-            post=self._reactor.callFromThread,
-            on_durable=self._durable,
-            on_failed=self._failed,
-            options=JournalOptions(create=True),
-            follower=None if thread is None else thread.stop(),
-        )
+        follower = None if thread is None else thread.stop()
+        ignore_missing = self._config.ignore_missing_data_files
+        try:
+            return Journal.open(
+                self._config.data,
+                owner=self._owner,
+                post=self._reactor.callFromThread,
+                on_durable=self._durable,
+                on_failed=self._failed,
+                options=JournalOptions(create=True, accept_missing=ignore_missing),
+                follower=follower,
+            )
+        except StoreIncomplete as error:
+            if ignore_missing:
+                raise
+            raise StoreIncomplete(f"{error}, with {IGNORE_MISSING}=true") from error
 
     def _durable(self, batch: int) -> None:
         if self._turn is not None:

@@ -130,16 +130,17 @@ class BrokerService(Service):
         Returns:
             `role` (`offline`, `slave`, `taking over`, `master`, `stepping down`), `broker`, `group`,
             `settled` (whether the group has decided about it), `services`, `connections`, and `error`: why
-            the last attempt to serve failed, or empty.
+            the last attempt to serve failed, or empty, also when another broker serves since then.
         """
+        election = self._election
         return {
-            "role": "offline" if self._election is None else self._election.state.value,
-            "settled": self._election is not None and self._election.settled,
+            "role": "offline" if election is None else election.state.value,
+            "settled": election is not None and election.settled,
             "broker": self._config.name,
             "group": self._config.group,
             "services": list(self._services),
             "connections": 0 if self._mastership is None else self._mastership.clients,
-            "error": self._error,
+            "error": "" if election is not None and election.other_serves else self._error,
         }
 
     # ---- a slave's journal

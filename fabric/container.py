@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred
 
+from broker.process import prepare_process
 from fabric.addresses import LOOPBACK
 from fabric.agent import Agent
 from fabric.children import STOPPED, Children
@@ -384,6 +385,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ALREADY_RUNNING
     log_to(home.container(options.name).log)
     log.info("Container %s starts: pid %d, home %s", options.name, os.getpid(), home.path)
+    prepare_process()
 
     from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - this is the main that installs it
 

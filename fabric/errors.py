@@ -4,6 +4,7 @@
 FabricError
 ├── NoFabric                   there is no fabric in this FABRIC_HOME
 ├── HomeUnusable               FABRIC_HOME cannot be read or written
+├── RegistryDown               the container of this host that runs ZooKeeper is stopped
 ├── InvalidName                a name breaks the rules for names of its kind
 ├── VersionNotFound
 ├── StoredRecordInvalid        what lies in the registry cannot be understood
@@ -58,6 +59,16 @@ class NoFabric(FabricError):
 
 class HomeUnusable(FabricError):
     """FABRIC_HOME cannot be used."""
+
+
+class RegistryDown(FabricError):
+    """ZooKeeper cannot answer, since the container of this host that runs it is stopped."""
+
+    def __init__(self, zookeeper_url: str, container: str) -> None:
+        super().__init__(
+            f"ZooKeeper at {zookeeper_url} is not running, nor is container {container}, which runs it:",
+            f"`fabric container-start {container}` starts it.",
+        )
 
 
 class InvalidName(FabricError):

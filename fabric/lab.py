@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import click
 
 from fabric.create import end_fabric
-from fabric.errors import FabricError
+from fabric.errors import FabricError, HomeUnusable
 from fabric.home import Home
 
 T = TypeVar("T")
@@ -312,6 +312,8 @@ class Walkthrough:
             wait_for(lambda: len(producer.numbers("Sent:")) >= LOAD_COUNT // 5, "the producer sends")
             self._kill_master(producer)
             self._freeze_master(producer)
+            left = LOAD_COUNT - len(producer.numbers("Sent:"))
+            click.echo(f"   The producer has {left} messages to go.")
             producer.wait(LOAD_COUNT * LOAD_PAUSE_MS / 1000 + FOLLOW_TIMEOUT_S)
             self.tell("The producer is done. What arrived?")
             self._count(producer, consumer)
@@ -351,6 +353,7 @@ class Walkthrough:
         master, pid, hit_at = self._hit(producer, signal.SIGSTOP)
         try:
             self._show_gap(producer, master, hit_at)
+            click.echo(f"   It stays frozen until {FREEZE_S:g} s are over.")
             wait_for(lambda: time.monotonic() > hit_at + FREEZE_S or None, "it stays frozen")
         finally:
             # Its agent may have replaced the frozen process by now: then there is nothing to wake.
@@ -401,7 +404,8 @@ class Walkthrough:
         click.echo(f"   fabric container-stop {CHILD}; fabric cluster-list amq/{GROUP}")
         click.echo(f"   fabric container-start {CHILD}")
         click.echo("   fabric container-logs root")
-        click.echo(f"   LAB_HOME={self._commands.home} ./dev lab --stop")
+        chosen = f'LAB_HOME="{self._commands.home}" ' if self._commands.home != lab_home({}) else ""
+        click.echo(f"   {chosen}./dev lab --stop")
 
 
 def lab_home(environment: Mapping[str, str]) -> Path:
@@ -419,13 +423,21 @@ def stop(home: Home) -> bool:
     return True
 
 
+def _make(home: Home) -> None:
+    try:
+        home.make()
+    except HomeUnusable as error:
+        raise HomeUnusable(error.what, "Choose another folder with LAB_HOME.") from error
+
+
 @click.command()
 @click.option("--stop", "only_stop", is_flag=True, help="End the fabric that the walk-through left running.")
 def main(only_stop: bool) -> None:
     """Run the walk-through for real, and leave its fabric running."""
     commands = Commands(lab_home(os.environ), os.environ)
     try:
-        stopped = stop(Home(commands.home))
+        home = Home(commands.home)
+        stopped = stop(home)
         if only_stop:
             click.echo(
                 "The fabric of the walk-through has ended." if stopped else "No such fabric is running."
@@ -433,7 +445,11 @@ def main(only_stop: bool) -> None:
             return
         if stopped:
             click.echo("The fabric of an earlier walk-through has ended.")
+        _make(home)
         Walkthrough(commands).run()
+    except HomeUnusable as failure:
+        click.secho(str(failure), fg="red", err=True)
+        sys.exit(1)
     except (CommandFailed, FabricError) as failure:
         click.secho(str(failure), fg="red", err=True)
         click.echo(

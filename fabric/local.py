@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fabric.errors import ContainerNotStarted
+from fabric.errors import ContainerNotStarted, RegistryDown
 from fabric.processes import is_running, log_tail, running_process, send_signal, spawn_container
 
 if TYPE_CHECKING:
@@ -81,6 +81,27 @@ def start_process(home: Home, name: str, is_there: Callable[[], bool], timeout_s
                 )
     finally:
         spawned.detach()
+
+
+def check_own_registry(home: Home, zookeeper_url: str) -> None:
+    """Refuse to wait for a ZooKeeper that a container of this host would have to run and does not.
+
+    Says nothing about ensembles and servers elsewhere, nor about a server whose container has died and left
+    it running, nor about one that its running container is about to restart.
+
+    Raises:
+        RegistryDown: neither the container nor the server runs.
+    """
+    host, _, port = zookeeper_url.rpartition(":")
+    if "," in host:
+        return  # others of the ensemble may answer
+    for name in home.container_names():
+        container = home.container(name)
+        server = container.read_managed_zookeeper()
+        if server is None or str(server.port) != port:
+            continue
+        if running_process(container) is None and port_is_free(host, server.port):
+            raise RegistryDown(zookeeper_url, name)
 
 
 def _last_lines(container: ContainerHome) -> str:

@@ -76,6 +76,8 @@ class Worker:
     def interrupt(self) -> None:
         """End the work as soon as possible; what was done is kept in the result."""
         self._stopping.set()
+        if self._connection is None:  # it waits for a broker, and has nothing to finish
+            self._finished.set()
 
     def break_off(self) -> None:
         """Close the connection under the work."""

@@ -95,6 +95,15 @@ class BrokerElection:
         return self._role is Role.MASTER or (self._role is Role.SLAVE and self._standing is Standing.BEHIND)
 
     @property
+    def other_serves(self) -> bool:
+        """Whether another broker of our id serves: what may have kept us from it matters no more."""
+        own_name = self._membership.name
+        return any(
+            record.id == self._broker_id and record.services and name != own_name
+            for name, record in active_members(self._view.values).items()
+        )
+
+    @property
     def member_name(self) -> str | None:
         """Name of our znode, while there is one."""
         return self._membership.name

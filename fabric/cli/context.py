@@ -99,9 +99,14 @@ class CommandContext:
 
         Raises:
             NoFabric: there is no fabric to connect to.
+            RegistryDown: this host would have to run its ZooKeeper and does not.
             RegistryError: ZooKeeper cannot be reached, or refuses the password.
         """
         url, password = self.zookeeper_url, self.zookeeper_password
+        if self._address is not None and url == self._address.zookeeper_url:
+            from fabric.local import check_own_registry  # noqa: PLC0415 - only those that connect need it
+
+            check_own_registry(self.home, url)
         from registry.session import Session  # noqa: PLC0415 - kazoo takes long to import
 
         session = Session(url, password)

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped with Ctrl-C.
 """
 
+import difflib
 import importlib
 import logging
 import sys
@@ -86,6 +87,18 @@ class CommandGroup(click.Group):
         found = getattr(module, name.replace("-", "_"))
         assert isinstance(found, click.Command)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with; for a misspelt one, say which is near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -87,14 +87,37 @@ def test_unknown_benchmark(checkout: Checkout) -> None:
     assert (done.returncode, done.stderr) == (1, "usage: ./dev bench failover|throughput [OPTIONS]\n")
 
 
-def test_without_rights_it_says_what_to_install(checkout: Checkout) -> None:
-    """Who may not install packages is told the command that does, and nothing else happens."""
+@pytest.mark.parametrize("become", ["su -", "sudo sh"])
+def test_without_rights_it_says_what_to_install(checkout: Checkout, become: str) -> None:
+    """Who may not install packages is told the one line that does, and nothing else happens."""
     checkout.give("apt-get", 'echo "must not be called"')
+    if become == "sudo sh":
+        checkout.give("sudo", 'echo "must not be called"')
     done = checkout.run(["lab"], ZOOKEEPER_HOME="/opt/zookeeper")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.splitlines()[0].startswith("Missing: default-jre-headless.")
-    assert "sudo apt-get update && sudo apt-get install default-jre-headless" in done.stderr
+    assert done.stderr.splitlines() == [
+        "Missing: default-jre-headless.",
+        "Install them with this line, then run this again:",
+        f"  {become} -c 'apt-get update && apt-get install -y --no-install-recommends default-jre-headless'",
+    ]
+
+
+def test_all_that_is_missing_is_said_at_once(checkout: Checkout) -> None:
+    """Python's venv is a package of its own; Java is not asked for in a second round."""
+    checkout.give("apt-get", 'echo "must not be called"')
+    checkout.give("python3", "[[ $2 != *ensurepip* ]]")
+    shutil.rmtree(checkout.folder / ".venv")
+    done = checkout.run(["setup"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Missing: python3-venv git default-jdk-headless")
+
+
+def test_no_python_at_all(checkout: Checkout) -> None:
+    """Then Python is one of the packages."""
+    (checkout.tools / "python3").unlink()
+    done = checkout.run(["lab"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.stderr.startswith("Missing: python3 python3-venv default-jre-headless.")
 
 
 def test_without_apt_it_names_what_is_missing(checkout: Checkout) -> None:

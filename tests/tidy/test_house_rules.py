@@ -16,7 +16,7 @@ PACKAGES = ("broker", "fabric", "journal", "mqclient", "registry")
 def repository_files() -> list[str]:
     """Every file that is, or could be, committed."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         text=True,

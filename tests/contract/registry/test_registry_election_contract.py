@@ -26,8 +26,10 @@ def cluster(world: World, unique_name: str) -> Iterator[Cluster]:
 def test_first_is_master_second_is_slave(cluster: Cluster) -> None:
     """Who joins first is master and publishes; the next is a slave; both in the original's layout."""
     a = cluster.add("a", Role.MASTER)
-    cluster.add("b", Role.SLAVE)
+    b = cluster.add("b", Role.SLAVE)
     wait_until(lambda: cluster.seen == [(a.url,)])
+    wait_until(lambda: b.election.other_serves)
+    assert not a.election.other_serves
     first, second = sorted(cluster.members().items())
     assert first[0] == "00000000000"
     assert list(first[1]) == ["id", "container", "uuid", "ready", "services"]

@@ -23,6 +23,7 @@ def test_an_empty_pid_gives_the_documented_defaults() -> None:
     (connector,) = config.connectors
     assert (connector.name, connector.scheme, connector.connections_max) == ("openwire", "tcp", 1000)
     assert connector.ports == PortRange(0, 0)
+    assert not config.ignore_missing_data_files
 
 
 def test_a_pid_as_mq_create_writes_it_is_read() -> None:
@@ -69,6 +70,7 @@ def test_bind_port_takes_the_first_free_of_a_range() -> None:
         ({"openwire_maximumConnections": "0"}, "openwire-maximumConnections '0'"),
         ({"openwire_wireFormat.cacheEnabled": "yes"}, "'yes' is neither true nor false"),
         ({"openwire_wireFormat.maxFrameSize": "1"}, "whole number from 1024"),
+        ({"ignoreMissingJournalfiles": "1"}, "ignoreMissingJournalfiles '1' is neither true nor false"),
         ({"data": "${nobody.knows}/x"}, "placeholder that nothing resolves"),
     ],
 )

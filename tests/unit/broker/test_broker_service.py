@@ -22,6 +22,7 @@ class FakeElection:
         self.told: list[object] = []
         self.state = Role.SLAVE
         self.settled = True
+        self.other_serves = False
 
     def start(self) -> None:
         """Joined."""
@@ -172,6 +173,16 @@ def test_a_broker_that_cannot_serve_leaves_it_to_others_and_waits_longer_each_ti
     assert bench.service.status()["error"] == str(error)
     bench.serve()
     assert bench.service.status()["error"] == ""
+
+
+def test_an_error_is_over_when_another_broker_serves(bench: Bench) -> None:
+    """A slave that could not take over is sound as soon as there is a master, and says so."""
+    bench.elect().begun.errback(PortUnavailable("port 61616 is taken"))
+    assert bench.service.status()["error"] == "port 61616 is taken"
+    bench.elections[-1].other_serves = True
+    assert bench.service.status()["error"] == ""
+    bench.elections[-1].other_serves = False
+    assert bench.service.status()["error"] == "port 61616 is taken"
 
 
 def test_an_unforeseen_error_is_a_failure_like_any_other(

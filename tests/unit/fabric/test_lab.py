@@ -77,3 +77,12 @@ def test_stop_without_a_fabric(tmp_path: Path) -> None:
     """Ending a lab that does not run says so, and is no error."""
     result = CliRunner().invoke(lab.main, ["--stop"], env={"LAB_HOME": str(tmp_path / "none")})
     assert (result.exit_code, result.output) == (0, "No such fabric is running.\n")
+
+
+def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None:
+    """The error names the variable that chooses another one."""
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(lab.main, env={"LAB_HOME": str(tmp_path / "file" / "home")})
+    assert done.exit_code == 1
+    assert "Choose another folder with LAB_HOME." in done.output
+    assert "1. " not in done.output

@@ -11,9 +11,11 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from support.memory_session import MemorySession
+from support.zookeeper import free_port
 
 from fabric.cli.context import CommandContext
 from fabric.cli.main import COMMANDS, fabric
+from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.records import Provision
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
@@ -90,6 +92,38 @@ def test_usage_errors_end_with_2(run: Run) -> None:
     """Unknown commands and options, and missing arguments."""
     for arguments in (["no-such-command"], ["status", "--no-such-option"], ["zk-get"]):
         assert "Usage: fabric" in run(*arguments, code=2).output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("conatiner-list", "Did you mean container-list"),
+        ("mqcreate", "Did you mean mq-create"),
+        ("no-such-command", "No such command"),
+    ],
+)
+def test_a_misspelt_command_is_recognised(run: Run, typed: str, offered: str) -> None:
+    """The error offers what may have been meant, and nothing when nothing is near."""
+    output = run(typed, code=2).output
+    assert offered in output
+    assert ("Did you mean" in output) == ("Did you mean" in offered)
+
+
+def test_a_registry_that_is_stopped_is_not_waited_for(tmp_path: Path) -> None:
+    """The home says that its own container would have to run ZooKeeper: the error comes at once."""
+    home = Home(tmp_path)
+    home.make()
+    port = free_port()
+    home.write_registry_address(RegistryAddress(f"127.0.0.1:{port}", "secret"))
+    home.write_root_name("first")
+    home.container("first").make()
+    home.container("first").write_managed_zookeeper(ManagedZooKeeper(port, "127.0.0.1", str(tmp_path), 500))
+    result = CliRunner().invoke(fabric, ["--home", str(tmp_path), "cluster-list"])
+    assert result.exit_code == 1
+    assert result.output == (
+        f"Error: ZooKeeper at 127.0.0.1:{port} is not running, nor is container first, which runs it:\n"
+        "`fabric container-start first` starts it.\n"
+    )
 
 
 def test_without_a_fabric_it_says_what_to_do(tmp_path: Path) -> None:
