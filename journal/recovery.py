@@ -494,7 +494,7 @@ class StoreReader:
                 data = reader.load(number, offset)
                 if number == later.number:
                     data = data[: later.offset - offset]
-                    missed = bool(data)
+                    missed = later.offset > offset
                 else:  # up to what was only allocated; the header that is missed here may read as zeros
                     missed = (
                         bool(data.strip(b"\0")) or DataFileName(reader.epoch, number + 1) in self._present

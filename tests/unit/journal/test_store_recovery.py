@@ -450,3 +450,14 @@ def test_a_torn_tail_is_kept_for_one_epoch() -> None:
     store.master()
     assert DataFileName(1, 0) not in data_files(store.disk.files)
     assert store.bodies() == [b"x"]
+
+
+@pytest.mark.parametrize("kept", [0, FILE_HEADER_BYTES])
+def test_a_sealed_file_that_was_cut_is_reported(kept: int) -> None:
+    """Acknowledged messages do not vanish without a word, even if nothing of their file is left."""
+    store = Store(LARGE)
+    store.master(*([bytes([i])] for i in range(10)))
+    store.master([b"x"])
+    store.disk.files["data-000001-000000"].content[kept:] = b""
+    report = store.master().report
+    assert [(damage.file, damage.saved) for damage in report.damages][:1] == [("fake/data-000001-000000", 0)]
