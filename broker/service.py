@@ -206,7 +206,7 @@ class BrokerService(Service):
     def _cannot(self, error: BrokerError | JournalError) -> None:
         """We cannot serve: leave it to another, and try again later."""
         delay_s = self._next_delay_s()
-        self._error = str(error)
+        self._error = _fault(error)
         _log.error(
             "Broker %s failed to start.  Will try again in %d millis: %s",
             self._config.name,
@@ -230,7 +230,7 @@ class BrokerService(Service):
             delay_s = 0.0
         else:
             delay_s = self._next_delay_s()
-        self._error = "" if isinstance(error, StoreFenced) else str(error)
+        self._error = _fault(error)
         _log.warning(
             "Broker '%s' shut down, giving up being master: %s%s",
             self._config.name,
@@ -264,3 +264,8 @@ class BrokerService(Service):
             self._follow()
             self._election.stopped()
             _log.info("Broker %s is waiting to become the master", self._config.name)
+
+
+def _fault(error: BrokerError | JournalError) -> str:
+    """What an operator has to know; that another broker was faster is how elections end."""
+    return "" if isinstance(error, StoreFenced) else str(error)
