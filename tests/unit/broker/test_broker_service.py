@@ -296,6 +296,7 @@ def test_a_slave_follows_the_journal_and_hands_the_follower_over(bench: Bench) -
     bench.service.stopService()
     assert FakeFollower.following == 0
 
+
 def test_another_broker_that_was_faster_is_no_fault(bench: Bench) -> None:
     """Two brokers that start together may both be elected for a moment; the slower one reports no error."""
     bench.elect().begun.errback(StoreFenced("live-1 is gone"))
