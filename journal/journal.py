@@ -54,7 +54,7 @@ class Journal:
             directory: of the store.
             owner: who we are, for people who look into the store.
             post: hands a call over to the owner's thread.
-            on_durable: called there with the number of each batch that is synced and checked; on a fast disk
+            on_durable: called there with rising numbers, each for its batch and all before; on a fast disk
                 it may be called before `flush` returns.
             on_failed: called there once, when fenced or after a failed write, sync or check. Nothing is
                 acknowledged

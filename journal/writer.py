@@ -72,6 +72,7 @@ class Writer:
         self._on_durable = on_durable
         self._on_failed = on_failed
         self.durable_batch = place.batch - 1
+        self._told = self.durable_batch
         self.error: JournalError | None = None
         self._lock = threading.Lock()
         self._disk = threading.Lock()
@@ -140,7 +141,7 @@ class Writer:
         finally:
             self._disk.release()
         if batch is not None:
-            self._on_durable(batch.place.batch)
+            self._tell(batch.place.batch)
 
     def close(self, timeout_s: float) -> None:
         """Commits what was appended, marks the end, gives the rest of the data file back.
@@ -220,7 +221,13 @@ class Writer:
     def _report(self, batch: OpenBatch) -> None:
         """Tells the owner's thread that a batch may be acknowledged."""
         number = batch.place.batch
-        self._post(lambda: self._on_durable(number))
+        self._post(lambda: self._tell(number))
+
+    def _tell(self, number: int) -> None:
+        """In the owner's thread: a batch committed here may overtake the news of an older one."""
+        if number > self._told:
+            self._told = number
+            self._on_durable(number)
 
     def _commit(self, batch: OpenBatch) -> None:
         began_s = time.monotonic()

@@ -7,6 +7,7 @@ from queue import SimpleQueue
 
 import pytest
 from support.fake_disk import FakeDataFile, FakeDisk, FakeFiles
+from support.waiting import wait_until
 
 from journal.errors import JournalError, StoreFailed, StoreFenced
 from journal.fence import live_name
@@ -230,4 +231,18 @@ def test_a_batch_behind_a_closed_one_is_committed_too(disk: FakeDisk) -> None:
     assert last == batch + 2
     owner.journal.flush()
     owner.wait(lambda: last in owner.durable)
+    owner.journal.close(10)
+
+
+def test_numbers_of_durable_batches_only_rise(disk: FakeDisk) -> None:
+    """A batch committed by the owner overtakes the news of an older one; nobody goes back."""
+    owner = Owner(FakeFiles(disk))
+    for _ in range(40):  # until the owner's thread commits small batches itself
+        batch = owner.append()
+        owner.wait(lambda: batch in owner.durable)  # noqa: B023 - used now
+    large = owner.append(size=100_000)  # the writer's; what it posts is left waiting
+    wait_until(lambda: owner.journal.durable_batch == large, 10.0)
+    last = owner.append()
+    owner.wait(lambda: last in owner.durable and owner.posted.empty())
+    assert owner.durable == sorted(set(owner.durable))
     owner.journal.close(10)
