@@ -92,10 +92,11 @@ Results = dict[str, dict[str, list[Figures]]]
 
 def measure(programs: JavaPrograms, urls: dict[str, str], wanted: argparse.Namespace) -> Results:
     """All repetitions; the first one warms both sides up and is not counted."""
-    results: Results = {name_of(case): {who: [] for who in urls} for case in CASES}
+    cases = [case for case in CASES if wanted.case in (None, name_of(case))]
+    results: Results = {name_of(case): {who: [] for who in urls} for case in cases}
     for repetition in range(wanted.repetitions + 1):
         order = list(urls) if repetition % 2 == 0 else list(reversed(urls))
-        for case in CASES:
+        for case in cases:
             for who in order:
                 queue = f"bench.{repetition}.{case[0]}.{case[1]}"
                 figures = load(programs, urls[who], queue, case, wanted)
@@ -133,6 +134,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5, help="how often each case is measured (5)")
     parser.add_argument("--size", type=int, default=1024, help="bytes of a message's body (1024)")
     parser.add_argument("--only", choices=[OURS, APACHE], help="load only one of the two brokers")
+    names = [name_of(case) for case in CASES]
+    parser.add_argument("--case", choices=names, help=f"measure only this one of {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run to a file as well")
     parser.add_argument("--folder", type=Path, help="where both stores lie (a temporary folder)")
     return parser.parse_args(arguments)
