@@ -112,18 +112,25 @@ def _converted(doing: str, failure: type[JournalError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"{doing}: {error.strerror or error}"
-        if error.errno in _READ_ONLY:
-            raise StoreReadOnly(
-                f"{text}; the broker's user needs read and write access to the store"
-            ) from error
-        if error.errno in _MISSING and failure is StoreUnavailable:
-            raise StoreMissing(text) from error
-        raise failure(text) from error
+        raise _meaning(error, doing, failure) from error
+
+
+def _meaning(error: OSError, doing: str, failure: type[JournalError]) -> JournalError:
+    """What an error of the operating system means for the store."""
+    text = f"{doing}: {error.strerror or error}"
+    if error.errno in _READ_ONLY:
+        return StoreReadOnly(f"{text}; the broker's user needs read and write access to the store")
+    if error.errno in _MISSING and failure is StoreUnavailable:
+        return StoreMissing(text)
+    return failure(text)
 
 
 class PosixDataFile:
-    """A data file on a POSIX file system."""
+    """A data file on a POSIX file system.
+
+    `write`, `sync` and `PosixFiles.opens` run for every batch: a context manager and a path's text would cost
+    each of them 5 µs, so they catch their errors themselves.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -131,11 +138,11 @@ class PosixDataFile:
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """One `pwritev`; the rest of a short write is tried again, so that its error shows (a full disk)."""
-        with _converted(f"cannot write {self._path}", StoreFailed):
-            if len(pieces) > _PIECES_MAX:
-                pieces = [b"".join(pieces)]
+        if len(pieces) > _PIECES_MAX:
+            pieces = [b"".join(pieces)]
+        total = sum(map(len, pieces))
+        try:
             written = os.pwritev(self._descriptor, pieces, offset)
-            total = sum(map(len, pieces))
             while written < total:
                 rest = b"".join(pieces)[written:]
                 step = os.pwrite(self._descriptor, rest, offset + written)
@@ -144,11 +151,15 @@ class PosixDataFile:
                         f"cannot write {self._path}: only {written} of {total} bytes were taken"
                     )
                 written += step
+        except OSError as error:
+            raise _meaning(error, f"cannot write {self._path}", StoreFailed) from error
 
     def sync(self) -> None:
         """One `fdatasync`."""
-        with _converted(f"cannot sync {self._path}", StoreFailed):
+        try:
             os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise _meaning(error, f"cannot sync {self._path}", StoreFailed) from error
 
     def truncate(self, length: int) -> None:
         """One `ftruncate`."""
@@ -210,13 +221,13 @@ class PosixFiles:
 
     def opens(self, name: str) -> bool:
         """One `open`; an error other than "no such file" ends this instance: nothing is known then."""
-        with _converted(f"cannot open {self._directory / name}", StoreFailed):
-            try:
-                descriptor = os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-            os.close(descriptor)
-            return True
+        try:
+            os.close(os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _meaning(error, f"cannot open {self._directory / name}", StoreFailed) from error
+        return True
 
     def create_data(self, name: str, allocated: int) -> PosixDataFile:
         """`O_EXCL` and `posix_fallocate`."""
