@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from broker.config import BrokerConfig
     from broker.reactor import Reactor
     from broker.security import Authenticator
+    from journal.follower import FollowerThread
 
 CLOSE_S_MAX: Final = 10.0
 """How long the last batch may take when the broker is stopped."""
@@ -45,6 +46,7 @@ class Mastership:
         owner: str,
         users: Authenticator,
         on_failed: Callable[[Mastership, JournalError], None],
+        follower: FollowerThread | None = None,
     ) -> None:
         """Make it; nothing happens before `begin`.
 
@@ -56,6 +58,7 @@ class Mastership:
             owner: who we are, for people who look into the store.
             users: who may connect.
             on_failed: called once when the journal has failed or was fenced; `abort` has been done then.
+            follower: has followed the journal so far; ours from now on.
         """
         self._reactor = reactor
         self._config = config
@@ -63,6 +66,7 @@ class Mastership:
         self._advertised_host = advertised_host
         self._users = users
         self._on_failed = on_failed
+        self._follower = follower
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
         self._journal: Journal | None = None
         self._turn: Turn | None = None
@@ -108,6 +112,8 @@ class Mastership:
 
     def _open(self) -> Journal:
         """Open the journal. In a thread."""
+        thread, self._follower = self._follower, None
+        follower = None if thread is None else thread.stop()
         ignore_missing = self._config.ignore_missing_data_files
         try:
             return Journal.open(
@@ -117,6 +123,7 @@ class Mastership:
                 on_durable=self._durable,
                 on_failed=self._failed,
                 options=JournalOptions(create=True, accept_missing=ignore_missing),
+                follower=follower,
             )
         except StoreIncomplete as error:
             if ignore_missing:

@@ -29,6 +29,8 @@ from twisted.python.failure import Failure
 from broker.errors import BrokerError
 from broker.mastership import Mastership
 from journal.errors import JournalError, StoreFenced
+from journal.files import PosixFiles
+from journal.follower import FollowerThread
 from registry.election import BrokerElection
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class BrokerService(Service):
         self._election: BrokerElection | None = None
         self._mastership: Mastership | None = None
         self._taking_over: Deferred[None] | None = None
+        self._follower: FollowerThread | None = None
         self._unwanted = False
         self._services: tuple[str, ...] = ()
         self._failures = 0
@@ -95,6 +98,7 @@ class BrokerService(Service):
             self._session, self._config.group, self._config.name, self._container, self
         )
         _log.info("Broker %s is waiting to become the master", self._config.name)
+        self._follow()
         self._election.start()
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
@@ -105,6 +109,7 @@ class BrokerService(Service):
     async def _stop(self) -> None:
         election, self._election = self._election, None
         self._unwanted = True
+        self._unfollow()
         if self._taking_over is not None:
             await self._taking_over
         mastership, self._mastership = self._mastership, None
@@ -138,6 +143,19 @@ class BrokerService(Service):
             "error": "" if election is not None and election.other_serves else self._error,
         }
 
+    # ---- a slave's journal
+
+    def _follow(self) -> None:
+        """Keep the index warm, so that taking over does not depend on the backlog."""
+        self._unfollow()
+        self._follower = FollowerThread(PosixFiles(self._config.data))
+        self._follower.start()
+
+    def _unfollow(self) -> None:
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.end()
+
     # ---- the election
 
     def take_over(self) -> None:
@@ -148,6 +166,7 @@ class BrokerService(Service):
         self._taking_over.addErrback(self._crashed)
 
     async def _take_over(self) -> None:
+        follower, self._follower = self._follower, None
         mastership = Mastership(
             self._reactor,
             self._config,
@@ -156,6 +175,7 @@ class BrokerService(Service):
             owner=f"{self._container} (pid {os.getpid()} on {socket.gethostname()})",
             users=self._users,
             on_failed=self._lost,
+            follower=follower,
         )
         try:
             _log.info("Broker %s is being started.", self._config.name)
@@ -194,6 +214,7 @@ class BrokerService(Service):
             error,
         )
         if self._election is not None:
+            self._follow()
             self._election.failed(delay_s)
 
     def _lost(self, mastership: Mastership, error: JournalError) -> None:
@@ -217,6 +238,7 @@ class BrokerService(Service):
             f" Will try again in {delay_s * 1000:.0f} millis." if delay_s else "",
         )
         if self._election is not None:
+            self._follow()
             self._election.failed(delay_s)
             _log.info("Broker %s is waiting to become the master", self._config.name)
 
@@ -239,6 +261,7 @@ class BrokerService(Service):
             await mastership.close()
             mastership.drop_clients()
         if self._election is not None:
+            self._follow()
             self._election.stopped()
             _log.info("Broker %s is waiting to become the master", self._config.name)
 

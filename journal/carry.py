@@ -4,8 +4,9 @@ Its first batch then holds everything that counts, the data files before it can 
 reads nothing else. A large index stays where it is; the log of the lower epochs is sealed and kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from journal.index import Place
 from journal.record import (
     AcknowledgeSubscription,
     AddDestination,
@@ -13,6 +14,7 @@ from journal.record import (
     AddSubscription,
     AnyRecord,
     Memory,
+    MovedMessage,
     Record,
 )
 from journal.state import State
@@ -25,18 +27,33 @@ def is_small(state: State, adopted: Sequence[AnyRecord], *, messages_max: int, b
         state: the index so far.
         adopted: records still to come.
         messages_max: live messages and adopted records; a takeover handles 200 in a millisecond.
-        bytes_max: of the bodies of messages.
+        bytes_max: of the records of messages.
     """
     messages = [*state.queues.values(), *state.topics.values()]
     if sum(map(len, messages)) + len(adopted) + len(state.subscriptions) > messages_max:
         return False
-    size = sum(len(message.body) for place in messages for message in place.values())
-    size += sum(len(record.body) for record in adopted if isinstance(record, AddMessage))
-    return size <= bytes_max
+    size = sum(len(record.body) for record in adopted if isinstance(record, AddMessage | MovedMessage))
+    return state.live_bytes + size <= bytes_max
 
 
-def carried(state: State) -> list[Record]:
-    """The records that build the same index in an empty one."""
+def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], bytes]) -> list[Record]:
+    """The records that build the same index in an empty one.
+
+    Args:
+        state: the index so far; the adopted records are applied to it.
+        adopted: records still to come.
+        read: gives the body of a message in the state by its place.
+
+    Raises:
+        MessageDamaged: one cannot be read; the state is as it was.
+    """
+    held: dict[int, bytes] = {}
+    for messages in (*state.queues.values(), *state.topics.values()):
+        held.update((ref, read(place)) for ref, place in messages.entries_after(-1))
+    for record in adopted:
+        state.apply(record, 0, 1)
+        if isinstance(record, AddMessage):
+            held[record.ref] = record.body
     records: list[Record] = [Memory(state.next_ref, state.producers.known())]
     records += [AddDestination(name) for name in (*state.queues, *state.topics)]
     records += [
@@ -44,13 +61,11 @@ def carried(state: State) -> list[Record]:
         for each in state.subscriptions.values()
     ]
     records += [
-        AddMessage(message.ref, name, "", 0, message.body)
-        for name, messages in state.queues.items()
-        for message in messages.values()
+        AddMessage(ref, name, "", 0, held[ref]) for name, messages in state.queues.items() for ref in messages
     ]
     published = [(ref, name) for name, messages in state.topics.items() for ref in messages]
     records += [  # in the order sent: a durable subscription to a wildcard receives from several topics
-        AddMessage(ref, name, "", 0, state.topics[name][ref].body) for ref, name in sorted(published)
+        AddMessage(ref, name, "", 0, held[ref]) for ref, name in sorted(published)
     ]
     for each in state.subscriptions.values():
         records += [

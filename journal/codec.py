@@ -16,9 +16,11 @@ from journal.record import (
     T_ADD_DESTINATION,
     T_ADD_MESSAGE,
     T_ADD_SUBSCRIPTION,
+    T_CHECKPOINT,
     T_EPOCH_BEGIN,
     T_EPOCH_END,
     T_MEMORY,
+    T_MOVED_MESSAGE,
     T_REMOVE_DESTINATION,
     T_REMOVE_MESSAGE,
     T_REMOVE_SUBSCRIPTION,
@@ -29,9 +31,11 @@ from journal.record import (
     AddMessage,
     AddSubscription,
     AnyRecord,
+    Checkpoint,
     EpochBegin,
     EpochEnd,
     Memory,
+    MovedMessage,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -55,6 +59,8 @@ _MEMORY: Final = struct.Struct("<QI")  # next ref, length of the producers' sequ
 assert _MEMORY.size == 12
 _SEAL: Final = struct.Struct("<QIIQ")
 assert _SEAL.size == 24
+_CHECKPOINT: Final = struct.Struct("<QQQIIQ")
+assert _CHECKPOINT.size == 40
 _COUNT: Final = struct.Struct("<I")
 _LENGTH: Final = struct.Struct("<H")
 
@@ -103,6 +109,7 @@ class RecordEncoder:
             Memory: self._memory,
             EpochBegin: self._epoch_begin,
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
+            Checkpoint: self._checkpoint,
         }
 
     def encode(self, record: AnyRecord, pieces: list[bytes]) -> int:
@@ -116,13 +123,17 @@ class RecordEncoder:
         try:
             if type(record) is AddMessage:
                 return self._add_message(record, pieces)
+            if type(record) is MovedMessage:
+                return self._add_message(record, pieces, T_MOVED_MESSAGE)
             rest = self._encoders[type(record)](record)
         except struct.error as error:
             raise ValueError(f"a number of {type(record).__name__} is out of range: {error}") from error
         pieces.append(_CRC.pack(crc32c(rest, self._seed)) + rest)
         return len(rest) + _CRC.size
 
-    def _add_message(self, record: AddMessage, pieces: list[bytes]) -> int:
+    def _add_message(
+        self, record: AddMessage | MovedMessage, pieces: list[bytes], kind: int = T_ADD_MESSAGE
+    ) -> int:
         texts = self._bytes_of
         destination = texts[record.destination]
         producer_id = texts[record.producer_id]
@@ -134,9 +145,7 @@ class RecordEncoder:
             raise ValueError(
                 f"a message of {len(body)} bytes does not fit a record: at most {RECORD_BYTES_MAX}"
             )
-        numbers = _ADD_MESSAGE.pack(
-            length, T_ADD_MESSAGE, first, second, record.ref, record.producer_sequence_id
-        )
+        numbers = _ADD_MESSAGE.pack(length, kind, first, second, record.ref, record.producer_sequence_id)
         rest = numbers + destination + producer_id
         pieces += (_CRC.pack(crc32c(body, crc32c(rest, self._seed))) + rest, body)
         return length
@@ -166,6 +175,9 @@ class RecordEncoder:
             T_ACKNOWLEDGE_SUBSCRIPTION, record.client_id, record.name, last=_REF.pack(record.ref)
         )
 
+    def _checkpoint(self, record: Checkpoint) -> bytes:
+        return self._texts(T_CHECKPOINT, "", last=_CHECKPOINT.pack(record.epoch, record.number, *record.at))
+
     def _memory(self, record: Memory) -> bytes:
         producers = json.dumps(record.producers).encode()
         return self._texts(T_MEMORY, "", last=_MEMORY.pack(record.next_ref, len(producers)) + producers)
@@ -179,11 +191,11 @@ class Target(Protocol):
     """What records are applied to: `journal.state.State`."""
 
     def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
-        self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
+        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
     ) -> None:
         """Takes the fields of an `AddMessage`: making the object would cost a fifth of recovery."""
 
-    def apply(self, record: AnyRecord, location: int) -> None:
+    def apply(self, record: AnyRecord, location: int, length: int) -> None:
         """Takes any other record."""
 
 
@@ -202,6 +214,8 @@ class RecordDecoder:
             T_MEMORY: self._memory,
             T_EPOCH_BEGIN: self._epoch_begin,
             T_EPOCH_END: lambda *_: EpochEnd(),
+            T_CHECKPOINT: self._checkpoint,
+            T_MOVED_MESSAGE: self._moved_message,
         }
 
     def replay(self, data: bytes, start: int, end: int, base: int, target: Target) -> None:
@@ -220,15 +234,15 @@ class RecordDecoder:
             if kind == T_ADD_MESSAGE:  # in line: a call here costs a tenth of recovery
                 second, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position + RECORD_HEADER_BYTES)
                 at_producer = position + _ADD_MESSAGE_BYTES + first
-                at_body = at_producer + second
                 destination = text_of[data[position + _ADD_MESSAGE_BYTES : at_producer]]
-                producer_id = text_of[data[at_producer:at_body]]
-                add_message(ref, destination, producer_id, sequence, data[at_body:stop], base + position)
+                producer_id = text_of[data[at_producer : at_producer + second]]
+                add_message(ref, destination, producer_id, sequence, base + position, length)
             else:
                 decoder = self._decoders.get(kind)
                 if decoder is None:
                     raise StoreNewer(f"the store holds records of type {kind}: use a newer version of this")
-                target.apply(decoder(data, position + RECORD_HEADER_BYTES, first), base + position)
+                record = decoder(data, position + RECORD_HEADER_BYTES, first)
+                target.apply(record, base + position, length)
             position = stop
 
     def decode(self, data: bytes, start: int, end: int) -> list[tuple[AnyRecord, int]]:
@@ -237,9 +251,16 @@ class RecordDecoder:
         Raises:
             StoreNewer: a type this version does not know.
         """
-        collector = _Collector()
-        self.replay(data, start, end, 0, collector)
-        return collector.records
+        records: list[tuple[AnyRecord, int]] = []
+        position = start
+        while position < end:
+            length, kind, first = _RECORD.unpack_from(data, position + 4)
+            decoder = self._add_message if kind == T_ADD_MESSAGE else self._decoders.get(kind)
+            if decoder is None:
+                raise StoreNewer(f"the store holds records of type {kind}: use a newer version of this")
+            records.append((decoder(data, position + RECORD_HEADER_BYTES, first), position))
+            position += length
+        return records
 
     def _text(self, data: bytes, position: int, length: int) -> str:
         return self._text_of[data[position : position + length]]
@@ -253,6 +274,24 @@ class RecordDecoder:
             texts.append(self._text(data, position + 2, length))
             position += 2 + length
         return texts, position
+
+    def _message(self, data: bytes, position: int, first: int) -> tuple[int, str, str, int, bytes]:
+        """The fields of a message's record; `position` is behind the record's header."""
+        (length, _, _) = _RECORD.unpack_from(data, position + 4 - RECORD_HEADER_BYTES)
+        second, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position)
+        at = position + _ADD_MESSAGE_REST.size
+        body = data[at + first + second : position - RECORD_HEADER_BYTES + length]
+        return ref, self._text(data, at, first), self._text(data, at + first, second), sequence, body
+
+    def _add_message(self, data: bytes, position: int, first: int) -> AddMessage:
+        return AddMessage(*self._message(data, position, first))
+
+    def _moved_message(self, data: bytes, position: int, first: int) -> MovedMessage:
+        return MovedMessage(*self._message(data, position, first))
+
+    def _checkpoint(self, data: bytes, position: int, first: int) -> Checkpoint:
+        epoch, number, *at = _CHECKPOINT.unpack_from(data, position + first)
+        return Checkpoint(epoch, number, Seal(*at))
 
     def _remove_message(self, data: bytes, position: int, first: int) -> RemoveMessage:
         (ref,) = _REF.unpack_from(data, position)
@@ -283,19 +322,11 @@ class RecordDecoder:
         return EpochBegin(owner, seals)
 
 
-class _Collector:
-    """Turns what is applied back into records."""
-
-    def __init__(self) -> None:
-        self.records: list[tuple[AnyRecord, int]] = []
-
-    def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
-        self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
-    ) -> None:
-        self.records.append((AddMessage(ref, destination, producer_id, sequence, body), location))
-
-    def apply(self, record: AnyRecord, location: int) -> None:
-        self.records.append((record, location))
+def message_body(data: bytes, position: int) -> bytes:
+    """The body in the record of a message that was found whole at a position."""
+    length, _, first = _RECORD.unpack_from(data, position + 4)
+    (second,) = _LENGTH.unpack_from(data, position + RECORD_HEADER_BYTES)
+    return data[position + _ADD_MESSAGE_BYTES + first + second : position + length]
 
 
 def whole_record_at(data: bytes, position: int, end: int, seed: int) -> int:

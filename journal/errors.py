@@ -10,8 +10,10 @@
     ├── StoreCorrupt          the directory's content contradicts itself
     │   └── StoreIncomplete       a data file is missing
     ├── StoreFenced           another broker took the store
+    ├── StoreFull             there is no space left; nothing was written
     ├── StoreFailed           a write, sync or check failed: this instance is finished
-    └── MessageUnknown        no live message has this number
+    ├── MessageUnknown        no live message has this number
+    └── MessageDamaged        it is live and cannot be read
 
 The first sentence of a docstring is what the command line prints when the error carries no text of its own.
 """
@@ -57,5 +59,13 @@ class StoreFailed(JournalError):
     """A write to the store failed; what it covered is not acknowledged."""
 
 
+class StoreFull(JournalError):
+    """The store's disk is full."""
+
+
 class MessageUnknown(JournalError, LookupError):
     """No live message has this number."""
+
+
+class MessageDamaged(JournalError, LookupError):
+    """A live message cannot be read from the store."""

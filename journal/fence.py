@@ -23,6 +23,7 @@ Steps = Generator[str, None, T]
 
 _CLAIM: Final = re.compile(r"claim-(\d+)")
 _LIVE: Final = re.compile(r"live-(\d+)")
+_CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)-(\d+)")
 _DATA: Final = re.compile(r"data-(\d+)-(\d+)")
 
 
@@ -54,6 +55,16 @@ def live_name(epoch: int) -> str:
 def quarantine_name(epoch: int, number: int, offset: int) -> str:
     """The file that keeps a damaged region of a data file."""
     return f"quarantine-{epoch:06d}-{number:06d}-{offset}"
+
+
+def checkpoint_name(epoch: int, number: int) -> str:
+    """The file of a checkpoint that an epoch has written."""
+    return f"checkpoint-{epoch:06d}-{number:06d}"
+
+
+def checkpoint_files(names: Iterable[str]) -> list[tuple[int, int]]:
+    """Epoch and number of the checkpoints there are, ascending; whether they count is another question."""
+    return sorted((int(match[1]), int(match[2])) for match in map(_CHECKPOINT.fullmatch, names) if match)
 
 
 def claims(names: Iterable[str]) -> list[int]:

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from journal.errors import JournalError, StoreFailed, StoreMissing, StoreReadOnly, StoreUnavailable
+from journal.errors import JournalError, StoreFailed, StoreFull, StoreMissing, StoreReadOnly, StoreUnavailable
 
 _READ_ONLY = frozenset((errno.EROFS, errno.EACCES, errno.EPERM))
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PIECES_MAX: Final = 1024
 """Linux takes so many in one call (`IOV_MAX`)."""
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
@@ -83,7 +84,8 @@ class Files(Protocol):
         """Creates a data file with so many bytes allocated, all zero.
 
         Raises:
-            StoreFailed: it exists already, or there is no space.
+            StoreFailed: it exists already.
+            StoreFull: there is no space; nothing is left behind.
         """
 
     def read(self, name: str, offset: int, length: int) -> bytes:
@@ -122,6 +124,8 @@ def _meaning(error: OSError, doing: str, failure: type[JournalError]) -> Journal
         return StoreReadOnly(f"{text}; the broker's user needs read and write access to the store")
     if error.errno in _MISSING and failure is StoreUnavailable:
         return StoreMissing(text)
+    if error.errno in _FULL:
+        return StoreFull(f"{text}; free some space on the store's file system")
     return failure(text)
 
 

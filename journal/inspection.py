@@ -7,6 +7,7 @@ from typing import Any
 from journal.errors import StoreMissing
 from journal.fence import claims, data_files, live_epochs, run
 from journal.files import Files, PosixFiles
+from journal.index import MessageIndex
 from journal.record import FORMAT_VERSION
 from journal.recovery import Report, StoreReader
 from journal.state import State
@@ -63,10 +64,13 @@ class Inspection:
         }
 
 
-def _sizes(destinations: dict[str, dict[int, Any]]) -> dict[str, dict[str, int]]:
-    """Messages and bytes of each destination."""
+def _sizes(destinations: dict[str, MessageIndex]) -> dict[str, dict[str, int]]:
+    """Messages of each destination, and the bytes of their records."""
     return {
-        name: {"messages": len(messages), "bytes": sum(len(m.body) for m in messages.values())}
+        name: {
+            "messages": len(messages),
+            "bytes": sum(place.length for _, place in messages.entries_after(-1)),
+        }
         for name, messages in sorted(destinations.items())
     }
 
@@ -90,7 +94,9 @@ def inspect_files(files: Files, where: str) -> Inspection:
     reader = StoreReader(files, state, accept_missing=True)
     recovered = run(reader.read())
     for record in recovered.adopted:
-        state.apply(record, 0)
+        state.apply(record, 0, 1)
+    state.usage.pop(0, None)
+    reader.check_live()
     ruler = reader.report.ruler
     sealed = {seal.epoch for seal in recovered.seals} - {ruler}
     roles = dict.fromkeys(sealed, "sealed") | {ruler: "ruling"}

@@ -6,14 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from journal.bodies import Bodies
+from journal.caretaker import Caretaker
+from journal.codec import message_body
 from journal.errors import JournalError
 from journal.fence import run
 from journal.files import Files, PosixFiles, create_store
+from journal.follower import Follower
 from journal.mastership import become_master
 from journal.options import JournalOptions
 from journal.record import Record
 from journal.recovery import Report
 from journal.state import State
+from journal.upkeep import Upkeep
 from journal.writer import Post, Writer
 
 
@@ -28,8 +33,18 @@ class Journal:
         report: what recovery found.
     """
 
-    def __init__(self, writer: Writer, state: State, epoch: int, report: Report) -> None:
+    def __init__(  # noqa: PLR0917 - its parts, put together by `open` alone
+        self,
+        files: Files,
+        writer: Writer,
+        caretaker: Caretaker,
+        state: State,
+        epoch: int,
+        report: Report,
+    ) -> None:
         self._writer = writer
+        self._caretaker = caretaker
+        self._bodies = Bodies(files, state.salts)
         self.state = state
         self.epoch = epoch
         self.report = report
@@ -47,6 +62,7 @@ class Journal:
         on_failed: Callable[[JournalError], None],
         files: Files | None = None,
         options: JournalOptions | None = None,
+        follower: Follower | None = None,
     ) -> "Journal":
         """Takes the store over and reads it. Blocks; call it in a thread.
 
@@ -61,6 +77,7 @@ class Journal:
                 after that, and what is appended is dropped.
             files: another disk, for tests.
             options: sizes and times.
+            follower: a warm state of this store, which is ours from now on; its thread has ended.
 
         Raises:
             StoreFenced: another broker took the store meanwhile: ask the election before trying again.
@@ -74,29 +91,40 @@ class Journal:
             if options.create:
                 create_store(directory)
             files = PosixFiles(directory)
+        warm = None
         state = State()
+        if follower is not None:
+            state, warm = follower.state, follower.place
         salt = secrets.randbits(64)
         with _collector_paused():
-            opened = run(become_master(files, state, owner=owner, salt=salt, options=options))
+            steps = become_master(files, state, owner=owner, salt=salt, options=options, warm=warm)
+            opened = run(steps)
         place = opened.first.next_place(options.file_bytes)
         writer = Writer(
             opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
         )
+        epoch = opened.mastership.epoch
+        upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options)
+        caretaker = Caretaker(files, upkeep, writer, post, options)
         writer.start()
-        return cls(writer, state, opened.mastership.epoch, opened.report)
+        caretaker.start()
+        return cls(files, writer, caretaker, state, epoch, opened.report)
 
     @property
     def durable_batch(self) -> int:
         """The highest batch that is synced and checked: what it and those before hold may be acknowledged."""
         return self._writer.durable_batch
 
-    def read(self, ref: int) -> bytes:
+    def read(self, ref: int, destination: str) -> bytes:
         """The body of a live message.
 
         Raises:
-            MessageUnknown: there is none with this number.
+            MessageUnknown: the destination has none with this number.
+            MessageDamaged: it cannot be read; says which bytes of which file.
         """
-        return self.state.message(ref).body
+        place = self.state.place(ref, destination)
+        record = self._writer.unwritten(place)
+        return self._bodies.read(place) if record is None else message_body(record, 0)
 
     def close(self, timeout_s: float) -> None:
         """Writes and syncs what was appended, then gives the store up. Blocks; may be called in any thread.
@@ -106,6 +134,7 @@ class Journal:
         Raises:
             StoreFailed: that took longer than `timeout_s` seconds.
         """
+        self._caretaker.stop(timeout_s)
         self._writer.close(timeout_s)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
+from journal.bodies import Bodies
 from journal.carry import carried, is_small
 from journal.codec import RecordEncoder
-from journal.errors import StoreCorrupt, StoreFailed, StoreUnavailable
+from journal.errors import MessageDamaged, StoreCorrupt, StoreFailed, StoreUnavailable
 from journal.fence import DataFileName, Steps, check, claim, claim_content, claim_name, data_files
 from journal.files import DataFile, Files
 from journal.options import JournalOptions
@@ -22,8 +23,9 @@ from journal.record import (
     AnyRecord,
     EpochBegin,
     Location,
+    Seal,
 )
-from journal.recovery import Report, StoreReader
+from journal.recovery import Recovered, Report, StoreReader
 from journal.state import State
 
 
@@ -62,15 +64,19 @@ class OpenBatch:
         self.size += sum(lengths)
         apply = state.apply
         for record, length in zip(records, lengths, strict=True):
-            apply(record, location)
+            apply(record, location, length)
             location += length
+
+    @property
+    def end(self) -> int:
+        """Where it ends in its data file."""
+        return self.place.offset + BATCH_HEADER_BYTES + self.size
 
     def next_place(self, file_bytes: int) -> BatchPlace:
         """Where the next batch stands, now that this one is closed."""
-        batch, number, offset = self.place
-        end = offset + BATCH_HEADER_BYTES + self.size
-        if end < file_bytes:
-            return BatchPlace(batch + 1, number, end)
+        batch, number, _ = self.place
+        if self.end < file_bytes:
+            return BatchPlace(batch + 1, number, self.end)
         return BatchPlace(batch + 1, number + 1, FILE_HEADER_BYTES)
 
 
@@ -115,7 +121,7 @@ class Mastership:
         self._file.sync()
         yield f"synced batch {place.batch}"
         self.check()
-        self._end = place.offset + BATCH_HEADER_BYTES + batch.size
+        self._end = batch.end
         yield f"checked batch {place.batch}"
         if new_file:
             self._files.note(claim_name(self.epoch), claim_content(self._owner, place.number + 1))
@@ -192,10 +198,40 @@ def _tidy(files: Files, reader: StoreReader, unused: Sequence[DataFileName]) -> 
         yield f"removed {name}"
 
 
+def _carried(
+    files: Files, state: State, recovered: Recovered, options: JournalOptions
+) -> list[AnyRecord] | None:
+    """The whole index as records, if it is small; None if it stays where it is."""
+    # A torn tail may be a damaged batch that was acknowledged: it is left for one epoch, to be looked at.
+    if recovered.report.torn is not None:
+        return None
+    limits = options.carried_messages_max, options.carried_bytes_max
+    if not is_small(state, recovered.adopted, messages_max=limits[0], bytes_max=limits[1]):
+        return None
+    try:
+        return list(carried(state, recovered.adopted, Bodies(files, state.salts).read))
+    except MessageDamaged:
+        return None
+
+
 def become_master(
-    files: Files, state: State, *, owner: str, salt: int, options: JournalOptions
+    files: Files,
+    state: State,
+    *,
+    owner: str,
+    salt: int,
+    options: JournalOptions,
+    warm: Seal | None = None,
 ) -> Steps[Opened]:
     """Claims the store, reads it into the state and begins an epoch; when it returns, serve.
+
+    Args:
+        files: the store.
+        state: empty, or with everything before `warm`.
+        owner: who we are.
+        salt: random.
+        options: sizes.
+        warm: a place in the log, see `journal.follower`.
 
     Raises:
         StoreFenced: another broker took it meanwhile.
@@ -211,28 +247,26 @@ def become_master(
         quarantine=True,
         accept_missing=options.accept_missing,
         read_bytes=options.read_bytes,
+        warm=warm,
     )
+    mastership = Mastership(files, epoch, owner, salt, options)
+    first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     try:
         recovered = yield from reader.read()
+        state.salts[epoch] = salt
+        seals, unused = recovered.seals, reader.unused
+        records = [*state.checkpoints, *recovered.adopted]
+        carries = _carried(files, state, recovered, options)
+        if carries is not None:
+            seals, records, unused = (), carries, reader.present
+            state.clear()
+            state.salts[epoch] = salt
+        begin = EpochBegin(owner, seals)
+        first.add([begin, *records, begin], mastership.encoder, state)
+        reader.check_live()
     except (StoreCorrupt, StoreUnavailable):
         check(files, epoch)  # a successor may have tidied up meanwhile
         raise
-    mastership = Mastership(files, epoch, owner, salt, options)
-    seals, records, unused = recovered.seals, recovered.adopted, reader.unused
-    # A torn tail may be a damaged batch that was acknowledged: it is left for one epoch, to be looked at.
-    if recovered.report.torn is None and is_small(
-        state,
-        recovered.adopted,
-        messages_max=options.carried_messages_max,
-        bytes_max=options.carried_bytes_max,
-    ):
-        for record in recovered.adopted:
-            state.apply(record, 0)
-        seals, records, unused = (), carried(state), reader.present
-        state.clear()
-    begin = EpochBegin(owner, seals)
-    first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
-    first.add([begin, *records, begin], mastership.encoder, state)
     yield from mastership.commit(first)
     yield from _tidy(files, reader, unused)
     return Opened(mastership, first, recovered.report)

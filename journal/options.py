@@ -14,6 +14,16 @@ IDLE_CHECK_S: Final = 0.2
 """A master with nothing to write finds out this soon that it was fenced; a successor needs about as long to
 serve."""
 
+CHECKPOINT_BYTES: Final = DATA_FILE_BYTES // 4
+"""Two checkpoints and the log written meanwhile stay within two data files (P9)."""
+CHECKPOINT_RATE_BYTES: Final = 64 * 1024 * 1024
+"""A second; a checkpoint of a million messages takes a third of a second, and batches find the disk free."""
+MOVE_RATE_BYTES: Final = 16 * 1024 * 1024
+"""A second; a tenth of what a disk of today takes."""
+MOVE_RECORDS: Final = 200
+"""Handed to the owner at once: half a millisecond."""
+MOVE_BYTES: Final = 1024 * 1024
+"""Handed to the owner at once, unless one record is longer."""
 CARRIED_MESSAGES_MAX: Final = 2_000
 """A new epoch carries so many live messages over: 10 ms of a takeover, instead of reading the log they are in
 at every one that follows."""
@@ -30,6 +40,11 @@ class JournalOptions:
         read_bytes: of one read during recovery.
         batch_bytes_max: records of a batch after which the next begins; one `append` may exceed it.
         idle_check_s: seconds without a batch until the fence is checked.
+        checkpoint_bytes: of log after which a checkpoint is written; more if much is live.
+        checkpoint_rate_bytes: of a checkpoint written per second.
+        move_rate_bytes: of records moved by compaction per second, while the disk is within its bound.
+        move_records: looked at in one turn of the owner, by compaction.
+        move_bytes: the same in bytes.
         create: whether a missing directory is made, if its parent exists. Off: a directory that is missing
             may be
             a shared file system that is not mounted, and an empty store must not take its place.
@@ -43,6 +58,11 @@ class JournalOptions:
     read_bytes: int = READ_BYTES
     batch_bytes_max: int = BATCH_BYTES_MAX
     idle_check_s: float = IDLE_CHECK_S
+    checkpoint_bytes: int = CHECKPOINT_BYTES
+    checkpoint_rate_bytes: int = CHECKPOINT_RATE_BYTES
+    move_rate_bytes: int = MOVE_RATE_BYTES
+    move_records: int = MOVE_RECORDS
+    move_bytes: int = MOVE_BYTES
     create: bool = False
     carried_messages_max: int = CARRIED_MESSAGES_MAX
     carried_bytes_max: int = CARRIED_BYTES_MAX

@@ -57,8 +57,7 @@ A new epoch that finds little alive carries all of it over: its first batch has 
 records that build the index again. The data files of the lower epochs then count for nobody.
 
 Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA); 40
-scheduled delivery; 48 checkpoint, 49 moved message, 50 removed data file (compaction). A record of unknown
-type makes the store one of a newer format.
+scheduled delivery. A record of unknown type makes the store one of a newer format.
 """
 
 from dataclasses import dataclass
@@ -72,6 +71,8 @@ RECORD_BYTES_MAX: Final = 256 * 1024 * 1024
 """Largest record; far above the frame limits of all protocols (the largest is OpenWire's, 100 MiB)."""
 EPOCH_BEGINS: Final = 2
 """How often a first batch says how the epoch began: before and behind the adopted records."""
+CHECKPOINTS_KEPT: Final = 2
+"""The newest, and the one before it in case the newest is damaged."""
 TEXT_BYTES_MAX: Final = 65_535
 """Longest text (destination, producer id, selector, …) in UTF-8: the same as a short string in OpenWire."""
 TEXTS_CACHED_MAX: Final = 8_192
@@ -178,6 +179,34 @@ class Seal(NamedTuple):
 
 
 @dataclass(slots=True)
+class MovedMessage:
+    """A live message's record stands here now: compaction copied it. Of any other message it says nothing.
+
+    The attributes are those of `AddMessage`.
+    """
+
+    ref: int
+    destination: str
+    producer_id: str
+    producer_sequence_id: int
+    body: bytes
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint counts: it was written and synced, and holds all of the log up to a place.
+
+    Attributes:
+        epoch: that wrote it.
+        number: of the checkpoint within the epoch.
+        at: the place, between two batches.
+    """
+
+    epoch: int
+    number: int
+    at: Seal
+
+
+@dataclass(slots=True)
 class EpochBegin:
     """An epoch was opened; see the module's text."""
 
@@ -198,9 +227,10 @@ Record = (
     | AddSubscription
     | RemoveSubscription
     | AcknowledgeSubscription
+    | MovedMessage
     | Memory
 )
-ControlRecord = EpochBegin | EpochEnd
+ControlRecord = EpochBegin | EpochEnd | Checkpoint
 AnyRecord = Record | ControlRecord
 
 T_ADD_MESSAGE: Final = 1
@@ -213,7 +243,9 @@ T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
 T_MEMORY: Final = 8
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17))
+T_CHECKPOINT: Final = 48
+T_MOVED_MESSAGE: Final = 49
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 48, 49))
 
 
 class Location(NamedTuple):
@@ -227,14 +259,27 @@ class Location(NamedTuple):
     offset: int
 
     def pack(self) -> int:
-        """One number that orders like the log: epoch, 20 bits of file number, 32 bits of offset."""
-        return self.epoch << 52 | self.number << 32 | self.offset
+        """64 bits that order like the log: 20 of the epoch, 15 of the file number, 29 of the offset."""
+        return self.epoch << 44 | self.number << 29 | self.offset
 
     @classmethod
     def unpack(cls, packed: int) -> "Location":
         """The reverse of `pack`."""
-        return cls(packed >> 52, packed >> 32 & 0xFFFFF, packed & 0xFFFFFFFF)
+        return cls(packed >> 44, packed >> 29 & 0x7FFF, packed & 0x1FFFFFFF)
 
 
-FILES_PER_EPOCH_MAX: Final = 1 << 20
-"""Bits of a packed location; with files of 32 MiB an epoch may write 32 TiB."""
+FILE_SHIFT: Final = 29
+"""A packed location shifted right by this is its data file's key, see `data_file_key`."""
+EPOCH_SHIFT: Final = 44
+"""And by this is its epoch."""
+FILES_PER_EPOCH_MAX: Final = 1 << 15
+"""Bits of a packed location; with files of 32 MiB an epoch may write 1 TiB, then a slave begins the next."""
+EPOCHS_MAX: Final = 1 << 20
+"""Bits of a packed location; a takeover every minute for two years."""
+OFFSET_MAX: Final = 1 << 29
+"""Bits of a packed location; a data file is longer only by its last batch."""
+
+
+def data_file_key(epoch: int, number: int) -> int:
+    """A data file as one number that orders like the log."""
+    return epoch << 15 | number

@@ -1,5 +1,9 @@
 """Reads a store: which epoch rules, where each one ends, what is damaged.
 
+Reading begins behind the newest checkpoint that counts: the ruling epoch's first batch names it, or a record
+behind its own place in that epoch's log. If it is damaged, the one before it is taken, whose part of the log
+is still there; if none is left, everything is read that there is.
+
 The highest epoch with a valid first batch rules. Its seals cut everything below; an epoch they do not name
 counts for nothing, and so do the epochs above. Where no valid batch stands in an epoch that counts:
 
@@ -11,7 +15,9 @@ sealed, before it    a valid batch, or nothing        damage: save what is whole
 ruling               a valid batch of higher number   damage, the same: a batch follows only checked ones
 ruling               none                             its end; what stands there is a torn tail, never
                                                       acknowledged
-any                  a data file is missing           refuse: put the file back, or accept the loss
+any                  a data file is missing           refuse: put the file back, or accept the loss; files
+                                                      that no checkpoint needs and no message lives in are
+                                                      not missed
 ===================  ===============================  =======================================================
 
 A region that is damaged is copied to a `quarantine` file, whatever could be saved of it is delivered, and a
@@ -19,15 +25,19 @@ line in the log says what happened to which file.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from journal.checkpoint import read_checkpoint
 from journal.codec import RecordDecoder
 from journal.errors import StoreCorrupt, StoreIncomplete, StoreUnavailable
 from journal.fence import (
     CLAIM_BYTES_MAX,
     DataFileName,
     Steps,
+    checkpoint_files,
+    checkpoint_name,
     claim_name,
     claimed_data_files,
     claims,
@@ -39,15 +49,19 @@ from journal.options import READ_BYTES
 from journal.reader import Batch, EpochReader, Position
 from journal.record import (
     BATCH_HEADER_BYTES,
+    CHECKPOINTS_KEPT,
     EPOCH_BEGINS,
     FILE_HEADER_BYTES,
+    FILE_SHIFT,
     RECORD_HEADER_BYTES,
     T_EPOCH_END,
+    AnyRecord,
+    Checkpoint,
     EpochBegin,
     EpochEnd,
     Location,
-    Record,
     Seal,
+    data_file_key,
 )
 from journal.salvage import salvage
 from journal.state import State
@@ -96,6 +110,7 @@ class Report:
         records: records that count.
         damages: in the order of the log.
         torn: file and offset of a torn tail.
+        checkpoint: name of the checkpoint that reading began with, "" if there was none.
     """
 
     ruler: int = 0
@@ -104,6 +119,7 @@ class Report:
     records: int = 0
     damages: list[Damage] = field(default_factory=list)
     torn: tuple[str, int] | None = None
+    checkpoint: str = ""
 
 
 @dataclass(slots=True)
@@ -117,7 +133,7 @@ class Recovered:
     """
 
     seals: tuple[Seal, ...]
-    adopted: list[Record]
+    adopted: list[AnyRecord]
     report: Report
 
 
@@ -134,6 +150,7 @@ class _Beginning(NamedTuple):
     record: EpochBegin
     reader: EpochReader
     batch: Batch | None
+    checkpoints: list[Checkpoint]
 
 
 class StoreReader:
@@ -142,6 +159,8 @@ class StoreReader:
     Attributes:
         report: what was found so far.
         ends: what the ruling epoch's last data files hold; more than one if it died when it began another.
+        reached: the place in the ruling epoch before its last batch; its batch is 0 before the first.
+        lower: where the epoch below the ruling one ends.
         unused: data files that the ruling epoch's seals left out: nobody will ever read them.
 
     Args:
@@ -151,6 +170,7 @@ class StoreReader:
         quarantine: whether copies of damaged regions are made: not when another broker's store is looked at.
         accept_missing: whether a missing data file is taken for an empty one.
         read_bytes: of one read.
+        warm: the state has everything before this place in the log, see `journal.follower`.
     """
 
     def __init__(
@@ -162,9 +182,11 @@ class StoreReader:
         quarantine: bool = False,
         accept_missing: bool = False,
         read_bytes: int = READ_BYTES,
+        warm: Seal | None = None,
     ) -> None:
         self._files = files
         self._state = state
+        self._warm = warm
         self._below = below
         self._quarantine = quarantine
         self._accept_missing = accept_missing
@@ -174,6 +196,8 @@ class StoreReader:
         self.report = Report()
         self.ends: list[LogEnd] = []
         self.unused: list[DataFileName] = []
+        self.reached: Seal | None = None
+        self.lower: Seal | None = None
 
     @property
     def present(self) -> list[DataFileName]:
@@ -191,65 +215,184 @@ class StoreReader:
         epochs = [epoch for epoch in claims(names) if self._below is None or epoch < self._below]
         yield "listed the data files"
         for epoch in reversed(epochs):
-            served = self._check_present(epoch)
-            beginning = self._beginning(epoch, served=served)
+            served = self._served(epoch)
+            if served and DataFileName(epoch, 0) not in self._present:
+                self._missing(DataFileName(epoch, 0))
+            beginning = self._beginning(epoch, served=served > 0)
             yield f"read the beginning of epoch {epoch}"
             if beginning is not None:
-                recovered = yield from self._read_below(beginning)
+                recovered = yield from self._read_with_checkpoint(beginning, checkpoint_files(names))
                 return recovered
         return Recovered((), [], self.report)
 
-    def _read_below(self, ruler: "_Beginning") -> Steps[Recovered]:
-        """Everything that counts once it is known which epoch rules."""
+    def _read_with_checkpoint(
+        self, ruler: "_Beginning", written: Sequence[tuple[int, int]]
+    ) -> Steps[Recovered]:
+        """Tries the state as it is, if it is warm; the checkpoints, the newest first; then none."""
+        position = ruler.reader.position
+        if self._warm is not None:
+            recovered = yield from self._read_warm(ruler, self._warm)
+            if recovered is not None:
+                return recovered
+            ruler.reader.resume(position)
+            self._forget()
+        own = [each for each in reversed(written) if each[0] == ruler.reader.epoch]
+        named = [(each.epoch, each.number) for each in reversed(ruler.checkpoints)]
+        unreadable: list[tuple[int, int]] = []
+        for epoch, number in [*own, *(each for each in named if each not in own)]:
+            at = read_checkpoint(self._files, epoch, number, self._state)
+            yield f"read {checkpoint_name(epoch, number)}"
+            if at is None:
+                unreadable.append((epoch, number))
+                continue
+            self.report.checkpoint = checkpoint_name(epoch, number)
+            recovered = yield from self._read_below(ruler, at)
+            if self._counts(ruler, recovered, epoch, number):
+                self._report_unreadable(recovered, unreadable)
+                return recovered
+            # It was written and no record names it: its writer died, or was fenced. As if it were not there.
+            ruler.reader.resume(position)
+            self._forget()
+        recovered = yield from self._read_all(ruler, unreadable)
+        return recovered
+
+    def _read_warm(self, ruler: "_Beginning", at: Seal) -> Steps[Recovered | None]:
+        """Goes on from a place, None if it does not count any more."""
+        seals = [seal for seal in ruler.record.seals if seal.epoch == at.epoch]
+        if at.epoch != ruler.reader.epoch and not (seals and seals[0].batch >= at.batch):
+            return None
+        try:
+            recovered = yield from self._read_below(ruler, at)
+        except StoreIncomplete:  # removed, since a checkpoint has it
+            return None
+        return recovered
+
+    def _read_all(self, ruler: "_Beginning", unreadable: Sequence[tuple[int, int]]) -> Steps[Recovered]:
+        """Without a checkpoint; if one was lost, what is missing may have been removed long ago."""
+        position = ruler.reader.position
+        try:
+            recovered = yield from self._read_below(ruler, None)
+        except StoreIncomplete:
+            if not unreadable:
+                raise
+            _log.error("no checkpoint of the store can be read: all of the log that is left is delivered")
+            ruler.reader.resume(position)
+            self._forget()
+            self._state.resurrects = True
+            recovered = yield from self._read_below(ruler, None)
+            self._state.resurrects = False
+        self._report_unreadable(recovered, unreadable)
+        return recovered
+
+    def _forget(self) -> None:
+        """Begins anew."""
+        self._state.clear()
+        self.report = Report()
+        self.ends.clear()
+
+    def _counts(self, ruler: "_Beginning", recovered: Recovered, epoch: int, number: int) -> bool:
+        """Whether a record names a checkpoint; a later one of the same epoch was begun only after that."""
+        named = [*ruler.checkpoints, *self._named(recovered)]
+        return any(each.epoch == epoch and each.number >= number for each in named)
+
+    def _named(self, recovered: Recovered) -> list[Checkpoint]:
+        """The checkpoints that count."""
+        adopted = [record for record in recovered.adopted if isinstance(record, Checkpoint)]
+        return [*self._state.checkpoints, *adopted]
+
+    def _report_unreadable(self, recovered: Recovered, unreadable: Sequence[tuple[int, int]]) -> None:
+        """Reports the checkpoints that count and cannot be read, and keeps their names from being trusted."""
+        counting = {(each.epoch, each.number) for each in self._named(recovered)}
+        lost = [each for each in unreadable if each in counting]
+        for epoch, number in lost:
+            self._report(Damage(self._files.describe(checkpoint_name(epoch, number)), 0, 0, 0, ""))
+        self._state.checkpoints = [
+            each for each in self._state.checkpoints if (each.epoch, each.number) not in lost
+        ]
+        recovered.adopted[:] = [
+            each
+            for each in recovered.adopted
+            if not isinstance(each, Checkpoint) or (each.epoch, each.number) not in lost
+        ]
+
+    def _read_below(self, ruler: "_Beginning", at: Seal | None) -> Steps[Recovered]:
+        """Everything that counts behind a place, once it is known which epoch rules."""
         self.report.ruler = ruler.reader.epoch
         self.report.owner = ruler.record.owner
         for seal in sorted(ruler.record.seals):
-            yield from self._read_sealed(seal)
+            if at is None or seal.epoch >= at.epoch:
+                yield from self._read_sealed(seal, at)
+        start = at if at is not None and at.epoch == ruler.reader.epoch else None
+        self._check_present(ruler.reader.epoch, 0 if start is None else start.number)
+        adopted, seal = yield from self._read_ruler(ruler, start)
+        self.reached = seal
+        self.lower = max(ruler.record.seals, default=None)
         sealed = {seal.epoch for seal in ruler.record.seals}
+        live = {key >> 15 for key in self._state.usage}
         self.unused = sorted(
-            f for f in self._present if f.epoch < self.report.ruler and f.epoch not in sealed
+            f for f in self._present if f.epoch < self.report.ruler and f.epoch not in sealed | live
         )
-        adopted, seal = yield from self._read_ruler(ruler)
-        seals = (*ruler.record.seals, seal) if seal.batch else ruler.record.seals
-        return Recovered(seals, adopted, self.report)
+        present = {f.epoch for f in self._present}
+        seals = tuple(each for each in ruler.record.seals if at is None or each.epoch in present)
+        return Recovered((*seals, seal) if seal.batch else seals, adopted, self.report)
 
     def _reader(self, epoch: int, end: Seal | None = None) -> EpochReader:
         return EpochReader(self._files, epoch, end=end, read_bytes=self._read_bytes)
 
-    def _check_present(self, epoch: int) -> bool:
-        """Misses data files that an epoch's claim tells of; returns whether it is known to have served."""
-        content = self._files.read(claim_name(epoch), 0, CLAIM_BYTES_MAX)
-        count = claimed_data_files(content)
-        for number in range(count):
+    def _served(self, epoch: int) -> int:
+        """How many data files of an epoch are known to have held acknowledged batches."""
+        return claimed_data_files(self._files.read(claim_name(epoch), 0, CLAIM_BYTES_MAX))
+
+    def _check_present(self, epoch: int, first: int) -> None:
+        """Misses data files from a number on that an epoch's claim tells of."""
+        for number in range(first, self._served(epoch)):
             name = DataFileName(epoch, number)
             if name not in self._present:
                 self._missing(name)
-        return count > 0
+
+    def check_live(self) -> None:
+        """Misses data files with live messages in them; to be called when the adopted records are applied.
+
+        Raises:
+            StoreIncomplete: one is missing.
+        """
+        present = {data_file_key(name.epoch, name.number) for name in self._present}
+        for key in sorted(self._state.usage.keys() - present):
+            location = Location.unpack(key << FILE_SHIFT)
+            if self._below is not None and location.epoch >= self._below:
+                continue  # ours: what was adopted is not written yet
+            self._missing(DataFileName(location.epoch, location.number))
+            self._state.forget_data_file(key)
 
     def _beginning(self, epoch: int, *, served: bool) -> "_Beginning | None":
         """How an epoch began, None if it never served."""
         name = DataFileName(epoch, 0)
         reader = self._reader(epoch)
         for batch in reader.read():
-            for record, _ in self._decoder.decode(batch.data, batch.start, batch.end):
-                if isinstance(record, EpochBegin):
-                    return _Beginning(record, reader, batch)
+            records = self._decoder.decode(batch.data, batch.start, batch.end)
+            begins = [record for record, _ in records if isinstance(record, EpochBegin)]
+            if begins:
+                checkpoints = [record for record, _ in records if isinstance(record, Checkpoint)]
+                return _Beginning(begins[0], reader, batch, checkpoints)
             break
         if self._find_later(reader) is None and not (served and name in self._present):
             return None
         # The claim was noted, and a later batch written, after the first one had been checked: this is
         # damage.
         data = reader.load(0, FILE_HEADER_BYTES)
-        for record, _ in salvage(data, reader.salt or 0, self._decoder):
+        saved = [record for record, _, _ in salvage(data, reader.salt or 0, self._decoder)]
+        for record in saved:
             if isinstance(record, EpochBegin):
-                return _Beginning(record, reader, None)
+                return _Beginning(record, reader, None, [c for c in saved if isinstance(c, Checkpoint)])
         path = self._files.describe(str(name))
         if name not in self._present:
             raise StoreIncomplete(f"the data file {path} is missing: put it back, all others depend on it")
         raise StoreCorrupt(f"the first batch of {path} is damaged beyond repair: restore it from a copy")
 
-    def _read_sealed(self, seal: Seal) -> Steps[None]:
+    def _read_sealed(self, seal: Seal, at: Seal | None = None) -> Steps[None]:
         reader = self._reader(seal.epoch, seal)
+        if at is not None and at.epoch == seal.epoch:
+            reader.resume(Position(at.number, at.offset, at.batch))
         while True:
             for batch in reader.read():
                 self._apply(batch)
@@ -260,15 +403,24 @@ class StoreReader:
             yield f"found damage in epoch {seal.epoch}"
         self._note_headers(reader)
 
-    def _read_ruler(self, ruler: "_Beginning") -> Steps[tuple[list[Record], Seal]]:
-        """The records of the last batch, and the seal before it."""
+    def _read_ruler(
+        self, ruler: "_Beginning", start: Seal | None = None
+    ) -> Steps[tuple[list[AnyRecord], Seal]]:
+        """The records of the last batch, and the seal before it.
+
+        Args:
+            ruler: the epoch.
+            start: where to begin; None at its first batch. A batch behind it has named the checkpoint there.
+        """
         reader = ruler.reader
         epoch = reader.epoch
+        if start is not None:
+            reader.resume(Position(start.number, start.offset, start.batch))
         # The first batch is not read again: as long as it is not synced, it may look different each time.
-        last = ruler.batch
+        last = ruler.batch if start is None else None
         before = reader.position
         last_before = Position(0, FILE_HEADER_BYTES, 0)
-        counts = False  # whether anything before the last batch changes the state
+        counts = start is not None  # whether anything before the last batch changes the state
         while True:
             for batch in reader.read():
                 if last is not None:
@@ -290,6 +442,8 @@ class StoreReader:
             counts = True
             before = reader.position
             yield f"found damage in epoch {epoch}"
+        if last is None and start is not None:  # nothing follows: the checkpoint is not named
+            return [], Seal(epoch, *reader.position)
         if last is None:
             return [], self._repair_only_batch(reader)
         self._note_headers(reader)
@@ -297,7 +451,9 @@ class StoreReader:
         self.report.batches += 1
         self.report.records += last.header.record_count
         records = [record for record, _ in self._decoder.decode(last.data, last.start, last.end)]
-        adopted = [record for record in records if not isinstance(record, EpochBegin | EpochEnd)]
+        adopted: list[AnyRecord] = [
+            record for record in records if not isinstance(record, EpochBegin | EpochEnd)
+        ]
         return adopted, Seal(epoch, *last_before) if counts else Seal(epoch, 0, FILE_HEADER_BYTES, 0)
 
     def _repair_only_batch(self, reader: EpochReader) -> Seal:
@@ -312,6 +468,7 @@ class StoreReader:
     def _apply(self, batch: Batch) -> None:
         self.report.batches += 1
         self.report.records += batch.header.record_count
+        self._state.salts[batch.header.epoch] = batch.header.salt
         self._decoder.replay(batch.data, batch.start, batch.end, batch.base, self._state)
 
     def _find_later(self, reader: EpochReader) -> Position | None:
@@ -351,7 +508,7 @@ class StoreReader:
 
     def _missing(self, name: DataFileName) -> None:
         path = self._files.describe(str(name))
-        if any(damage.file == path for damage in self.report.damages):
+        if self._state.resurrects or any(damage.file == path for damage in self.report.damages):
             return
         if not self._accept_missing:
             raise StoreIncomplete(
@@ -361,9 +518,10 @@ class StoreReader:
 
     def _isolate(self, reader: EpochReader, name: DataFileName, offset: int, data: bytes) -> None:
         saved = 0
+        self._state.salts[name.epoch] = reader.salt or 0
         base = Location(name.epoch, name.number, offset).pack()
-        for record, position in salvage(data, reader.salt or 0, self._decoder):
-            self._state.apply(record, base + position)
+        for record, position, length in salvage(data, reader.salt or 0, self._decoder):
+            self._state.apply(record, base + position, length)
             saved += 1
         copy = quarantine_name(name.epoch, name.number, offset)
         path = ""
@@ -375,7 +533,8 @@ class StoreReader:
 
     def _report(self, damage: Damage) -> None:
         self.report.damages.append(damage)
-        _log.error("%s", damage)
+        if self._quarantine:
+            _log.error("%s", damage)
 
     def _note_headers(self, reader: EpochReader) -> None:
         for name in sorted(reader.damaged_headers):
@@ -390,13 +549,21 @@ class StoreReader:
             if tail:
                 path = self._files.describe(str(name))
                 self.report.torn = path, start
-                _log.warning(
-                    "torn tail: %s from offset %d was never acknowledged and is ignored", path, start
-                )
+                if self._quarantine:
+                    _log.warning(
+                        "torn tail: %s from offset %d was never acknowledged and is ignored", path, start
+                    )
 
 
 def _is_control(batch: Batch) -> bool:
     """Whether a batch changes nothing: the mark of an end, or a first batch that adopted nothing."""
-    if batch.header.batch == 1:
-        return batch.header.record_count == EPOCH_BEGINS
-    return batch.end - batch.start == RECORD_HEADER_BYTES and batch.data[batch.start + 8] == T_EPOCH_END
+    records = batch.header.record_count
+    if batch.header.batch > 1:
+        return batch.end - batch.start == RECORD_HEADER_BYTES and batch.data[batch.start + 8] == T_EPOCH_END
+    if records > EPOCH_BEGINS + CHECKPOINTS_KEPT:
+        return False
+    control = (EpochBegin, Checkpoint)
+    return all(
+        isinstance(record, control)
+        for record, _ in RecordDecoder().decode(batch.data, batch.start, batch.end)
+    )

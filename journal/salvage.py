@@ -6,8 +6,8 @@ from journal.codec import RecordDecoder, record_seed, whole_record_at
 from journal.record import AnyRecord
 
 
-def salvage(data: bytes, salt: int, decoder: RecordDecoder) -> Iterator[tuple[AnyRecord, int]]:
-    """The undamaged records of a region, each with its position in it.
+def salvage(data: bytes, salt: int, decoder: RecordDecoder) -> Iterator[tuple[AnyRecord, int, int]]:
+    """The undamaged records of a region, each with its position in it and its length.
 
     Looks at every byte, so that a record is found again behind one whose length is damaged.
     """
@@ -17,5 +17,5 @@ def salvage(data: bytes, salt: int, decoder: RecordDecoder) -> Iterator[tuple[An
         length = whole_record_at(data, position, len(data), seed)
         if length:
             for record, _ in decoder.decode(data, position, position + length):
-                yield record, position
+                yield record, position, length
         position += length or 1

@@ -10,15 +10,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from journal.errors import MessageUnknown
+from journal.index import MessageIndex, Place
 from journal.record import (
+    CHECKPOINTS_KEPT,
+    FILE_SHIFT,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
     AddSubscription,
     AnyRecord,
+    Checkpoint,
     EpochBegin,
     EpochEnd,
+    Location,
     Memory,
+    MovedMessage,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -34,32 +40,15 @@ TOPIC: Final = "topic://"
 
 
 @dataclass(slots=True)
-class LiveMessage:
-    """A message that somebody still has to consume.
-
-    Attributes:
-        ref: its number.
-        body: the broker's encoded message.
-        location: of its `AddMessage`, packed, see `journal.record.Location`.
-        waiting: durable subscriptions that have not acknowledged it; 0 on a queue.
-    """
-
-    ref: int
-    body: bytes
-    location: int
-    waiting: int = 0
-
-
-@dataclass(slots=True)
 class SubscriptionState:
-    """A durable subscription and what is pending for it, in order."""
+    """A durable subscription and the numbers of what is pending for it, in order."""
 
     client_id: str
     name: str
     destination: str
     selector: str
     no_local: bool
-    pending: dict[int, LiveMessage] = field(default_factory=dict)
+    pending: MessageIndex = field(default_factory=MessageIndex)
 
 
 class LastSequences:
@@ -90,6 +79,10 @@ class LastSequences:
         """The last sequence, -1 if the producer is not known."""
         last = self._young.get(producer_id)
         return self._old.get(producer_id, -1) if last is None else last
+
+    def generations(self) -> list[dict[str, int]]:
+        """Copies of what is remembered, the older first; recording them in this order gives the same."""
+        return [self._old.copy(), self._young.copy()]
 
     def known(self) -> dict[str, int]:
         """All that is remembered, those seen last at the end."""
@@ -124,55 +117,70 @@ class State:
 
     Attributes:
         next_ref: one above the highest number ever given to a message.
-        queues: the live messages of each queue, in the order in which they were added.
+        queues: the live messages of each queue, in the order of their numbers.
         topics: the messages of each topic that durable subscriptions still wait for, in order.
         subscriptions: by client id and subscription name.
         producers: the last sequence of each producer.
+        usage: bytes of live messages in each data file, by `journal.record.data_file_key`.
+        salts: of the epochs whose records were read, for the records' checksums.
+        waiting_index: of the messages of topics: instead of a place it has the topic's place in
+            `topic_names` and how many subscriptions wait.
+        topic_names: of the topics that ever held a message.
+        epoch: the last whose beginning was applied.
+        resurrects: whether a moved message is taken for an added one: after the loss of all checkpoints.
+        checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
 
     def __init__(self, *, producers_max: int = PRODUCERS_MAX) -> None:
         self._producers_max = producers_max
-        self._appliers: dict[type, Callable[..., None]] = {
-            RemoveMessage: self._remove_message,
-            AddDestination: self._add_destination,
-            RemoveDestination: self._remove_destination,
-            AddSubscription: self._add_subscription,
-            RemoveSubscription: self._remove_subscription,
-            AcknowledgeSubscription: self._acknowledge_subscription,
-            Memory: self._remember,
-            EpochBegin: lambda *_: None,
-            EpochEnd: lambda *_: None,
-        }
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, to be built again from carried records."""
+        """Forgets everything: a store is read anew, or built again from carried records."""
         self.next_ref = 1
-        self.queues: dict[str, dict[int, LiveMessage]] = {}
-        self.topics: dict[str, dict[int, LiveMessage]] = {}
+        self.queues: dict[str, MessageIndex] = {}
+        self.topics: dict[str, MessageIndex] = {}
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
         self.producers = LastSequences(self._producers_max)
-        self._topic_of: dict[int, str] = {}  # the topic of each message in `topics`
+        self.usage: dict[int, int] = {}
+        self.salts: dict[int, int] = {}
+        self.resurrects = False
+        self.epoch = 0
+        self.checkpoints: list[Checkpoint] = []
+        self.waiting_index = MessageIndex()
+        self.topic_names: list[str] = []
+        self._topic_numbers: dict[str, int] = {}
         self._subscribed: dict[
             str, list[SubscriptionState]
         ] = {}  # topic to subscriptions, filled when needed
 
-    def apply(self, record: AnyRecord, location: int) -> None:
-        """Takes one record into account; never fails."""
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the records of all live messages."""
+        return sum(self.usage.values())
+
+    def apply(self, record: AnyRecord, location: int, length: int) -> None:
+        """Takes one record into account; never fails.
+
+        Args:
+            record: any.
+            location: where it stands, packed.
+            length: of it there, in bytes.
+        """
         if type(record) is AddMessage:
             self.add_message(
                 record.ref,
                 record.destination,
                 record.producer_id,
                 record.producer_sequence_id,
-                record.body,
                 location,
+                length,
             )
         else:
-            self._appliers[type(record)](record, location)
+            _APPLIERS[type(record)](self, record, location, length)
 
     def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
-        self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
+        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
     ) -> None:
         """The part of `apply` for an `AddMessage`, by its fields; for recovery, which reads millions."""
         if ref >= self.next_ref:
@@ -182,10 +190,15 @@ class State:
         messages = self.queues.get(destination)
         if messages is None:
             if destination.startswith(TOPIC):
-                self._add_topic_message(ref, destination, body, location)
+                self._add_topic_message(ref, destination, location, length)
                 return
-            messages = self.queues[destination] = {}
-        messages[ref] = LiveMessage(ref, body, location)
+            messages = self.queues[destination] = MessageIndex()
+        if not messages.add(ref, location, length):
+            self._replace(messages, ref, location, length)
+            return
+        usage = self.usage
+        file = location >> FILE_SHIFT
+        usage[file] = usage.get(file, 0) + length
 
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
@@ -195,54 +208,136 @@ class State:
         """The topics with messages that a durable subscription receives."""
         return [topic for topic in self.topics if subscription_matches(subscription.destination, topic)]
 
-    def message(self, ref: int) -> LiveMessage:
-        """The live message with a number.
+    def messages(self, destination: str) -> MessageIndex | None:
+        """The live messages of a queue or topic, None if it does not exist."""
+        messages = self.queues.get(destination)
+        return self.topics.get(destination) if messages is None else messages
+
+    def place(self, ref: int, destination: str) -> Place:
+        """Where the live message with a number stands.
 
         Raises:
             MessageUnknown: there is none.
         """
-        for messages in (*self.queues.values(), *self.topics.values()):
-            message = messages.get(ref)
-            if message is not None:
-                return message
-        raise MessageUnknown(f"no live message has the number {ref}")
+        messages = self.messages(destination)
+        place = messages.place(ref) if messages is not None else None
+        if place is None:
+            raise MessageUnknown(f"no live message of {destination} has the number {ref}")
+        return place
 
-    def _add_topic_message(self, ref: int, topic: str, body: bytes, location: int) -> None:
+    def waiting(self, ref: int) -> int:
+        """How many durable subscriptions wait for a message of a topic."""
+        place = self.waiting_index.place(ref)
+        return 0 if place is None else place.length
+
+    def _replace(self, messages: MessageIndex, ref: int, location: int, length: int) -> None:
+        former = messages.replace(ref, location, length)
+        if former is not None:
+            self._unuse(former)
+            file = location >> FILE_SHIFT
+            self.usage[file] = self.usage.get(file, 0) + length
+
+    def _unuse(self, place: Place) -> None:
+        """A record counts no more."""
+        file = place.location >> FILE_SHIFT
+        left = self.usage.get(file, 0) - place.length
+        if left > 0:
+            self.usage[file] = left
+        else:
+            self.usage.pop(file, None)
+
+    def topic_number(self, topic: str) -> int:
+        """A small number for a topic."""
+        number = self._topic_numbers.get(topic)
+        if number is None:
+            number = self._topic_numbers[topic] = len(self.topic_names)
+            self.topic_names.append(topic)
+        return number
+
+    def _add_topic_message(self, ref: int, topic: str, location: int, length: int) -> None:
         subscriptions = self._subscribed.get(topic)
         if subscriptions is None:
             subscriptions = self._subscribed[topic] = [
                 s for s in self.subscriptions.values() if subscription_matches(s.destination, topic)
             ]
-        if not subscriptions or ref in self._topic_of:
+        if not subscriptions:
             return
-        message = LiveMessage(ref, body, location, waiting=len(subscriptions))
-        self._topic_of[ref] = topic
-        self.topics.setdefault(topic, {})[ref] = message
+        if not self.waiting_index.add(ref, self.topic_number(topic), len(subscriptions)):
+            return
+        self.topics.setdefault(topic, MessageIndex()).add(ref, location, length)
+        file = location >> FILE_SHIFT
+        self.usage[file] = self.usage.get(file, 0) + length
         for subscription in subscriptions:
-            subscription.pending[ref] = message
+            subscription.pending.add(ref, 0, 1)
 
-    def _remove_message(self, record: RemoveMessage, _location: int) -> None:
+    def _moved_message(self, record: MovedMessage, location: int, length: int) -> None:
+        messages = self.messages(record.destination)
+        if messages is not None:
+            self._replace(messages, record.ref, location, length)
+        if self.resurrects and (messages is None or record.ref not in messages):
+            self.add_message(
+                record.ref,
+                record.destination,
+                record.producer_id,
+                record.producer_sequence_id,
+                location,
+                length,
+            )
+
+    def _epoch_begin(self, _record: EpochBegin, location: int, _length: int) -> None:
+        """The first batch of an epoch names the checkpoints that count; others turned out to be damaged."""
+        epoch = Location.unpack(location).epoch
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self.checkpoints = []
+
+    def _checkpoint(self, record: Checkpoint, _location: int, _length: int) -> None:
+        if record not in self.checkpoints:
+            self.checkpoints = [*self.checkpoints, record][-CHECKPOINTS_KEPT:]
+
+    def forget_data_file(self, key: int) -> None:
+        """Forgets the messages in a data file that is lost; see `usage`."""
+        for destinations in (self.queues, self.topics):
+            for destination, messages in destinations.items():
+                gone = [r for r, place in messages.entries_after(-1) if place.location >> FILE_SHIFT == key]
+                for ref in gone:
+                    self._remove_message(RemoveMessage(ref, destination), 0, 0)
+
+    def _remove_message(self, record: RemoveMessage, _location: int, _length: int) -> None:
         messages = self.queues.get(record.destination)
         if messages is not None:
-            messages.pop(record.ref, None)
-        elif record.ref in self.topics.get(record.destination, ()):
-            del self.topics[record.destination][record.ref]
-            del self._topic_of[record.ref]
+            place = messages.remove(record.ref)
+            if place is not None:
+                self._unuse(place)
+        elif self._drop_topic_message(record.ref, record.destination):
             for subscription in self.subscriptions.values():
-                subscription.pending.pop(record.ref, None)
+                subscription.pending.remove(record.ref)
 
-    def _add_destination(self, record: AddDestination, _location: int) -> None:
+    def _drop_topic_message(self, ref: int, topic: str) -> bool:
+        """Forgets a message of a topic; the subscriptions still have its number."""
+        messages = self.topics.get(topic)
+        place = messages.remove(ref) if messages is not None else None
+        if place is None:
+            return False
+        self._unuse(place)
+        self.waiting_index.remove(ref)
+        return True
+
+    def _add_destination(self, record: AddDestination, _location: int, _length: int) -> None:
         destinations = self.topics if record.destination.startswith(TOPIC) else self.queues
-        destinations.setdefault(record.destination, {})
+        if record.destination not in destinations:
+            destinations[record.destination] = MessageIndex()
 
-    def _remove_destination(self, record: RemoveDestination, _location: int) -> None:
-        self.queues.pop(record.destination, None)
-        for ref in self.topics.pop(record.destination, ()):
-            del self._topic_of[ref]
+    def _remove_destination(self, record: RemoveDestination, _location: int, _length: int) -> None:
+        for _, place in self.queues.pop(record.destination, MessageIndex()).entries_after(-1):
+            self._unuse(place)
+        for ref in list(self.topics.get(record.destination, ())):
+            self._drop_topic_message(ref, record.destination)
             for subscription in self.subscriptions.values():
-                subscription.pending.pop(ref, None)
+                subscription.pending.remove(ref)
+        self.topics.pop(record.destination, None)
 
-    def _add_subscription(self, record: AddSubscription, _location: int) -> None:
+    def _add_subscription(self, record: AddSubscription, _location: int, _length: int) -> None:
         key = record.client_id, record.name
         known = self.subscriptions.get(key)
         if known is not None and (known.destination, known.selector) == (record.destination, record.selector):
@@ -255,7 +350,7 @@ class State:
         )
         self._subscribed.clear()
 
-    def _remove_subscription(self, record: RemoveSubscription, _location: int) -> None:
+    def _remove_subscription(self, record: RemoveSubscription, _location: int, _length: int) -> None:
         self._drop_subscription((record.client_id, record.name))
 
     def _drop_subscription(self, key: tuple[str, str]) -> None:
@@ -263,22 +358,43 @@ class State:
         self._subscribed.clear()
         if subscription is not None:
             for ref in subscription.pending:
-                self._release(ref, subscription.pending[ref])
+                self._release(ref)
 
-    def _acknowledge_subscription(self, record: AcknowledgeSubscription, _location: int) -> None:
+    def _acknowledge_subscription(
+        self, record: AcknowledgeSubscription, _location: int, _length: int
+    ) -> None:
         subscription = self.subscriptions.get((record.client_id, record.name))
-        if subscription is not None:
-            message = subscription.pending.pop(record.ref, None)
-            if message is not None:
-                self._release(record.ref, message)
+        if subscription is not None and subscription.pending.remove(record.ref) is not None:
+            self._release(record.ref)
 
-    def _remember(self, record: Memory, _location: int) -> None:
+    def _remember(self, record: Memory, _location: int, _length: int) -> None:
         self.next_ref = max(self.next_ref, record.next_ref)
         for producer_id, sequence in record.producers.items():
             self.producers.record(producer_id, sequence)
 
-    def _release(self, ref: int, message: LiveMessage) -> None:
+    def _release(self, ref: int) -> None:
         """One durable subscription less waits for a message of a topic."""
-        message.waiting -= 1
-        if message.waiting == 0:
-            del self.topics[self._topic_of.pop(ref)][ref]
+        place = self.waiting_index.place(ref)
+        if place is None:
+            return
+        if place.length > 1:
+            self.waiting_index.replace(ref, place.location, place.length - 1)
+        else:
+            self._drop_topic_message(ref, self.topic_names[place.location])
+
+
+# Outside of the class: bound methods in the state would be a cycle, and a state is too large to wait for the
+# garbage collector, which does not even look at what recovery has built.
+_APPLIERS: Final[dict[type, Callable[..., None]]] = {
+    RemoveMessage: State._remove_message,
+    MovedMessage: State._moved_message,
+    AddDestination: State._add_destination,
+    RemoveDestination: State._remove_destination,
+    AddSubscription: State._add_subscription,
+    RemoveSubscription: State._remove_subscription,
+    AcknowledgeSubscription: State._acknowledge_subscription,
+    Memory: State._remember,
+    Checkpoint: State._checkpoint,
+    EpochBegin: State._epoch_begin,
+    EpochEnd: lambda *_: None,
+}

@@ -19,9 +19,10 @@ from typing import Final
 from journal.batch import BatchPlace
 from journal.errors import JournalError, StoreFailed
 from journal.fence import run
+from journal.index import Place
 from journal.mastership import Mastership, OpenBatch
 from journal.options import JournalOptions
-from journal.record import EpochEnd, Record
+from journal.record import AnyRecord, EpochEnd, Seal
 from journal.state import State
 
 INLINE_COMMIT_S_MAX: Final = 0.001
@@ -74,11 +75,16 @@ class Writer:
         self.durable_batch = place.batch - 1
         self._told = self.durable_batch
         self.error: JournalError | None = None
+        self.on_committed: Callable[[int, int], None] = lambda _batch, _size: None
+        """Called by whoever commits with the number and size of each batch that may be acknowledged."""
+        self.on_ended: Callable[[], None] = lambda: None
+        """Called in the writer's thread when it ends."""
         self._lock = threading.Lock()
         self._disk = threading.Lock()
         self._commit_s = INLINE_COMMIT_S_MAX * 2  # the first commits show what the disk takes
         self._open = OpenBatch(mastership.epoch, place)
         self._closed: deque[OpenBatch] = deque()
+        self._committing: OpenBatch | None = None
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._awake = False
         self._stopping = False
@@ -89,7 +95,7 @@ class Writer:
         """Begins to write and to check the fence."""
         self._thread.start()
 
-    def append(self, records: Sequence[Record]) -> int:
+    def append(self, records: Sequence[AnyRecord]) -> int:
         """Adds records to the open batch, all or none, and applies them; returns the batch's number.
 
         Raises:
@@ -104,12 +110,37 @@ class Writer:
                 size = 0
             if len(records) == 1:  # in line: `OpenBatch.add` takes 0.8 µs longer for one record
                 record = records[0]
-                batch.size = size + self._encode(record, batch.pieces)
+                length = self._encode(record, batch.pieces)
+                batch.size = size + length
                 batch.count += 1
-                self._apply(record, batch.base + size)
+                self._apply(record, batch.base + size, length)
             else:
                 batch.add(records, self._encoder, self._state)
             return batch.place.batch
+
+    def cut(self) -> Seal:
+        """Ends the open batch; returns the place behind it. Owner's thread, like `append`."""
+        with self._lock:
+            if self._open.count:
+                self._closed.append(self._open)
+                self._next()
+                self._wakes.put(None)
+            batch, number, offset = self._open.place
+            return Seal(self._mastership.epoch, number, offset, batch - 1)
+
+    def last_batch(self) -> int:
+        """Number of the last batch that anything was added to."""
+        with self._lock:
+            return self._open.place.batch - (not self._open.count)
+
+    def unwritten(self, place: Place) -> bytes | None:
+        """The record at a place, if its batch may not be on the disk yet."""
+        with self._lock:
+            for batch in (self._committing, *self._closed, self._open):
+                if batch is not None and batch.base <= place.location < batch.base + batch.size:
+                    start = place.location - batch.base
+                    return b"".join(batch.pieces)[start : start + place.length]
+            return None
 
     def flush(self) -> None:
         """Has what was appended committed, now or by the writer."""
@@ -165,13 +196,13 @@ class Writer:
         """The next batch to commit."""
         with self._lock:
             self._awake = False
+            self._committing = None
             if self._closed:
-                return self._closed.popleft()
-            batch = self._open
-            if not batch.count:
-                return None
-            self._next()
-            return batch
+                self._committing = self._closed.popleft()
+            elif self._open.count:
+                self._committing = self._open
+                self._next()
+            return self._committing
 
     def _work(self) -> None:
         error: JournalError | None = StoreFailed("the journal's writer has died; the log says why")
@@ -183,6 +214,7 @@ class Writer:
         finally:  # after an error that nobody foresaw too: whoever waits must not wait for ever
             if error is not None:
                 self._fail(error)
+            self.on_ended()
             with self._disk:
                 self._mastership.close()
 
@@ -235,6 +267,7 @@ class Writer:
         self._commit_s += SMOOTHING * (time.monotonic() - began_s - self._commit_s)
         self._settled = False
         self.durable_batch = batch.place.batch
+        self.on_committed(batch.place.batch, batch.size)
 
     def _be_idle(self) -> None:
         """Says once behind the last batch that it was acknowledged; after that, checks the fence."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
+
+from journal.index import Backlog, MessageIndex
 
 if TYPE_CHECKING:
     from broker.message import Message
@@ -49,6 +51,10 @@ class Entry:
         self.transaction: Transaction | None = None
         self.done = False
 
+    def is_untouched(self, durable_batch: int) -> bool:
+        """Whether the journal's index says all there is to say of it."""
+        return self.stored and self.batch <= durable_batch and not self.redelivery_counter
+
     def __repr__(self) -> str:
         return f"Entry({self.ref}, batch={self.batch}, redelivered={self.redelivery_counter})"
 
@@ -56,16 +62,22 @@ class Entry:
 class Pending:
     """Entries that wait, oldest first.
 
-    Three parts, each older than the next: `front` (given back by consumers, or loaded), `backlog` (refs that
-    were in the journal at start and have not been touched) and `tail` (sent since). A million recovered
-    messages so cost one ref each until they are wanted.
+    Three parts, each older than the next: `front` (given back by consumers, or loaded), `backlog` (what is in
+    the journal and has not been touched; it costs nothing here, however much it is) and `tail` (sent since).
+
+    Args:
+        backlog: what the journal holds.
+        index: finds the journal's index of this place, for what is left to it later.
     """
 
-    __slots__ = ("backlog", "front", "tail")
+    __slots__ = ("_index", "backlog", "front", "tail")
 
-    def __init__(self, backlog: Iterable[int] = ()) -> None:
+    def __init__(
+        self, backlog: Backlog | None = None, index: Callable[[], MessageIndex | None] | None = None
+    ) -> None:
+        self._index = index
         self.front: deque[Entry] = deque()
-        self.backlog: deque[int] = deque(backlog)
+        self.backlog = Backlog(MessageIndex()) if backlog is None else backlog
         self.tail: deque[Entry] = deque()
 
     def __len__(self) -> int:
@@ -77,6 +89,27 @@ class Pending:
         for ref in self.backlog:
             yield Entry(ref, None, 0, True)
         yield from self.tail
+
+    def append(self, entry: Entry, resident_max: int, durable_batch: int) -> None:
+        """Add the youngest; if many wait, those in the middle are left to the journal's index.
+
+        The first and the last to be dispatched keep their messages, at most `resident_max` each; what lies
+        between takes no memory here.
+        """
+        tail = self.tail
+        tail.append(entry)
+        if len(tail) < 2 * resident_max:
+            return
+        if not self.front and not self.backlog:
+            self.front.extend(tail.popleft() for _ in range(resident_max))
+            return
+        if not self.backlog:
+            index = None if self._index is None else self._index()
+            if index is None:
+                return
+            self.backlog.follow(index)
+        while len(tail) > resident_max // 2 and tail[0].is_untouched(durable_batch):
+            self.backlog.append(tail.popleft().ref)
 
     def head(self) -> deque[Entry]:
         """The deque whose left end is the oldest entry; empty if nothing waits."""

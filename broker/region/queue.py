@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
+from journal.index import Backlog
 from journal.record import AddMessage, Record, RemoveMessage
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Queue:
         self,
         region: Region,
         destination: Destination,
-        backlog: Iterable[int] = (),
+        backlog: Backlog | None = None,
         owner: RegionConnection | None = None,
     ) -> None:
         self.region = region
@@ -34,7 +35,7 @@ class Queue:
         self.owner = owner
         """The connection a temporary queue belongs to."""
         self.stored = not destination.is_temporary
-        self.pending = Pending(backlog)
+        self.pending = Pending(backlog, lambda: region.store.state.queues.get(self.uri))
         self.consumers: list[Consumer] = []
         self._round: deque[Consumer] = deque()
         self.enqueued = 0
@@ -73,9 +74,10 @@ class Queue:
         """Put a message that is in the journal (or need not be) at the end."""
         region = self.region
         region.next_ref = ref + 1
-        tail = self.pending.tail
-        resident = not stored or len(tail) < region.limits.resident_messages_max
-        tail.append(Entry(ref, message if resident else None, batch, stored))
+        resident_max = region.limits.resident_messages_max
+        resident = not stored or len(self.pending.tail) < resident_max
+        entry = Entry(ref, message if resident else None, batch, stored)
+        self.pending.append(entry, resident_max, region.durable_batch)
         self.enqueued += 1
         region.dirty[self] = None
 

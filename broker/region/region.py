@@ -25,6 +25,7 @@ from broker.region.connection import RegionConnection
 from broker.region.limits import RegionLimits
 from broker.region.queue import Queue
 from broker.region.topic import Topic, TopicSubscription
+from journal.index import Backlog
 from journal.record import AddDestination, Record, RemoveDestination
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Region:
         for uri, live in state.queues.items():
             destination = Destination.parse(uri)
             if destination.is_queue:
-                self.targets[destination] = Queue(self, destination, live.keys())
+                self.targets[destination] = Queue(self, destination, Backlog(live))
         for (client_id, name), recovered in state.subscriptions.items():
             destination = Destination.parse(recovered.destination)
             topic = self.targets.get(destination)
@@ -84,7 +85,7 @@ class Region:
                 topic = self.targets[destination] = Topic(self, destination)
             assert isinstance(topic, Topic)
             self.subscriptions[client_id, name] = TopicSubscription(
-                topic, client_id, name, no_local=recovered.no_local, backlog=recovered.pending
+                topic, client_id, name, no_local=recovered.no_local, backlog=Backlog(recovered.pending)
             )
 
     # ---- connections
@@ -245,7 +246,7 @@ class Region:
     def load(self, ref: int, uri: str, *, quietly: bool = False) -> Message | None:
         """Read a message back from the journal; None, and a log line, if that fails (it stays there)."""
         try:
-            return decode_message(self.store.read(ref))
+            return decode_message(self.store.read(ref, uri))
         except (LookupError, MessageInvalid) as error:
             if not quietly:
                 _log.error("Message %d of %s cannot be read and is passed over: %s", ref, uri, error)

@@ -26,6 +26,6 @@ class Store(Protocol):
         """Take the records into one batch and return its number."""
         ...
 
-    def read(self, ref: int) -> bytes:
-        """The body of a live message."""
+    def read(self, ref: int, destination: str) -> bytes:
+        """The body of a live message of a destination."""
         ...

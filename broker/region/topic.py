@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
+from journal.index import Backlog, MessageIndex
 from journal.record import AcknowledgeSubscription, AddMessage, Record
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TopicSubscription:
         name: str = "",
         *,
         no_local: bool = False,
-        backlog: Iterable[int] = (),
+        backlog: Backlog | None = None,
     ) -> None:
         self.topic = topic
         self.region = topic.region
@@ -104,10 +105,14 @@ class TopicSubscription:
         self.name = name
         self.no_local = no_local
         self.durable = bool(name)
-        self.pending = Pending(backlog)
+        self.pending = Pending(backlog, self._index)
         self.consumer: Consumer | None = None
         self.discarded = 0
         topic.subscriptions.append(self)
+
+    def _index(self) -> MessageIndex | None:
+        subscription = self.region.store.state.subscriptions.get((self.client_id, self.name))
+        return None if subscription is None else subscription.pending
 
     def wants(self, sender: RegionConnection) -> bool:
         """Not what its own connection sent, if it said so."""
@@ -124,11 +129,13 @@ class TopicSubscription:
         if self.durable:
             if consumer is None and not stored:
                 return
-            resident = consumer is not None and len(tail) < self.region.limits.resident_messages_max
+            resident_max = self.region.limits.resident_messages_max
+            resident = consumer is not None and len(tail) < resident_max
             if not stored and not self.region.holds_volatile(message.size_bytes):
                 self.discarded += 1
                 return
-            tail.append(Entry(ref, message if resident or not stored else None, batch, stored))
+            entry = Entry(ref, message if resident or not stored else None, batch, stored)
+            self.pending.append(entry, resident_max, self.region.durable_batch)
         elif consumer is not None:
             tail.append(Entry(ref, message, batch, False))
             room = max(consumer.window_free(), 0) + self.region.limits.topic_pending_max

@@ -10,7 +10,7 @@ from broker.region.connection import RegionConnection
 from broker.region.consumer import AckKind, Consumer, ConsumerOptions
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
-from journal.record import Record
+from journal.record import AddMessage, Record
 from journal.state import State
 
 QUEUE = Destination.queue("workshop.test")
@@ -25,20 +25,26 @@ class MemoryStore:
         self.batches: list[list[Record]] = []
         self.durable_batch = 0
         self._before = list(records)
+        self.bodies: dict[int, bytes] = {}
+        self._apply(records)
+
+    def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
-            self.state.apply(record, 0)
+            self.state.apply(record, 0, 1)
+            if isinstance(record, AddMessage):
+                self.bodies[record.ref] = record.body
 
     def append(self, records: Sequence[Record]) -> int:
         """One batch per append: the strictest case."""
         assert records
         self.batches.append(list(records))
-        for record in records:
-            self.state.apply(record, 0)
+        self._apply(records)
         return len(self.batches)
 
-    def read(self, ref: int) -> bytes:
+    def read(self, ref: int, destination: str) -> bytes:
         """The body of a live message."""
-        return self.state.message(ref).body
+        self.state.place(ref, destination)
+        return self.bodies[ref]
 
     def records(self, batches: int | None = None) -> list[Record]:
         """What it began with, and all records of the first so many batches, in order."""

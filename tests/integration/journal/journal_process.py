@@ -36,7 +36,7 @@ def main(directory: str, name: str) -> None:
         on_failed=errors.append,
         options=options,
     )
-    live = [message.body.decode() for message in journal.state.queues.get(QUEUE, {}).values()]
+    live = [journal.read(ref, QUEUE).decode() for ref in journal.state.queues.get(QUEUE, ())]
     say(f"serving {journal.epoch} with {' '.join(live)}")
     for line in sys.stdin:
         words = line.split()

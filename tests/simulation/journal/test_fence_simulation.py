@@ -44,10 +44,10 @@ class SeenState(State):
     """A state that also remembers every record it was given, in order."""
 
     def add_message(
-        self, ref: int, destination: str, producer_id: str, sequence: int, body: bytes, location: int
+        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
     ) -> None:
         """Refs carry epoch and number."""
-        super().add_message(ref, destination, producer_id, sequence, body, location)
+        super().add_message(ref, destination, producer_id, sequence, location, length)
         self.seen.append(divmod(ref, 1000))
 
     def clear(self) -> None:
@@ -55,9 +55,9 @@ class SeenState(State):
         super().clear()
         self.seen: list[Event] = []
 
-    def apply(self, record: AnyRecord, location: int) -> None:
+    def apply(self, record: AnyRecord, location: int, length: int) -> None:
         """Removals are of messages that there never were; they carry epoch and number likewise."""
-        super().apply(record, location)
+        super().apply(record, location, length)
         if isinstance(record, RemoveMessage):
             self.seen.append(divmod(record.ref, 1000))
 
@@ -277,7 +277,7 @@ BUGGY_FILES: dict[str, Callable[[FakeDisk, str], FakeFiles]] = {
 
 
 def _no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_sealed(self: StoreReader, seal: Seal) -> Steps[None]:
+    def read_sealed(self: StoreReader, seal: Seal, _at: Seal | None = None) -> Steps[None]:
         for batch in self._reader(seal.epoch).read():
             self._apply(batch)
             yield "read"
@@ -286,7 +286,9 @@ def _no_seal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_adoption(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read_ruler(self: StoreReader, ruler: Any) -> Steps[tuple[list[Record], Seal]]:
+    def read_ruler(
+        self: StoreReader, ruler: Any, _start: Seal | None = None
+    ) -> Steps[tuple[list[Record], Seal]]:
         reader = ruler.reader
         if ruler.batch is not None:
             self._apply(ruler.batch)

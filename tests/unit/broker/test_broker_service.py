@@ -53,7 +53,8 @@ class FakeMastership:
     """A mastership that begins when told."""
 
     def __init__(self, *arguments: object, on_failed: Callable[..., None], **options: object) -> None:
-        del arguments, options
+        del arguments
+        self.follower = options.get("follower")
         self.on_failed = on_failed
         self.begun: Deferred[list[str]] = Deferred()
         self.did: list[str] = []
@@ -73,6 +74,23 @@ class FakeMastership:
         self.did.append("drop")
 
 
+class FakeFollower:
+    """Follows nothing; says whether it should."""
+
+    following = 0
+
+    def __init__(self, _files: object) -> None:
+        self.polls = 0
+
+    def start(self) -> None:
+        """One more."""
+        FakeFollower.following += 1
+
+    def end(self) -> None:
+        """One less."""
+        FakeFollower.following -= 1
+
+
 class Bench:
     """A service whose election and masterships are fakes."""
 
@@ -82,6 +100,8 @@ class Bench:
         self.now_s = 1000.0
         monkeypatch.setattr(broker.service, "Mastership", self._mastership)
         monkeypatch.setattr(broker.service, "BrokerElection", self._election)
+        monkeypatch.setattr(broker.service, "FollowerThread", FakeFollower)
+        FakeFollower.following = 0
         monkeypatch.setattr(broker.service.time, "monotonic", lambda: self.now_s)
         config = BrokerConfig.from_properties({"broker-name": "b", "startRetryDelay": "1000"}, container="c")
         self.service = BrokerService(
@@ -263,6 +283,18 @@ def test_a_stopped_broker_can_be_started_again(bench: Bench) -> None:
     bench.serve()
     assert len(bench.elections) == 2
     assert bench.told == ["start", ("tcp://h:1",)]
+
+
+def test_a_slave_follows_the_journal_and_hands_the_follower_over(bench: Bench) -> None:
+    """P5: whoever waits to become master keeps the index warm, again after it was fenced."""
+    assert FakeFollower.following == 1
+    mastership = bench.serve()
+    assert mastership.follower is not None
+    FakeFollower.following -= 1  # the mastership's from now on
+    bench.lose(mastership, StoreFenced("x"))
+    assert FakeFollower.following == 1
+    bench.service.stopService()
+    assert FakeFollower.following == 0
 
 
 def test_another_broker_that_was_faster_is_no_fault(bench: Bench) -> None:

@@ -480,7 +480,6 @@ def test_an_unreadable_message_is_passed_over_and_stays_in_the_journal(
     settle(region)
     store = region.store
     assert isinstance(store, MemoryStore)
-    next(iter(store.state.queues[QUEUE.uri].values())).body = b"rubbish"
     store.batches[1][0].body = b"rubbish"
     after = restarted(region)
     again = Peer(after)

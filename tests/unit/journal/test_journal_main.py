@@ -45,7 +45,7 @@ def test_inspect_shows_what_the_store_holds(store: Path, capsys: pytest.CaptureF
     assert main(["inspect", str(store)]) == 0
     out = capsys.readouterr().out
     assert "ruling epoch    1 of brokercontainer" in out
-    assert f"{QUEUE}         2     21" in out
+    assert f"{QUEUE}         2    129" in out
     assert f"client     sub           {TOPIC}  " in out
     assert "data-000001-000000" in out
     assert "sound: " in out
@@ -55,8 +55,8 @@ def test_inspect_prints_json(store: Path, capsys: pytest.CaptureFixture[str]) ->
     """Programs get the same as data."""
     assert main(["inspect", str(store), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["queues"] == {QUEUE: {"messages": 2, "bytes": 21}}
-    assert found["topics"] == {TOPIC: {"messages": 1, "bytes": 5}}
+    assert found["queues"] == {QUEUE: {"messages": 2, "bytes": 129}}
+    assert found["topics"] == {TOPIC: {"messages": 1, "bytes": 52}}
     assert found["subscriptions"][0]["pending"] == 1
     assert found["live"] == [1]
     assert found["next_ref"] == 4
@@ -78,7 +78,7 @@ def test_looking_at_a_running_master_changes_nothing(
     assert sorted(p.name for p in directory.iterdir()) == before
     journal.close(10)
     again = open_journal(directory)
-    assert again.read(1) == b"x"
+    assert again.read(1, QUEUE) == b"x"
     again.close(10)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from journal.errors import StoreFailed, StoreMissing, StoreReadOnly, StoreUnavailable
+from journal.errors import StoreFailed, StoreFull, StoreMissing, StoreReadOnly, StoreUnavailable
 from journal.files import PosixFiles, create_store
 
 
@@ -41,7 +41,7 @@ def test_a_full_disk_is_told(files: PosixFiles, tmp_path: Path, monkeypatch: pyt
     """A data file that does not fit is an error with its path, and nothing is left behind."""
     monkeypatch.setattr(os, "posix_fallocate", failing(errno.ENOSPC))
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(StoreFailed, match=f"cannot create {tmp_path}/data: No space left on device"):
+    with pytest.raises(StoreFull, match=f"cannot create {tmp_path}/data: No space left on device"):
         files.create_data("data", 1000)
     assert files.names() == []
     assert len(list(Path("/proc/self/fd").iterdir())) == before
