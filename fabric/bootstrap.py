@@ -11,6 +11,7 @@ from fabric.profiles import Profile, parse_profile
 from fabric.store import ProfileStore
 from fabric.znodes import ensure_node
 from registry import paths
+from registry.server import INIT_LIMIT_TICKS, SYNC_LIMIT_TICKS, TICK_TIME_MS
 
 if TYPE_CHECKING:
     from registry.session import Session
@@ -35,9 +36,9 @@ def ensemble_profiles(
     *,
     client_address: str = "127.0.0.1",
     ensemble: str = FIRST_ENSEMBLE,
-    tick_time_ms: int = 500,
-    init_limit: int = 10,
-    sync_limit: int = 5,
+    tick_time_ms: int = TICK_TIME_MS,
+    init_limit: int = INIT_LIMIT_TICKS,
+    sync_limit: int = SYNC_LIMIT_TICKS,
     data_dir: str = "zookeeper",
     snap_retain_count: int = 3,
     purge_interval_h: int = 24,

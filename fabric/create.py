@@ -19,13 +19,18 @@ from fabric.names import validate_container_name, validate_user_name, validate_v
 from fabric.processes import running_process
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
-from registry.server import ZooKeeperServer, find_zookeeper
+from registry.server import (
+    INIT_LIMIT_TICKS,
+    SYNC_LIMIT_TICKS,
+    TICK_TIME_MS,
+    ZooKeeperServer,
+    find_zookeeper,
+)
 from registry.session import Session
 from registry.users import UserRecord, UserStore, hash_password
 
 ROOT = "root"
 ZOOKEEPER_PORT = 2181
-TICK_TIME_MS = 500
 CONNECT_TIMEOUT_S = 10.0
 
 ROOT_PROFILES = ("fabric",)
@@ -69,8 +74,8 @@ class CreateOptions:
     zookeeper_port: int | None = None
     zookeeper_data_directory: str = ""
     tick_time_ms: int = TICK_TIME_MS
-    init_limit: int = 10
-    sync_limit: int = 5
+    init_limit: int = INIT_LIMIT_TICKS
+    sync_limit: int = SYNC_LIMIT_TICKS
     bind_address: str = LOOPBACK
     resolver: str | None = None
     manual_ip: str | None = None

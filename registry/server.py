@@ -27,6 +27,13 @@ HEAP_MB = 128
 TRANSACTION_LOG_PREALLOCATION_KB = 4096
 """ZooKeeper's default of 64 MB costs a start some hundred milliseconds and the disk space for nothing."""
 
+TICK_TIME_MS = 100
+"""ZooKeeper rounds the end of a session up to whole ticks: with 500 ms a frozen master was noticed up to half
+a second later than its session timeout says. A tick costs one wake-up of a thread."""
+INIT_LIMIT_TICKS = 100
+SYNC_LIMIT_TICKS = 50
+"""10 and 5 s for members of an ensemble to follow their leader."""
+
 SESSION_TIMEOUT_MIN_MS = 1000
 SESSION_TIMEOUT_MAX_MS = 40_000
 """1 s for tests and impatient users; 40 s is what fabric8 negotiated (20 ticks of 2000 ms)."""
@@ -132,7 +139,7 @@ class ZooKeeperServer:
         port: int,
         host: str = "127.0.0.1",
         *,
-        tick_time_ms: int = 500,
+        tick_time_ms: int = TICK_TIME_MS,
     ) -> None:
         self._installation = installation
         self._data_dir = data_dir

@@ -10,6 +10,7 @@ import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.errors import FabricError
+from registry.server import INIT_LIMIT_TICKS, SYNC_LIMIT_TICKS, TICK_TIME_MS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -83,12 +84,16 @@ def _refused_options(function: F) -> F:
 @click.option(
     "--zookeeper-ticktime",
     type=click.IntRange(50, 60_000),
-    default=500,
+    default=TICK_TIME_MS,
     show_default=True,
     help="Length of ZooKeeper's tick, ms.",
 )
-@click.option("--zookeeper-init-limit", type=click.IntRange(1), default=10, show_default=True, hidden=True)
-@click.option("--zookeeper-sync-limit", type=click.IntRange(1), default=5, show_default=True, hidden=True)
+@click.option(
+    "--zookeeper-init-limit", type=click.IntRange(1), default=INIT_LIMIT_TICKS, show_default=True, hidden=True
+)
+@click.option(
+    "--zookeeper-sync-limit", type=click.IntRange(1), default=SYNC_LIMIT_TICKS, show_default=True, hidden=True
+)
 @click.option("--zookeeper-data-dir", metavar="DIR", default="", help="Default: zookeeper in the home.")
 @click.option(
     "-b",

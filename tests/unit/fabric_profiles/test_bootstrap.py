@@ -50,7 +50,7 @@ def test_a_new_fabric_has_everything(session: MemorySession) -> None:
     assert session.children(paths.clusters()) == ["amq"]
     ensemble = store.overlay(["fabric-ensemble-0000-1"], "1.0").configuration
     assert ensemble["io.fabric8.zookeeper.server-0000"]["clientPort"] == "2181"
-    assert ensemble["io.fabric8.zookeeper.server-0000"]["tickTime"] == "500"
+    assert ensemble["io.fabric8.zookeeper.server-0000"]["tickTime"] == "100"
 
 
 def test_an_interrupted_start_can_be_repeated(session: MemorySession) -> None:
