@@ -46,6 +46,7 @@ class ChildInput(Enum):
     """What can happen."""
 
     WANTED = auto()  # the desired state is `started`
+    REQUESTED = auto()  # somebody asks for a start now, whatever was desired before
     UNWANTED = auto()  # the desired state is `stopped`, or the container is deleted
     ADOPTED = auto()  # a process from before our own start was found running
     EXITED = auto()  # the process has ended, or could not be started
@@ -93,6 +94,7 @@ _TRANSITIONS: dict[tuple[ChildState, ChildInput], tuple[ChildState, tuple[ChildA
     (_S.RESTARTING, _I.EXITED): (_S.RUNNING, (_A.CLOSE_SESSION, _A.SPAWN)),
     (_S.BACKING_OFF, _I.UNWANTED): (_S.STOPPED, (_A.REPORT_STOPPED,)),
     (_S.BACKING_OFF, _I.DEADLINE): (_S.RUNNING, (_A.SPAWN,)),
+    (_S.BACKING_OFF, _I.REQUESTED): (_S.RUNNING, (_A.SPAWN,)),
 }
 
 _STOP_STATES = frozenset({_S.STOPPING, _S.RESTARTING})
@@ -131,6 +133,8 @@ class ChildMachine:
         if self.state is _S.RUNNING and before in {_S.STOPPED, _S.BACKING_OFF, _S.RESTARTING}:
             self._running_since_s = now_s
             self._was_registered = event is _I.ADOPTED
+            if event is _I.REQUESTED:  # whoever asks may have mended it
+                self.restart_delay_s = 0.0
         if self.state in _STOP_STATES:
             if before not in _STOP_STATES or event is _I.DEADLINE:
                 self.deadline_s = now_s + STOP_GRACE_S

@@ -30,6 +30,7 @@ from fabric.processes import (
     spawn_container,
 )
 from fabric.reactor import in_pool, in_thread
+from fabric.records import START_REQUESTED
 from registry import paths
 from registry.dead_session import close_dead_session
 from registry.errors import RegistryError
@@ -72,6 +73,7 @@ class Children:
         self._children: dict[str, _Child] = {}
         self._unknown: dict[str, Watch] = {}  # containers whose parent is not known yet
         self._watches: list[Watch] = []
+        self._requests: list[bytes | None] = []  # the first is what was there before we came
 
     def start(self) -> None:
         """Adopt the children that run, and make every child what the registry wants it to be."""
@@ -181,6 +183,9 @@ class _Child:
         self._watches = [
             self._session.watch_data(desired, self._desired_changed),
             self._session.watch_data(paths.container_alive(self.name), self._alive_changed),
+            self._session.watch_data(
+                paths.container_config_field(self.name, START_REQUESTED), self._start_requested
+            ),
         ]
 
     def release(self) -> None:
@@ -211,6 +216,11 @@ class _Child:
     def _desired_changed(self, desired: bytes | None) -> None:
         if desired is not None:  # else the record is being made, or deleted: see `delete`
             self._handle(ChildInput.WANTED if desired == STARTED else ChildInput.UNWANTED)
+
+    def _start_requested(self, request: bytes | None) -> None:
+        if self._requests and request is not None:
+            self._handle(ChildInput.REQUESTED)
+        self._requests = [request]
 
     def _alive_changed(self, alive: bytes | None) -> None:
         self._alive = alive is not None

@@ -15,7 +15,7 @@ from fabric.errors import ContainerError, ContainerHasChildren, ContainerNotFoun
 from fabric.home import Home
 from fabric.local import start_process, wait_process_end
 from fabric.processes import running_process
-from fabric.records import ERROR, STOPPED, SUCCESS, ContainerRecord, DesiredState, Provision
+from fabric.records import ERROR, START_REQUESTED, STOPPED, SUCCESS, ContainerRecord, DesiredState, Provision
 from fabric.store import ContainerStore
 from fabric.znodes import read_text
 from registry import paths
@@ -186,6 +186,8 @@ class Lifecycle:
                 self.wait_started(name, record.provision)
             return True
         self.check_up(record.parent, name)
+        if record.desired is DesiredState.STARTED:  # it crashed: do not wait for its next turn
+            self.containers.set_field(name, START_REQUESTED, str(time.time_ns()))
         self.containers.set_desired(name, DesiredState.STARTED)
         self.wait_started(name, record.provision)
         return True

@@ -11,6 +11,10 @@ SUCCESS = "success"
 ERROR = "error"
 STOPPED = "stopped"
 
+START_REQUESTED = "start-requested"
+"""Field of a container's configuration: when its start was last asked for, in nanoseconds since 1970. Whoever
+waits to start a crashed one again does it at once."""
+
 
 class DesiredState(Enum):
     """What a container is asked to be; its parent's agent starts and stops it accordingly."""

@@ -105,6 +105,10 @@ class Discovery:
         session = sessions.Session(self._registry.url, self._registry.password)
         try:
             session.start(CONNECT_TIMEOUT_S)
+        except errors.RegistryUnavailable as error:
+            raise RegistryUnreachable(
+                f"{error} Is the fabric running? Another registry is named by -Dzookeeper.url=HOST:PORT."
+            ) from error
         except errors.RegistryError as error:
             raise RegistryUnreachable(str(error)) from error
         view = discovery.DiscoveryView(

@@ -72,6 +72,7 @@ def test_crash_is_shown_while_it_lasts(fabric: FabricForTests, session: Session)
     assert "error - The process ended with exit code 1" in info
     assert "IsADirectoryError" in info
     (folder / "container.log").rmdir()
+    fabric.run("container-start", name)  # does not wait for the back-off
     fabric.wait_provisioned(name)
     assert "Provision Error" not in fabric.run("container-info", name)
 

@@ -13,6 +13,7 @@ import fabric.children
 from fabric.child import FROZEN_GRACE_S, STOP_GRACE_S
 from fabric.children import Children
 from fabric.home import ContainerHome, Home, ProcessRecord, SessionRecord
+from fabric.records import START_REQUESTED
 from registry import paths
 from registry.errors import RegistryUnavailable
 from registry.session import Session
@@ -185,6 +186,25 @@ def test_crash_is_reported_with_its_last_words_and_restarted(family: Family) -> 
     )
     family.reactor.pass_time(0.5)
     assert family.host.calls.count("spawn c") == 2
+
+
+def test_start_that_is_asked_for_does_not_wait_for_the_back_off(family: Family) -> None:
+    """Whoever asks for a start has mended something: the wait that crashes brought is over, and short again."""
+    request = paths.container_config_field("c", START_REQUESTED)
+    family.make("c")
+    family.put(request, "1")
+    family.start()
+    for wait_s in (0.5, 1.0, 2.0):
+        family.host.end("c")
+        family.reactor.pass_time(wait_s)
+    family.host.end("c")
+    family.reactor.turn()
+    assert "c" not in family.host.running  # the request that was there before we came starts nothing
+    family.put(request, "2")
+    assert "c" in family.host.running
+    family.host.end("c")
+    family.reactor.turn()
+    assert "started again after 0.5 s" in family.provision("c", "exception")
 
 
 def test_process_that_cannot_be_started_is_tried_again(family: Family) -> None:
