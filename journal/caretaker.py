@@ -7,21 +7,26 @@ space or time, never a message: it is logged and tried again later.
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import inf
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final, TypeVar
 
-from journal.checkpoint import SLICE_BYTES
-from journal.errors import JournalError
+from journal.checkpoint import SLICE_BYTES, StateView
+from journal.errors import JournalError, StoreFull
 from journal.fence import DataFileName, Steps
 from journal.files import Files
 from journal.options import JournalOptions
+from journal.record import CHECKPOINTS_KEPT, Checkpoint
+from journal.reserve import CHECKPOINTS_RESERVED, Reserve
 from journal.upkeep import Candidate, Upkeep
 from journal.writer import Post, Writer
 
 RETRY_S: Final = 5.0
-"""Pause after something failed, for instance because the disk is full."""
+"""Pause after something failed."""
+FULL_RETRY_S: Final = 1.0
+"""While the disk is full: how often everything is tried that may free some of it."""
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,23 +43,33 @@ class Caretaker:
         files: the store.
         upkeep: what to do.
         writer: whose batches count.
+        reserve: kept by this thread.
         post: hands a call over to the owner's thread.
         options: sizes and rates.
     """
 
-    def __init__(
-        self, files: Files, upkeep: Upkeep, writer: Writer, post: Post, options: JournalOptions
+    def __init__(  # noqa: PLR0917 - its parts, put together in one place
+        self,
+        files: Files,
+        upkeep: Upkeep,
+        writer: Writer,
+        reserve: Reserve,
+        post: Post,
+        options: JournalOptions,
     ) -> None:
         self._files = files
         self._upkeep = upkeep
         self._writer = writer
+        self._reserve = reserve
         self._post = post
         self._options = options
         self._inbox: SimpleQueue[None] = SimpleQueue()
         self._stopping = threading.Event()
-        self._logged = 0  # bytes committed, by the writer's thread
+        self._logged = 0  # bytes committed, by whoever commits
+        self._done = 0  # of these, in a checkpoint
         self._due = options.checkpoint_bytes  # the next checkpoint, in the same count
         self._wanted: float = inf  # batch that is waited for
+        self._reserving = False  # whether the reserve was ever asked for
         self._thread = threading.Thread(target=self._work, name="journal-upkeep", daemon=True)
         writer.on_committed = self._committed
         writer.on_ended = self._end
@@ -68,12 +83,16 @@ class Caretaker:
         self._end()
         self._thread.join(timeout_s)
 
+    def wake(self) -> None:
+        """The disk is full, or not any more. Any thread."""
+        self._inbox.put(None)
+
     def _end(self) -> None:
         self._stopping.set()
         self._inbox.put(None)
 
     def _committed(self, batch: int, size: int) -> None:
-        """In the writer's thread: wakes the caretaker only if there is something to do."""
+        """In the thread that commits: wakes the caretaker only if there is something to do."""
         self._logged += size
         if self._logged >= self._due or batch >= self._wanted:
             self._wanted = inf
@@ -81,31 +100,70 @@ class Caretaker:
             self._inbox.put(None)
 
     def _work(self) -> None:
-        done = 0
-        least = self._options.checkpoint_bytes
         try:
             while True:
-                logged = self._logged - done
-                if logged < least or logged < self._ask(lambda: self._upkeep.interval_bytes):
-                    self._receive()
-                    continue
-                done = self._logged
                 try:
-                    self._checkpoint()
-                    self._tidy()
-                    self._compact()
+                    self._look()
                 except JournalError as error:
                     _log.warning("upkeep of the store failed and is tried again later: %s", error)
                     self._stopping.wait(RETRY_S)
         except _Stopped:
-            return
+            self._reserve.release()
+
+    def _look(self) -> None:
+        """Does what is to be done, or waits for it."""
+        if not self._reserving:
+            self._keep_reserve()
+        elif self._reserve.full:
+            self._make_room()
+            if self._reserve.full:
+                self._receive(FULL_RETRY_S)
+        elif self._is_due():
+            self._checkpoint()
+            self._tidy()
+            self._compact()
+            self._keep_reserve()
+        else:
+            self._receive()
+
+    def _is_due(self) -> bool:
+        """Whether enough was logged for a checkpoint."""
+        logged = self._logged - self._done
+        return logged >= self._options.checkpoint_bytes and logged >= self._ask(
+            lambda: self._upkeep.interval_bytes
+        )
+
+    def _keep_reserve(self) -> None:
+        self._reserving = True
+        self._reserve.take(self._ask(lambda: self._upkeep.checkpoint_bytes))
+
+    def _make_room(self) -> None:
+        """Frees what can be freed of a full disk."""
+        with suppress(StoreFull):  # then it is tried again when consumers have gone on
+            self._tidy()
+            for _ in range(CHECKPOINTS_KEPT):
+                if self._ask(lambda: self._upkeep.holds_back):
+                    self._checkpoint()
+                    self._tidy()
+            self._compact()
+        self._keep_reserve()
 
     def _checkpoint(self) -> None:
+        logged = self._logged
         view = self._ask(self._upkeep.view)
+        try:
+            checkpoint = self._write(view)
+        except StoreFull:
+            if not self._reserve.give(view.size_bytes):
+                raise
+            checkpoint = self._write(view)
+        self._wait_durable(self._ask(lambda: self._upkeep.name(checkpoint)))
+        self._done = logged
+
+    def _write(self, view: StateView) -> Checkpoint:
         slow = view.size_bytes > 2 * SLICE_BYTES
         pause_s = SLICE_BYTES / self._options.checkpoint_rate_bytes if slow else 0.0
-        checkpoint = self._run(self._upkeep.write(view), pause_s)
-        self._wait_durable(self._ask(lambda: self._upkeep.name(checkpoint)))
+        return self._run(self._upkeep.write(view), pause_s)
 
     def _tidy(self) -> None:
         names = self._files.names()
@@ -120,16 +178,36 @@ class Caretaker:
         while True:
             names = self._files.names()
             sizes = dict(self._upkeep.sizes(names))
-            name = self._ask(partial(self._upkeep.worst_file, names, sizes))
+            name = self._ask(partial(self._upkeep.worst_file, names, sizes, self._room()))
             if name is None:
                 return
             if name == before:
                 self._upkeep.give_up(name)
                 continue
             before = name
-            moves = self._upkeep.candidates(name, self._move)
-            self._run(moves)
+            if not self._move_all(name):
+                return
             self._tidy()
+
+    def _move_all(self, name: DataFileName) -> bool:
+        """Moves the records of a file forward; False if there is no room for them on a full disk."""
+        moves = self._upkeep.candidates(name, self._move)
+        try:
+            for _ in moves:
+                room = self._room()
+                if room is not None and self._upkeep.live_bytes_in(name) > room:
+                    return False
+                self._check_stopped()
+        finally:
+            moves.close()
+        return True
+
+    def _room(self) -> int | None:
+        """Bytes that may be moved: on a full disk what is reserved for batches."""
+        if not self._reserve.full:
+            return None
+        checkpoints = CHECKPOINTS_RESERVED * self._ask(lambda: self._upkeep.checkpoint_bytes)
+        return max(self._reserve.held - checkpoints, 0)
 
     def _move(self, candidates: list[Candidate]) -> None:
         began = self._logged
@@ -169,8 +247,12 @@ class Caretaker:
             if self._writer.durable_batch < batch:
                 self._receive()
 
-    def _receive(self) -> None:
+    def _receive(self, timeout_s: float | None = None) -> None:
         """Sleeps until something happens."""
-        self._inbox.get()
+        with suppress(Empty):
+            self._inbox.get(timeout=timeout_s)
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
         if self._stopping.is_set():
             raise _Stopped

@@ -57,6 +57,8 @@ SLICE_BYTES: Final = 512 * 1024
 PRODUCERS_PER_BLOCK: Final = 1_000
 """Encoding so many takes 1 ms, during which no other thread of Python runs."""
 ENTRY_BYTES: Final = 20
+PRODUCER_BYTES: Final = 80
+"""About as long as an id and its sequence are as JSON."""
 READ_BYTES: Final = 4 * 1024 * 1024
 
 _MAGIC: Final = b"FMQCHECK"
@@ -91,6 +93,15 @@ class StateView:
         names = sum(3 * len(name) + 32 for _, name, _ in self.indexes)
         producers = sum(3 * len(name) + 32 for names in self.producers for name in names)
         return 4096 + 21 * entries + names + producers + len(json.dumps(self.meta))
+
+
+def checkpoint_size(state: State) -> int:
+    """About as long as a checkpoint of a state would be."""
+    indexes = [*state.queues.items(), *state.topics.items()]
+    entries = sum(len(messages) for _, messages in indexes) + len(state.waiting_index)
+    entries += sum(len(each.pending) for each in state.subscriptions.values())
+    names = sum(len(name) + 64 for name, _ in indexes) + 256 * len(state.subscriptions)
+    return 4096 + ENTRY_BYTES * entries + names + PRODUCER_BYTES * len(state.producers)
 
 
 def view_of(state: State, at: Seal) -> StateView:
@@ -297,6 +308,7 @@ def _restore_meta(state: State, meta: dict[str, Any]) -> list[SubscriptionState]
         state.topic_number(topic)
     state.salts.update(meta["salts"])
     state.usage.update(meta["usage"])
+    state.live_bytes = sum(state.usage.values())
     state.checkpoints = [Checkpoint(epoch, number, Seal(*at)) for epoch, number, at in meta["checkpoints"]]
     subscriptions = [SubscriptionState(*fields) for fields in meta["subscriptions"]]
     state.subscriptions.update({(s.client_id, s.name): s for s in subscriptions})

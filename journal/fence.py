@@ -13,9 +13,9 @@ import re
 from collections.abc import Generator, Iterable
 from typing import Final, NamedTuple, TypeVar
 
-from journal.errors import StoreFenced
+from journal.errors import StoreFailed, StoreFenced
 from journal.files import Files
-from journal.record import FORMAT_VERSION
+from journal.record import EPOCHS_MAX, FORMAT_VERSION
 
 T = TypeVar("T")
 Steps = Generator[str, None, T]
@@ -25,6 +25,7 @@ _CLAIM: Final = re.compile(r"claim-(\d+)")
 _LIVE: Final = re.compile(r"live-(\d+)")
 _CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)-(\d+)")
 _DATA: Final = re.compile(r"data-(\d+)-(\d+)")
+_RESERVE: Final = re.compile(r"reserve-(\d+)")
 
 
 CLAIM_BYTES_MAX: Final = 4096
@@ -60,6 +61,16 @@ def quarantine_name(epoch: int, number: int, offset: int) -> str:
 def checkpoint_name(epoch: int, number: int) -> str:
     """The file of a checkpoint that an epoch has written."""
     return f"checkpoint-{epoch:06d}-{number:06d}"
+
+
+def reserve_name(epoch: int) -> str:
+    """The file that keeps space for an epoch, see `journal.reserve`."""
+    return f"reserve-{epoch}"
+
+
+def reserves(names: Iterable[str]) -> list[int]:
+    """The epochs with a reserve, ascending."""
+    return sorted(int(match[1]) for match in map(_RESERVE.fullmatch, names) if match)
 
 
 def checkpoint_files(names: Iterable[str]) -> list[tuple[int, int]]:
@@ -140,10 +151,15 @@ def claim(files: Files, owner: str) -> Steps[int]:
 
     Raises:
         StoreFenced: another broker claims the store at the same time. It may serve by now: whoever lost asks
-            its
-            election whether it should still become master before it tries again.
+            its election whether it should still become master before it tries again.
+        StoreFailed: there are no numbers left.
     """
     epoch = max(claims(files.names()), default=0) + 1
+    if epoch >= EPOCHS_MAX:
+        raise StoreFailed(
+            f"the store had {epoch - 1} masters and cannot have more: export its messages, "
+            "and import them into a new one"
+        )
     yield f"read claims below {epoch}"
     content = claim_content(owner, 0)
     if not files.create(claim_name(epoch), content):

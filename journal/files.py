@@ -41,6 +41,14 @@ class DataFile(Protocol):
                 pages.
         """
 
+    def allocate(self, length: int) -> None:
+        """Allocates bytes up to a length, so that writing there cannot find the disk full.
+
+        Raises:
+            StoreFull: there is no space; the file is as long as before.
+            StoreFailed: the disk failed.
+        """
+
     def truncate(self, length: int) -> None:
         """Gives back what was allocated beyond a length in bytes."""
 
@@ -62,11 +70,11 @@ class Files(Protocol):
     def create(self, name: str, content: bytes) -> bool:
         """Creates a small file that did not exist; False if it did.
 
-        Exactly one of several brokers gets True.
+        Exactly one of several brokers gets True. On a full disk the content may be lost.
         """
 
     def note(self, name: str, content: bytes) -> None:
-        """Replaces the content of a small file; it may be lost, or be cut, in a crash."""
+        """Replaces the content of a small file; it may be lost, or be cut, in a crash or on a full disk."""
 
     def remove(self, name: str) -> None:
         """Removes a file; one that is gone already is fine."""
@@ -86,6 +94,21 @@ class Files(Protocol):
         Raises:
             StoreFailed: it exists already.
             StoreFull: there is no space; nothing is left behind.
+        """
+
+    def allocate(self, name: str, length: int) -> None:
+        """Makes a file take at least so many bytes of the disk; it is created if it does not exist.
+
+        Raises:
+            StoreFull: there is no space; it takes as many as before.
+            StoreFailed: the disk failed.
+        """
+
+    def free_bytes(self) -> int:
+        """How many bytes of the disk could still be allocated.
+
+        Raises:
+            StoreUnavailable: that cannot be found out.
         """
 
     def read(self, name: str, offset: int, length: int) -> bytes:
@@ -129,6 +152,17 @@ def _meaning(error: OSError, doing: str, failure: type[JournalError]) -> Journal
     return failure(text)
 
 
+def _grow(descriptor: int, length: int) -> None:
+    """Allocates bytes up to a length, or none."""
+    before = os.fstat(descriptor).st_size
+    if length > before:
+        try:
+            os.posix_fallocate(descriptor, before, length - before)
+        except OSError:
+            os.ftruncate(descriptor, before)  # some file systems keep what they had found
+            raise
+
+
 class PosixDataFile:
     """A data file on a POSIX file system.
 
@@ -165,6 +199,11 @@ class PosixDataFile:
         except OSError as error:
             raise _meaning(error, f"cannot sync {self._path}", StoreFailed) from error
 
+    def allocate(self, length: int) -> None:
+        """One `posix_fallocate`."""
+        with _converted(f"cannot allocate {length} bytes for {self._path}", StoreFailed):
+            _grow(self._descriptor, length)
+
     def truncate(self, length: int) -> None:
         """One `ftruncate`."""
         with _converted(f"cannot cut {self._path}", StoreFailed):
@@ -200,14 +239,25 @@ class PosixFiles:
                 return False
             try:
                 os.write(descriptor, content)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
             finally:
                 os.close(descriptor)
             return True
 
     def note(self, name: str, content: bytes) -> None:
-        """One `write` over the old content."""
+        """One `write` over the old content: that needs no space that it has not."""
         with _converted(f"cannot write {self._directory / name}", StoreUnavailable):
-            (self._directory / name).write_bytes(content)
+            descriptor = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                os.write(descriptor, content)
+                os.ftruncate(descriptor, len(content))
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+            finally:
+                os.close(descriptor)
 
     def remove(self, name: str) -> None:
         """One `unlink`."""
@@ -245,6 +295,22 @@ class PosixFiles:
                 path.unlink()
                 raise
             return PosixDataFile(path, descriptor)
+
+    def allocate(self, name: str, length: int) -> None:
+        """One `posix_fallocate`."""
+        path = self._directory / name
+        with _converted(f"cannot allocate {length} bytes for {path}", StoreFailed):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                _grow(descriptor, length)
+            finally:
+                os.close(descriptor)
+
+    def free_bytes(self) -> int:
+        """One `statvfs`."""
+        with _converted(f"cannot look at the file system of {self._directory}", StoreUnavailable):
+            space = os.statvfs(self._directory)
+            return space.f_bavail * space.f_frsize
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """One `open` and one `pread` per call.

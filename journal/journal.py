@@ -5,21 +5,26 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from journal.bodies import Bodies
 from journal.caretaker import Caretaker
 from journal.codec import message_body
-from journal.errors import JournalError
+from journal.errors import JournalError, StoreUnavailable
 from journal.fence import run
 from journal.files import Files, PosixFiles, create_store
 from journal.follower import Follower
 from journal.mastership import become_master
-from journal.options import JournalOptions
+from journal.options import SMALL_FILE_BYTES, JournalOptions
 from journal.record import Record
 from journal.recovery import Report
+from journal.reserve import Reserve
 from journal.state import State
 from journal.upkeep import Upkeep
 from journal.writer import Post, Writer
+
+LARGE_BYTES: Final = SMALL_FILE_BYTES
+"""A message up to this fits the reserve even if the disk turns out to be full."""
 
 
 class Journal:
@@ -38,12 +43,15 @@ class Journal:
         files: Files,
         writer: Writer,
         caretaker: Caretaker,
+        reserve: Reserve,
         state: State,
         epoch: int,
         report: Report,
     ) -> None:
+        self._files = files
         self._writer = writer
         self._caretaker = caretaker
+        self._reserve = reserve
         self._bodies = Bodies(files, state.salts)
         self.state = state
         self.epoch = epoch
@@ -60,6 +68,7 @@ class Journal:
         post: Post,
         on_durable: Callable[[int], None],
         on_failed: Callable[[JournalError], None],
+        on_full: Callable[[bool], None] = lambda _full: None,
         files: Files | None = None,
         options: JournalOptions | None = None,
         follower: Follower | None = None,
@@ -73,8 +82,8 @@ class Journal:
             on_durable: called there with rising numbers, each for its batch and all before; on a fast disk
                 it may be called before `flush` returns.
             on_failed: called there once, when fenced or after a failed write, sync or check. Nothing is
-                acknowledged
-                after that, and what is appended is dropped.
+                acknowledged after that, and what is appended is dropped.
+            on_full: called there after each change of `full`, with its value.
             files: another disk, for tests.
             options: sizes and times.
             follower: a warm state of this store, which is ours from now on; its thread has ended.
@@ -99,21 +108,47 @@ class Journal:
         with _collector_paused():
             steps = become_master(files, state, owner=owner, salt=salt, options=options, warm=warm)
             opened = run(steps)
-        place = opened.first.next_place(options.file_bytes)
+        mastership = opened.mastership
+        place = opened.first.next_place(mastership.file_bytes)
         writer = Writer(
-            opened.mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
+            mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
         )
-        epoch = opened.mastership.epoch
+        epoch, reserve = mastership.epoch, mastership.reserve
         upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options)
-        caretaker = Caretaker(files, upkeep, writer, post, options)
+        caretaker = Caretaker(files, upkeep, writer, reserve, post, options)
+        reserve.on_change = _Telling(reserve, post, on_full, caretaker.wake).changed
         writer.start()
         caretaker.start()
-        return cls(files, writer, caretaker, state, epoch, opened.report)
+        return cls(files, writer, caretaker, reserve, state, epoch, opened.report)
 
     @property
     def durable_batch(self) -> int:
         """The highest batch that is synced and checked: what it and those before hold may be acknowledged."""
         return self._writer.durable_batch
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk is full: sends should wait. Everything else goes on, and may free some of it."""
+        return self._reserve.full
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the records of all live messages."""
+        return self.state.live_bytes
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a message so long can be taken: one that does not fit the disk would end this mastership.
+
+        Never for a message of ordinary size unless the disk is full, and then it costs nothing to ask.
+        """
+        if self._reserve.full:
+            return False
+        if size_bytes <= LARGE_BYTES:
+            return True
+        try:
+            return size_bytes + LARGE_BYTES <= self._files.free_bytes()
+        except StoreUnavailable:
+            return True  # the next batch finds out
 
     def read(self, ref: int, destination: str) -> bytes:
         """The body of a live message.
@@ -136,6 +171,32 @@ class Journal:
         """
         self._caretaker.stop(timeout_s)
         self._writer.close(timeout_s)
+
+
+class _Telling:
+    """Tells the owner in its own thread, and in order, whether the disk is full."""
+
+    def __init__(
+        self, reserve: Reserve, post: Post, on_full: Callable[[bool], None], wake: Callable[[], None]
+    ) -> None:
+        self._reserve = reserve
+        self._post = post
+        self._on_full = on_full
+        self._wake = wake
+        self._told = False
+        if reserve.full:
+            post(self._tell)
+
+    def changed(self) -> None:
+        """In any thread."""
+        self._post(self._tell)
+        self._wake()
+
+    def _tell(self) -> None:
+        full = self._reserve.full
+        if full != self._told:
+            self._told = full
+            self._on_full(full)
 
 
 @contextmanager

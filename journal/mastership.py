@@ -11,10 +11,20 @@ from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_head
 from journal.bodies import Bodies
 from journal.carry import carried, is_small
 from journal.codec import RecordEncoder
-from journal.errors import MessageDamaged, StoreCorrupt, StoreFailed, StoreUnavailable
-from journal.fence import DataFileName, Steps, check, claim, claim_content, claim_name, data_files
+from journal.errors import MessageDamaged, StoreCorrupt, StoreFailed, StoreFull, StoreUnavailable
+from journal.fence import (
+    DataFileName,
+    Steps,
+    check,
+    claim,
+    claim_content,
+    claim_name,
+    data_files,
+    reserve_name,
+    reserves,
+)
 from journal.files import DataFile, Files
-from journal.options import JournalOptions
+from journal.options import SMALL_FILE_HALVINGS, JournalOptions
 from journal.reader import EpochReader
 from journal.record import (
     BATCH_HEADER_BYTES,
@@ -26,6 +36,7 @@ from journal.record import (
     Seal,
 )
 from journal.recovery import Recovered, Report, StoreReader
+from journal.reserve import Reserve
 from journal.state import State
 
 
@@ -87,6 +98,8 @@ class Mastership:
         epoch: its number.
         salt: of its data files.
         encoder: of its records.
+        reserve: space for when the disk is full.
+        file_bytes: allocated for the newest data file; the next one is begun when so much is in it.
     """
 
     def __init__(self, files: Files, epoch: int, owner: str, salt: int, options: JournalOptions) -> None:
@@ -94,10 +107,13 @@ class Mastership:
         self._owner = owner
         self.salt = salt
         self.encoder = RecordEncoder(salt)
-        self._file_bytes = options.file_bytes
+        self._options = options
+        self.file_bytes = options.file_bytes
+        self.reserve = Reserve(files, epoch, options)
         self._files = files
         self._file: DataFile | None = None
         self._number = -1
+        self._allocated = 0
         self._end = 0
 
     def commit(self, batch: OpenBatch) -> Steps[None]:
@@ -105,18 +121,19 @@ class Mastership:
 
         Raises:
             StoreFenced: another broker took the store.
-            StoreFailed: the disk refused. Either way nothing of this epoch may be acknowledged from now on.
+            StoreFull: there is no space left, not even in the reserve.
+            StoreFailed: the disk refused. In each case nothing of this epoch may be acknowledged from now on.
         """
         place = batch.place
         pieces = encode_batch(self.salt, self.epoch, place, batch.pieces, batch.count)
         offset = place.offset
         new_file = place.number != self._number
         if new_file:
-            yield from self._open_file(place.number)
+            yield from self._open_file(place.number, batch.end)
             pieces.insert(0, encode_file_header(FileHeader(self.epoch, place.number, self.salt)))
             offset = 0
+        self._write(offset, pieces, batch.end)
         assert self._file is not None
-        self._file.write(offset, pieces)
         yield f"wrote batch {place.batch}"
         self._file.sync()
         yield f"synced batch {place.batch}"
@@ -146,14 +163,57 @@ class Mastership:
             self._file.close()
             self._file = None
 
-    def _open_file(self, number: int) -> Steps[None]:
+    def _write(self, offset: int, pieces: Sequence[bytes], end: int) -> None:
+        """Writes what ends at an offset; where the disk is full, with space of the reserve."""
+        file = self._file
+        assert file is not None
+        while True:
+            try:
+                if end > self._allocated:
+                    file.allocate(end)
+                    self._allocated = end
+                file.write(offset, pieces)  # may find the disk full on file systems that cannot allocate
+                return
+            except StoreFull:
+                if not self.reserve.give(max(end - self._allocated, self._options.small_file_bytes)):
+                    raise
+
+    def _create(self, name: str, needed: int) -> DataFile:
+        """Creates a data file, a whole one if possible, of so many bytes at least."""
+        while True:
+            for size in self._sizes(needed):
+                try:
+                    file = self._files.create_data(name, size)
+                except StoreFull as error:
+                    full = error
+                else:
+                    self._allocated = self.file_bytes = size
+                    return file
+            if not self.reserve.give(max(needed, self._options.small_file_bytes)):
+                raise full
+
+    @property
+    def has_file(self) -> bool:
+        """Whether a data file was created."""
+        return self._number >= 0
+
+    def _sizes(self, needed: int) -> list[int]:
+        """What a new data file may be allocated, the best first."""
+        options = self._options
+        small = min(options.small_file_bytes, options.file_bytes)
+        sizes = [small >> halvings for halvings in range(SMALL_FILE_HALVINGS + 1)]
+        if not self.reserve.full:
+            sizes.insert(0, options.file_bytes)
+        return [size for size in sizes if size > needed] or [needed]
+
+    def _open_file(self, number: int, needed: int) -> Steps[None]:
         if number >= FILES_PER_EPOCH_MAX:
             raise StoreFailed(f"epoch {self.epoch} of the store has no data file numbers left")
         if self._file is not None:
             self.give_back()
             self.close()
         name = str(DataFileName(self.epoch, number))
-        self._file = self._files.create_data(name, self._file_bytes)
+        self._file = self._create(name, needed)
         self._number = number
         yield f"created {name}"
         self._files.sync_directory()
@@ -182,6 +242,30 @@ def refuse_newer(files: Files) -> None:
     for epoch in sorted({name.epoch for name in names})[-2:]:
         number = max(name.number for name in names if name.epoch == epoch)
         EpochReader(files, epoch).open_file(number)
+
+
+def _release_reserves(files: Files, epoch: int) -> Steps[None]:
+    """Frees what the lower epochs kept; they are fenced."""
+    for lower in reserves(files.names()):
+        if lower < epoch:
+            files.remove(reserve_name(lower))
+            yield f"removed {reserve_name(lower)}"
+
+
+def _begin(mastership: Mastership, first: OpenBatch, files: Files, reader: StoreReader) -> Steps[None]:
+    """Commits the first batch; on a full disk in the space that the last master had allocated and not used.
+
+    Harmless even if our batch never counts: what lies behind the end that was read was never acknowledged.
+    """
+    try:
+        yield from mastership.commit(first)
+    except StoreFull:
+        if mastership.has_file:
+            raise
+        for end in reader.ends:
+            files.trim(str(end.file), end.length)
+            yield f"trimmed {end.file}"
+        yield from mastership.commit(first)
 
 
 def _tidy(files: Files, reader: StoreReader, unused: Sequence[DataFileName]) -> Steps[None]:
@@ -249,6 +333,7 @@ def become_master(
         read_bytes=options.read_bytes,
         warm=warm,
     )
+    yield from _release_reserves(files, epoch)
     mastership = Mastership(files, epoch, owner, salt, options)
     first = OpenBatch(epoch, BatchPlace(1, 0, FILE_HEADER_BYTES))
     try:
@@ -267,6 +352,6 @@ def become_master(
     except (StoreCorrupt, StoreUnavailable):
         check(files, epoch)  # a successor may have tidied up meanwhile
         raise
-    yield from mastership.commit(first)
+    yield from _begin(mastership, first, files, reader)
     yield from _tidy(files, reader, unused)
     return Opened(mastership, first, recovered.report)

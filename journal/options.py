@@ -14,6 +14,13 @@ IDLE_CHECK_S: Final = 0.2
 """A master with nothing to write finds out this soon that it was fenced; a successor needs about as long to
 serve."""
 
+SMALL_FILE_BYTES: Final = 4 * 1024 * 1024
+"""A data file is this small, or a half, a quarter, … of it, where there is no space for a whole one."""
+SMALL_FILE_HALVINGS: Final = 4
+"""The smallest is 256 KiB: thousands of acknowledgements."""
+RESERVE_BYTES: Final = SMALL_FILE_BYTES + BATCH_BYTES_MAX
+"""Beside two checkpoints: a small data file for acknowledgements, and the batch that found the disk full."""
+
 CHECKPOINT_BYTES: Final = DATA_FILE_BYTES // 4
 """Two checkpoints and the log written meanwhile stay within two data files (P9)."""
 CHECKPOINT_RATE_BYTES: Final = 64 * 1024 * 1024
@@ -39,6 +46,8 @@ class JournalOptions:
         file_bytes: allocated for a data file; a batch begins only below.
         read_bytes: of one read during recovery.
         batch_bytes_max: records of a batch after which the next begins; one `append` may exceed it.
+        small_file_bytes: allocated for a data file when a whole one does not fit; less if that does not.
+        reserve_bytes: of the disk that are kept for when it is full, beside those for two checkpoints.
         idle_check_s: seconds without a batch until the fence is checked.
         checkpoint_bytes: of log after which a checkpoint is written; more if much is live.
         checkpoint_rate_bytes: of a checkpoint written per second.
@@ -46,8 +55,7 @@ class JournalOptions:
         move_records: looked at in one turn of the owner, by compaction.
         move_bytes: the same in bytes.
         create: whether a missing directory is made, if its parent exists. Off: a directory that is missing
-            may be
-            a shared file system that is not mounted, and an empty store must not take its place.
+            may be a shared file system that is not mounted, and an empty store must not take its place.
         carried_messages_max: live messages a new epoch carries over; with more it leaves all where they are.
             -1: never.
         carried_bytes_max: bytes of their bodies.
@@ -57,6 +65,8 @@ class JournalOptions:
     file_bytes: int = DATA_FILE_BYTES
     read_bytes: int = READ_BYTES
     batch_bytes_max: int = BATCH_BYTES_MAX
+    small_file_bytes: int = SMALL_FILE_BYTES
+    reserve_bytes: int = RESERVE_BYTES
     idle_check_s: float = IDLE_CHECK_S
     checkpoint_bytes: int = CHECKPOINT_BYTES
     checkpoint_rate_bytes: int = CHECKPOINT_RATE_BYTES

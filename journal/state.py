@@ -122,6 +122,7 @@ class State:
         subscriptions: by client id and subscription name.
         producers: the last sequence of each producer.
         usage: bytes of live messages in each data file, by `journal.record.data_file_key`.
+        live_bytes: of the records of all live messages, the sum of `usage`.
         salts: of the epochs whose records were read, for the records' checksums.
         waiting_index: of the messages of topics: instead of a place it has the topic's place in
             `topic_names` and how many subscriptions wait.
@@ -143,6 +144,7 @@ class State:
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
         self.producers = LastSequences(self._producers_max)
         self.usage: dict[int, int] = {}
+        self.live_bytes = 0
         self.salts: dict[int, int] = {}
         self.resurrects = False
         self.epoch = 0
@@ -153,11 +155,6 @@ class State:
         self._subscribed: dict[
             str, list[SubscriptionState]
         ] = {}  # topic to subscriptions, filled when needed
-
-    @property
-    def live_bytes(self) -> int:
-        """Bytes of the records of all live messages."""
-        return sum(self.usage.values())
 
     def apply(self, record: AnyRecord, location: int, length: int) -> None:
         """Takes one record into account; never fails.
@@ -199,6 +196,7 @@ class State:
         usage = self.usage
         file = location >> FILE_SHIFT
         usage[file] = usage.get(file, 0) + length
+        self.live_bytes += length
 
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
@@ -234,11 +232,17 @@ class State:
         former = messages.replace(ref, location, length)
         if former is not None:
             self._unuse(former)
-            file = location >> FILE_SHIFT
-            self.usage[file] = self.usage.get(file, 0) + length
+            self._use(location, length)
+
+    def _use(self, location: int, length: int) -> None:
+        """A record counts."""
+        file = location >> FILE_SHIFT
+        self.usage[file] = self.usage.get(file, 0) + length
+        self.live_bytes += length
 
     def _unuse(self, place: Place) -> None:
         """A record counts no more."""
+        self.live_bytes -= place.length
         file = place.location >> FILE_SHIFT
         left = self.usage.get(file, 0) - place.length
         if left > 0:
@@ -265,8 +269,7 @@ class State:
         if not self.waiting_index.add(ref, self.topic_number(topic), len(subscriptions)):
             return
         self.topics.setdefault(topic, MessageIndex()).add(ref, location, length)
-        file = location >> FILE_SHIFT
-        self.usage[file] = self.usage.get(file, 0) + length
+        self._use(location, length)
         for subscription in subscriptions:
             subscription.pending.add(ref, 0, 1)
 

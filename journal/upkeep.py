@@ -13,10 +13,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from journal.batch import decode_batch_header
-from journal.checkpoint import StateView, view_of, write_checkpoint
+from journal.checkpoint import StateView, checkpoint_size, view_of, write_checkpoint
 from journal.codec import RecordDecoder
 from journal.errors import JournalError, StoreFailed
-from journal.fence import DataFileName, Steps, checkpoint_files, checkpoint_name, data_files
+from journal.fence import (
+    DataFileName,
+    Steps,
+    checkpoint_files,
+    checkpoint_name,
+    data_files,
+    reserve_name,
+    reserves,
+)
 from journal.files import Files
 from journal.index import Place
 from journal.options import JournalOptions
@@ -39,6 +47,8 @@ COLD_SHARE: Final = 1.5
 reads, and the checkpoints, take the rest of the bound of P9."""
 WORTH_MOVING: Final = 0.9
 """A file whose share of live bytes is above this is left alone: moving it would free nothing."""
+WORTH_MOVING_WHEN_FULL: Final = 0.75
+"""While the disk is full files with a smaller share than this are moved, however little is dead in all."""
 CHECKPOINT_SHARE: Final = 8
 """A checkpoint is written after so much of the live bytes, if that is more than the least: one of tiny
 messages is then as long as the log since the last."""
@@ -52,6 +62,9 @@ class Log(Protocol):
 
     def cut(self) -> Seal:
         """Ends the open batch and returns the place behind it: everything applied so far stands before it."""
+
+    def data_file(self) -> int:
+        """Number of the data file in which the open batch will stand."""
 
     def last_batch(self) -> int:
         """Number of the last batch that anything was added to."""
@@ -116,6 +129,19 @@ class Upkeep:
         """Bytes of log after which a checkpoint is worth its cost."""
         return max(self._options.checkpoint_bytes, self._state.live_bytes // CHECKPOINT_SHARE)
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        """About how long a checkpoint would be now."""
+        return checkpoint_size(self._state)
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether another checkpoint would let data files go that recovery needs now."""
+        checkpoints = self._state.checkpoints
+        if len(checkpoints) < CHECKPOINTS_KEPT:
+            return True
+        return checkpoints[0].at[:2] < (self.epoch, self._log.data_file())
+
     def view(self) -> StateView:
         """The state as it is now, and the place in the log."""
         at = self._log.cut()
@@ -134,6 +160,7 @@ class Upkeep:
             for each in checkpoint_files(names)
             if each not in kept and each[0] <= self.epoch
         ]
+        doomed += [reserve_name(epoch) for epoch in reserves(names) if epoch < self.epoch]  # a zombie's
         trimmed = False
         for name in self._cold(names):
             if data_file_key(name.epoch, name.number) in self._state.usage:
@@ -152,11 +179,19 @@ class Upkeep:
         first = (checkpoints[0].at.epoch, checkpoints[0].at.number)
         return [name for name in data_files(names) if name < first]
 
-    def worst_file(self, names: Iterable[str], sizes: dict[DataFileName, int]) -> DataFileName | None:
-        """The data file whose live records should move, None if the disk is within its bound (P9)."""
+    def worst_file(
+        self, names: Iterable[str], sizes: dict[DataFileName, int], room: int | None = None
+    ) -> DataFileName | None:
+        """The data file whose live records should move, None if the disk is within its bound (P9).
+
+        Args:
+            names: of the store's files.
+            sizes: of its data files.
+            room: bytes that may be moved while the disk is full; None if it is not.
+        """
         usage = self._state.usage
         cold = [name for name in self._cold(names) if name in sizes]
-        if sum(sizes[name] for name in cold) <= COLD_SHARE * self._state.live_bytes:
+        if room is None and sum(sizes[name] for name in cold) <= COLD_SHARE * self._state.live_bytes:
             return None
         shares = [
             (usage.get(data_file_key(*name), 0) / sizes[name], name)
@@ -166,7 +201,14 @@ class Upkeep:
         if not shares:
             return None
         share, name = min(shares)
-        return name if share < WORTH_MOVING else None
+        if room is None:
+            return name if share < WORTH_MOVING else None
+        fits = share < WORTH_MOVING_WHEN_FULL and self.live_bytes_in(name) <= room
+        return name if fits else None
+
+    def live_bytes_in(self, name: DataFileName) -> int:
+        """Bytes of live messages in a data file. Any thread."""
+        return self._state.usage.get(data_file_key(*name), 0)
 
     def move(self, candidates: Sequence[Candidate]) -> int:
         """Copies the records that are still live where they stand into the open batch; returns its number."""

@@ -67,7 +67,6 @@ class Writer:
         self._end_pieces: list[bytes] = []
         self._encode(EpochEnd(), self._end_pieces)  # now: the encoder is the owner's from here on
         self._batch_bytes_max = options.batch_bytes_max
-        self._file_bytes = options.file_bytes
         self._idle_check_s = options.idle_check_s
         self._post = post
         self._on_durable = on_durable
@@ -127,6 +126,10 @@ class Writer:
                 self._wakes.put(None)
             batch, number, offset = self._open.place
             return Seal(self._mastership.epoch, number, offset, batch - 1)
+
+    def data_file(self) -> int:
+        """Number of the data file in which the open batch will stand."""
+        return self._open.place.number
 
     def last_batch(self) -> int:
         """Number of the last batch that anything was added to."""
@@ -188,7 +191,7 @@ class Writer:
 
     def _next(self) -> OpenBatch:
         """Opens the batch after the open one, which was handed on; call it with the lock held."""
-        place = self._open.next_place(self._file_bytes)
+        place = self._open.next_place(self._mastership.file_bytes)
         self._open = OpenBatch(self._mastership.epoch, place)
         return self._open
 

@@ -10,6 +10,8 @@ Fault model:
   that were not synced may be undone, each for itself.
 * Creating and removing names is atomic and seen by all hosts at once.
 * `fail(operation, error)`: the next such operation raises an error.
+* `capacity`: nothing can be allocated or written beyond so many bytes in all; what was allocated can be
+  written. Removing and cutting files gives space back at once.
 
 `FakeFiles` passes the same contract tests as `journal.files.PosixFiles`.
 """
@@ -18,7 +20,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from journal.errors import JournalError, StoreFailed, StoreMissing
+from journal.errors import JournalError, StoreFailed, StoreFull, StoreMissing
 
 
 @dataclass
@@ -26,6 +28,11 @@ class _File:
     owner: str
     content: bytearray = field(default_factory=bytearray)
     in_flight: list[tuple[str, int, bytes]] = field(default_factory=list)  # host, offset, part of one sector
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes of the disk."""
+        return max([len(self.content), *(offset + len(data) for _, offset, data in self.in_flight)])
 
 
 class FakeDisk:
@@ -36,6 +43,7 @@ class FakeDisk:
         operations: how many calls of each kind were made.
         missing: whether the directory is not there.
         notes_survive: whether what `note` writes is never lost.
+        capacity: bytes of all files, None for a disk that is never full.
     """
 
     def __init__(self, seed: int = 0, sector_bytes: int = 512) -> None:
@@ -45,6 +53,7 @@ class FakeDisk:
         self.operations: dict[str, int] = {}
         self.missing = False
         self.notes_survive = False
+        self.capacity: int | None = None
         self._synced_names: dict[str, _File] = {}
         self._failures: dict[str, list[JournalError]] = {}
 
@@ -81,6 +90,20 @@ class FakeDisk:
         failures = self._failures.get(operation)
         if failures:
             raise failures.pop(0)
+
+    @property
+    def used(self) -> int:
+        """Bytes that all files take; one that was removed and is still written to takes none."""
+        return sum(file.size for file in self.files.values())
+
+    def fits(self, length: int) -> bool:
+        """Whether so many bytes more can be allocated."""
+        return self.capacity is None or length <= 0 or self.used + length <= self.capacity
+
+    def take(self, length: int, doing: str) -> None:
+        """Finds the disk full, or does not."""
+        if not self.fits(length):
+            raise StoreFull(f"{doing}: No space left on device; free some space on the store's file system")
 
     def file(self, name: str) -> _File:
         """A file that must exist."""
@@ -127,6 +150,7 @@ class FakeDataFile:
         """Puts the sectors in flight."""
         self._disk.count("write")
         data = b"".join(pieces)
+        self._disk.take(offset + len(data) - self._file.size, "cannot write fake")
         while data:
             length = self._disk.sector_bytes - offset % self._disk.sector_bytes
             self._file.in_flight.append((self._host, offset, data[:length]))
@@ -140,6 +164,11 @@ class FakeDataFile:
             if host == self._host:
                 _put(self._file.content, offset, data)
         self._file.in_flight = [piece for piece in self._file.in_flight if piece[0] != self._host]
+
+    def allocate(self, length: int) -> None:
+        """Adds zeros."""
+        self._disk.count("extend")
+        _allocate(self._disk, self._file, length)
 
     def truncate(self, length: int) -> None:
         """Cuts what has landed."""
@@ -172,7 +201,8 @@ class FakeFiles:
         self._disk.count("create")
         if name in self._disk.files:
             return False
-        self._disk.files[name] = _File(self._host, bytearray(content))
+        lost = not self._disk.fits(len(content))
+        self._disk.files[name] = _File(self._host, bytearray(b"" if lost else content))
         return True
 
     def note(self, name: str, content: bytes) -> None:
@@ -180,7 +210,9 @@ class FakeFiles:
         self._disk.count("note")
         survives = self._disk.notes_survive or self._disk.random.random() < 0.5
         self._disk.file(name).content[:] = (
-            content if survives else content[: self._disk.random.choice((0, 7))]
+            content
+            if survives and self._disk.fits(len(content) - len(self._disk.file(name).content))
+            else content[: self._disk.random.choice((0, 7))]
         )
 
     def remove(self, name: str) -> None:
@@ -203,8 +235,20 @@ class FakeFiles:
         self._disk.count("create_data")
         if name in self._disk.files:
             raise StoreFailed(f"cannot create fake/{name}: File exists")
+        self._disk.take(allocated, f"cannot create fake/{name}")
         file = self._disk.files[name] = _File(self._host, bytearray(allocated))
         return FakeDataFile(self._disk, self._host, file)
+
+    def allocate(self, name: str, length: int) -> None:
+        """Adds zeros."""
+        self._disk.count("allocate")
+        file = self._disk.files.setdefault(name, _File(self._host))
+        _allocate(self._disk, file, length)
+
+    def free_bytes(self) -> int:
+        """What is left of the capacity."""
+        self._disk.count("free_bytes")
+        return (1 << 40) if self._disk.capacity is None else max(self._disk.capacity - self._disk.used, 0)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """What this host sees."""
@@ -228,6 +272,12 @@ class FakeFiles:
     def describe(self, name: str) -> str:
         """A path."""
         return f"fake/{name}"
+
+
+def _allocate(disk: FakeDisk, file: _File, length: int) -> None:
+    """Adds zeros up to a length, if they fit."""
+    disk.take(length - file.size, "cannot allocate fake")
+    file.content.extend(bytes(max(length - len(file.content), 0)))
 
 
 def _put(content: bytearray, offset: int, data: bytes) -> None:

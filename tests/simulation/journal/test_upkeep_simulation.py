@@ -49,7 +49,7 @@ class SimulatedLog:
     def __init__(self, opened: Opened, state: State) -> None:
         self.ours = opened.mastership
         self._state = state
-        self.open = OpenBatch(self.ours.epoch, opened.first.next_place(OPTIONS.file_bytes))
+        self.open = OpenBatch(self.ours.epoch, opened.first.next_place(self.ours.file_bytes))
         self.closed: list[OpenBatch] = []
         self.durable = opened.first.place.batch
 
@@ -68,7 +68,11 @@ class SimulatedLog:
     def close(self) -> None:
         """The next batch begins."""
         self.closed.append(self.open)
-        self.open = OpenBatch(self.ours.epoch, self.open.next_place(OPTIONS.file_bytes))
+        self.open = OpenBatch(self.ours.epoch, self.open.next_place(self.ours.file_bytes))
+
+    def data_file(self) -> int:
+        """The one that is being filled."""
+        return self.open.place.number
 
     def last_batch(self) -> int:
         """The last that holds anything."""
