@@ -326,6 +326,14 @@ def links_resolve(source: Source, existing: set[str]) -> Iterator[str]:
                 yield f"{source.path}:{number}: {target} leads nowhere"
 
 
+def named_files_exist(source: Source, existing: set[str]) -> Iterator[str]:
+    """A path that the documentation names in backticks is a file or folder of the repository."""
+    for number, line in enumerate(source.text.splitlines(), start=1):
+        for name in re.findall(r"`((?:broker|fabric|journal|mqclient|registry|tests)/[\w./-]*)`", line):
+            if name.rstrip("/") not in existing:
+                yield f"{source.path}:{number}: there is no {name}"
+
+
 PACKAGE_RULES: tuple[Rule, ...] = (
     class_names_say_what,
     modules_are_short,

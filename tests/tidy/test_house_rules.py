@@ -76,6 +76,25 @@ def test_links_in_documentation() -> None:
     assert found == []
 
 
+def test_paths_in_documentation() -> None:
+    """Whoever looks for a file that the documentation names finds it, and so each test of a promise."""
+    names = repository_files()
+    existing = {*names, *(str(folder) for name in names for folder in Path(name).parents)}
+    found = []
+    for name in names:
+        if name.startswith("docs/"):
+            source = Source(name, (ROOT / name).read_text("utf-8"))
+            found += house_rules.named_files_exist(source, existing)
+    assert found == []
+
+
+def test_planted_missing_path_is_found() -> None:
+    """A path to nothing is noticed; a file, a folder and what is no path are not."""
+    text = "`tests/gone.py` `tests/there.py` `tests/` `journal inspect` `/fabric/configs` `tests/*.py`"
+    found = list(house_rules.named_files_exist(Source("docs/a.md", text), {"tests/there.py", "tests"}))
+    assert found == ["docs/a.md:1: there is no tests/gone.py"]
+
+
 def test_planted_dead_link_is_found() -> None:
     """A link to nothing is noticed; one to a neighbour, a folder above or another site is not."""
     text = "[a](gone.md) [b](there.md#part) [c](../docs/there.md) [d](https://example.org/x)"
