@@ -10,6 +10,9 @@ from integration.soak.rig import ROOT, Rig
 from integration.soak.traffic import Traffic
 from support.waiting import wait_until
 
+ROLES_TIMEOUT_S = 30.0
+"""A slow machine may have moved the mastership since the last round."""
+
 Struck = contextlib.AbstractContextManager[None]
 """A fault that lasts: entered when it strikes, left when it is repaired."""
 
@@ -40,7 +43,7 @@ class Faults:
 
     def carry_out(self, one: Round) -> None:
         """Strike, strike again, hold, repair. Returns when everything is repaired, not yet recovered."""
-        self._masters, self._slaves = self._rig.masters_and_slaves()
+        self._masters, self._slaves = wait_until(self._rig.roles, ROLES_TIMEOUT_S, "one master")
         with self._doing[one.first.kind](one.first):
             if one.second is not None:
                 pause(one.gap_s)

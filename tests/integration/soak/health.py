@@ -1,11 +1,15 @@
 """What a soak looks at beside the messages: logs, processes, the disk."""
 
+import contextlib
 import re
 import resource
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.waiting import wait_until
+
+from journal.errors import JournalError
 from journal.inspection import Inspection, inspect_store
 from journal.options import DATA_FILE_BYTES
 
@@ -121,6 +125,7 @@ class Growth:
 # ---- the disk
 
 DATA_FILES_ALLOWED = 2
+LOOK_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +172,11 @@ def left_over(inspection: Inspection) -> Iterator[str]:
 
 
 def look_at(store: Path) -> Inspection:
-    """Read a store without touching it."""
-    return inspect_store(store)
+    """Read a store without touching it; its master may just be removing files."""
+
+    def read() -> Inspection | None:
+        with contextlib.suppress(JournalError):
+            return inspect_store(store)
+        return None
+
+    return wait_until(read, LOOK_TIMEOUT_S, f"{store} can be read")

@@ -110,8 +110,13 @@ class Rig:
         """Whether there are one master and all other containers as slaves, and every process runs."""
         if not all(self.process(name) for name in (ROOT, *self.containers)):
             return False
+        return self.roles() is not None
+
+    def roles(self) -> tuple[list[str], list[str]] | None:
+        """The master and the slaves, if that is what the containers are."""
         masters, slaves = self.masters_and_slaves()
-        return len(masters) == 1 and sorted(masters + slaves) == self.containers
+        whole = len(masters) == 1 and sorted(masters + slaves) == self.containers
+        return (masters, slaves) if whole else None
 
     def wait_settled(self) -> None:
         """Wait until the fabric is whole; a container that crashed is asked to start after a while."""
