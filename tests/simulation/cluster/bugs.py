@@ -1,0 +1,215 @@
+"""Mistakes planted into the product, each of which a checker must find; `planted` makes one for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+from unittest import mock
+
+from simulation.cluster.threads import SteppedWriter
+from support.fake_disk import FakeDataFile, FakeFiles
+
+from broker.region.connection import RegionConnection
+from broker.region.queue import Queue
+from journal import reader as reader_module
+from journal.batch import BatchHeader
+from journal.fence import Steps, claims, live_epochs
+from journal.mastership import Mastership
+from journal.record import Record, Seal
+from journal.recovery import StoreReader
+from mqclient.audit import AcknowledgementAudit
+from mqclient.failover import FailoverTransport
+from mqclient.replay import ConnectionState
+
+Plant = Callable[[Callable[[Any, str, Any], None]], None]
+"""Given what replaces an attribute of a class or module."""
+BUGS: Final[dict[str, Plant]] = {}
+
+
+def bug(name: str) -> Callable[[Plant], Plant]:
+    """Give a mistake its name."""
+
+    def keep(plant: Plant) -> Plant:
+        BUGS[name] = plant
+        return plant
+
+    return keep
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The product with a mistake in it; with no name, without one."""
+    with ExitStack() as stack:
+        if name:
+            BUGS[name](lambda owner, attribute, value: _replace(stack, owner, attribute, value))
+        yield
+
+
+def _replace(stack: ExitStack, owner: Any, attribute: str, value: Any) -> None:
+    stack.enter_context(mock.patch.object(owner, attribute, value))
+
+
+# ---- the order of a commit
+
+
+@bug("acknowledge before sync")
+def _acknowledge_before_sync(replace: Callable[[Any, str, Any], None]) -> None:
+    steps, at_once = SteppedWriter._commit_steps, SteppedWriter._commit
+
+    def early_steps(self: Any, batch: Any) -> Any:
+        self._report(batch)
+        yield from steps(self, batch)
+
+    def early(self: Any, batch: Any) -> None:
+        self._report(batch)
+        at_once(self, batch)
+
+    replace(SteppedWriter, "_commit_steps", early_steps)
+    replace(SteppedWriter, "_commit", early)
+
+
+@bug("check before sync")
+def _check_before_sync(replace: Callable[[Any, str, Any], None]) -> None:
+    write, check = Mastership._write, Mastership.check
+
+    def write_and_check(self: Any, *args: Any) -> None:
+        write(self, *args)
+        check(self)
+
+    replace(Mastership, "_write", write_and_check)
+    replace(Mastership, "check", lambda self: None)
+
+
+@bug("no check")
+def _no_check(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(Mastership, "check", lambda self: None)
+
+
+@bug("no sync")
+def _no_sync(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(FakeDataFile, "sync", lambda self: None)
+
+
+# ---- a takeover
+
+
+@bug("read before fencing")
+def _read_before_fencing(replace: Callable[[Any, str, Any], None]) -> None:
+    remove, create_data = FakeFiles.remove, FakeFiles.create_data
+
+    def remove_later(self: Any, name: str) -> None:
+        if live_epochs([name]):
+            self.__dict__.setdefault("later", []).append(name)
+        else:
+            remove(self, name)
+
+    def create_and_remove(self: Any, name: str, allocated: int) -> Any:
+        for token in self.__dict__.pop("later", []):
+            remove(self, token)
+        return create_data(self, name, allocated)
+
+    replace(FakeFiles, "remove", remove_later)
+    replace(FakeFiles, "create_data", create_and_remove)
+
+
+@bug("no look for a higher claim")
+def _no_higher_claim(replace: Callable[[Any, str, Any], None]) -> None:
+    create, names = FakeFiles.create, FakeFiles.names
+
+    def create_and_note(self: Any, name: str, content: bytes) -> bool:
+        created = create(self, name, content)
+        self.claimed = max(claims([name]), default=getattr(self, "claimed", 0))
+        return created
+
+    def lower_names(self: Any) -> list[str]:
+        claimed = getattr(self, "claimed", 0)
+        return [n for n in names(self) if not claimed or not any(c > claimed for c in claims([n]))]
+
+    replace(FakeFiles, "create", create_and_note)
+    replace(FakeFiles, "names", lower_names)
+
+
+@bug("no seal")
+def _no_seal(replace: Callable[[Any, str, Any], None]) -> None:
+    def read_sealed(self: Any, seal: Seal, _at: Seal | None = None) -> Steps[None]:
+        for batch in self._reader(seal.epoch).read():
+            self._apply(batch)
+            yield "read"
+
+    replace(StoreReader, "_read_sealed", read_sealed)
+
+
+@bug("no adoption")
+def _no_adoption(replace: Callable[[Any, str, Any], None]) -> None:
+    def read_ruler(self: Any, ruler: Any, _start: Seal | None = None) -> Steps[tuple[list[Record], Seal]]:
+        reader = ruler.reader
+        if ruler.batch is not None:
+            self._apply(ruler.batch)
+        for batch in reader.read():
+            self._apply(batch)
+            yield "read"
+        return [], Seal(reader.epoch, *reader.position)
+
+    replace(StoreReader, "_read_ruler", read_ruler)
+
+
+@bug("no CRC")
+def _no_checksum(replace: Callable[[Any, str, Any], None]) -> None:
+    def is_whole(header: BatchHeader, data: bytes, at: int) -> bool:
+        return at + header.length <= len(data)
+
+    replace(reader_module, "_is_whole", is_whole)
+
+
+# ---- the region
+
+
+@bug("no resend detection")
+def _no_resend_detection(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(RegionConnection, "_is_repeat", lambda self, message: False)
+
+
+@bug("dispatch before it is durable")
+def _early_dispatch(replace: Callable[[Any, str, Any], None]) -> None:
+    accept = Queue.accept
+
+    def accept_early(self: Any, message: Any, ref: int, batch: int, stored: bool) -> None:
+        del batch
+        accept(self, message, ref, 0, stored)
+
+    replace(Queue, "accept", accept_early)
+
+
+@bug("redelivered messages go to the end")
+def _given_back_at_the_end(replace: Callable[[Any, str, Any], None]) -> None:
+    def give_back(self: Any, entries: Sequence[Any]) -> None:
+        for entry in entries:
+            self.pending.tail.append(entry)
+        self.region.dirty[self] = None
+
+    replace(Queue, "give_back", give_back)
+
+
+# ---- the client
+
+
+@bug("nothing is sent again")
+def _nothing_again(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(FailoverTransport, "_repeat", lambda self, request: None)
+
+
+@bug("consumers are not opened again")
+def _consumers_forgotten(replace: Callable[[Any, str, Any], None]) -> None:
+    replay = ConnectionState.replay
+
+    def without_consumers(self: Any) -> Any:
+        self._consumers.clear()
+        return replay(self)
+
+    replace(ConnectionState, "replay", without_consumers)
+
+
+@bug("no audit of acknowledgements")
+def _no_audit(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(AcknowledgementAudit, "is_repeat", lambda self, place, message_id: False)

@@ -1,0 +1,305 @@
+"""Producers and consumers: the product's failover core, replay and ledger, and a small program each."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from simulation.cluster.clock import Process, Timer
+from simulation.cluster.network import Stream
+from simulation.cluster.promises import Order, body_of, name_in
+
+from broker.openwire.commands import (
+    ActiveMQBytesMessage,
+    ActiveMQQueue,
+    BaseCommand,
+    ConnectionId,
+    ConnectionInfo,
+    ConsumerId,
+    ConsumerInfo,
+    MessageDispatch,
+    MessageId,
+    ProducerId,
+    ProducerInfo,
+    SessionId,
+    SessionInfo,
+)
+from broker.openwire.constants import AckType
+from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
+from mqclient.audit import AcknowledgementAudit
+from mqclient.delivery import Arrival, Delivery, DeliveryLedger, acknowledgement, new_delivery, ranges
+from mqclient.errors import ClientError
+from mqclient.events import CloseSocket, Event, Failed, Interrupted, OpenSocket, Request, Resumed
+from mqclient.failover import FailoverTransport
+from mqclient.options import FailoverOptions
+from mqclient.replay import ConnectionState
+from mqclient.url import BrokerAddress, parse_address
+
+if TYPE_CHECKING:
+    from simulation.cluster.plan import ConsumerPlan, ProducerPlan
+    from simulation.cluster.world import World
+
+OPTIONS: Final = FailoverOptions(initial_reconnect_delay=20, max_reconnect_delay=400)
+SESSION: Final = 1
+
+
+class SimulatedClient(Process):
+    """A program with one connection."""
+
+    def __init__(self, world: World, name: str, rng: random.Random) -> None:
+        super().__init__(world.clock, name, rng)
+        self.world = world
+        self.alive = True
+        self.connection_id = f"ID:{name}"
+        self._stream: Stream | None = None
+        self._attempt = 0
+        self._timer: Timer | None = None
+        info = ConnectionInfo(connection_id=ConnectionId(value=self.connection_id), fault_tolerant=True)
+        self.core = FailoverTransport(
+            ConnectionState(info),
+            OPTIONS,
+            make_wire=lambda _, now_s: WireFormat(WireFormatOptions(), now_s=now_s),
+            rng=rng,
+        )
+
+    def start(self) -> None:
+        """Connect, and open what is needed."""
+        urls = [parse_address(broker.url) for broker in self.world.brokers]
+        self._take(self.core.start(urls, self.clock.now_s))
+        self._request(SessionInfo(session_id=SessionId(connection_id=self.connection_id, value=SESSION)))
+        self.open()
+        self._flush()
+
+    def open(self) -> None:
+        """Open what is needed in the session."""
+
+    def on_event(self, event: Event) -> None:
+        """Something happened to the connection."""
+
+    # ---- the edge; see `mqclient.network.Link`
+
+    def _request(self, command: BaseCommand) -> None:
+        self.core.request(Request(command, self._answered), self.clock.now_s)
+
+    def _answered(self, request: Request) -> None:
+        if request.error is not None:
+            self.refused(request.error)
+
+    def refused(self, error: ClientError) -> None:
+        """Something was refused."""
+        self.world.promises.break_(f"{self.name} is refused: {error!r}")
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Resumed | Interrupted):
+                self.world.note(self.name, f"{type(event).__name__.lower()}: {event.address.host}")
+            match event:
+                case OpenSocket(address=address):
+                    self._open(address)
+                case CloseSocket():
+                    self._close()
+                case Failed(error=error):
+                    self.world.promises.break_(f"{self.name} gives up: {error!r}")
+                case _:
+                    self.on_event(event)
+        self._flush()
+
+    def _open(self, address: BrokerAddress) -> None:
+        self._attempt += 1
+        number = self._attempt
+        broker = self.world.broker_at(address.host)
+
+        def done(stream: Stream | None) -> None:
+            if number != self._attempt:
+                if stream is not None:
+                    stream.close()
+            elif stream is None:
+                self._take(self.core.socket_lost("refused", self.clock.now_s))
+            else:
+                self._stream = stream
+                stream.on_data = lambda data: self._received(stream, data)
+                stream.on_lost = lambda reason: self._lost(stream, reason)
+                self._take(self.core.socket_opened(self.clock.now_s))
+
+        self.world.network.connect(self, broker, broker.admit, done)
+
+    def _close(self) -> None:
+        self._attempt += 1
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _received(self, stream: Stream, data: bytes) -> None:
+        if stream is self._stream:
+            self._take(self.core.receive_data(data, self.clock.now_s))
+
+    def _lost(self, stream: Stream, reason: str) -> None:
+        if stream is self._stream:
+            self._stream = None
+            self._attempt += 1
+            self._take(self.core.socket_lost(reason, self.clock.now_s))
+
+    def _flush(self) -> None:
+        data = self.core.data_to_send()
+        if data and self._stream is not None:
+            self._stream.send(data)
+        deadline_s = self.core.deadline_s
+        timer = self._timer
+        if deadline_s is None or (timer is not None and timer.active() and timer.due_s <= deadline_s):
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timer = self.call_later(max(deadline_s - self.clock.now_s, 0.0), self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        deadline_s = self.core.deadline_s
+        if deadline_s is not None and deadline_s <= self.clock.now_s + 1e-9:
+            self._take(self.core.handle_deadline(max(self.clock.now_s, deadline_s)))
+        else:
+            self._flush()
+
+
+class Producer(SimulatedClient):
+    """Sends its messages, some ahead of the answers."""
+
+    def __init__(self, world: World, name: str, plan: ProducerPlan, rng: random.Random) -> None:
+        super().__init__(world, name, rng)
+        self.plan = plan
+        self.unanswered = 0
+        self._sent = 0
+        self._id = ProducerId(connection_id=self.connection_id, session_id=SESSION, value=1)
+        self._queue = ActiveMQQueue(physical_name=plan.queue)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all is sent and answered."""
+        return self._sent == self.plan.messages and not self.unanswered
+
+    def open(self) -> None:
+        """A producer."""
+        self._request(ProducerInfo(producer_id=self._id, destination=self._queue))
+        self._next()
+
+    def _next(self) -> None:
+        """Send now, and again later."""
+        while self._sent < self.plan.messages and self.unanswered < self.plan.window:
+            self._send()
+            if self.random.random() < 0.6:
+                break
+        self._flush()
+        if self._sent < self.plan.messages:
+            self.call_later(self.random.random() * 2 * self.plan.pause_s, self._next)
+
+    def _send(self) -> None:
+        self._sent += 1
+        self.unanswered += 1
+        name = f"{self.name}/{self._sent}"
+        message = ActiveMQBytesMessage(
+            producer_id=self._id,
+            destination=self._queue,
+            persistent=True,
+            content=body_of(name, self.random.choice((20, 60, 300))),
+            message_id=MessageId(producer_id=self._id, producer_sequence_id=self._sent),
+        )
+        self.world.promises.sending(name, self.plan.queue)
+        self.world.note(self.name, f"sends {name}")
+        self.core.request(Request(message, lambda request: self._told(name, request)), self.clock.now_s)
+
+    def _told(self, name: str, request: Request) -> None:
+        self.unanswered -= 1
+        if request.error is None:
+            self.world.note(self.name, f"is told that {name} is safe")
+            self.world.promises.told(name)
+        else:
+            self.refused(request.error)
+        self.world.progress()
+
+
+class Consumer(SimulatedClient):
+    """Takes messages and acknowledges them, each or several at once."""
+
+    def __init__(
+        self, world: World, name: str, plan: ConsumerPlan, rng: random.Random, *, is_alone: bool
+    ) -> None:
+        super().__init__(world, name, rng)
+        self.plan = plan
+        self._id = ConsumerId(connection_id=self.connection_id, session_id=SESSION, value=1)
+        self._ledger = DeliveryLedger(AcknowledgementAudit())
+        self._order = Order(world.promises, name, is_alone=is_alone)
+        self._waiting: deque[Delivery] = deque()
+        self._held: dict[Delivery, None] = {}
+        self._busy = False
+
+    def open(self) -> None:
+        """A consumer."""
+        queue = ActiveMQQueue(physical_name=self.plan.queue)
+        self._request(
+            ConsumerInfo(consumer_id=self._id, destination=queue, prefetch_size=self.plan.prefetch_size)
+        )
+
+    def on_event(self, event: Event) -> None:
+        """See `mqclient.connection` and `mqclient.consumer`."""
+        match event:
+            case CommandReceived(command=MessageDispatch() as dispatch):
+                self._arrived(dispatch)
+            case Resumed():
+                self._ledger.resumed(self.core.epoch)
+                self._order.connected()
+            case Interrupted():
+                self._ledger.interrupted()
+                self._waiting.clear()
+            case _:
+                pass
+
+    def _arrived(self, dispatch: MessageDispatch) -> None:
+        name = self._name(dispatch)
+        if not name:
+            return
+        self._order.dispatched(name)
+        self.world.note(self.name, f"is given {name}")
+        arrival, delivery = self._ledger.arrive(new_delivery(dispatch, self._ledger.epoch))
+        if arrival is Arrival.DELIVER:
+            self._waiting.append(delivery)
+            self._work_later()
+        elif arrival is Arrival.REPEATED:
+            self.core.send(acknowledgement([delivery], AckType.STANDARD))
+
+    def _work_later(self) -> None:
+        if not self._busy:
+            self._busy = True
+            self.call_later(self.random.random() * 2 * self.plan.work_s, self._work)
+
+    def _work(self) -> None:
+        """The program gets a message and deals with it."""
+        self._busy = False
+        if self._waiting:
+            delivery = self._waiting.popleft()
+            self._order.delivered(self._name(delivery.dispatch))
+            self._ledger.hold(delivery)
+            self._held[delivery] = None
+        if len(self._held) >= self.plan.together or not self._waiting:
+            self._acknowledge()
+        if self._waiting:
+            self._work_later()
+        self._flush()
+
+    def _acknowledge(self) -> None:
+        held, self._held = list(self._held), {}
+        for together in ranges(held):
+            for delivery in together:
+                self._order.acknowledged(self._name(delivery.dispatch))
+            told = [delivery for delivery in together if self._ledger.acknowledge(delivery)]
+            names = ", ".join(self._name(delivery.dispatch) for delivery in together)
+            self.world.note(self.name, f"acknowledges {names}{'' if told else ', to nobody'}")
+            if told:
+                self.core.send(acknowledgement(told, AckType.STANDARD))
+        self.world.progress()
+
+    def _name(self, dispatch: Any) -> str:
+        content = dispatch.message.content
+        name = name_in(content)
+        if not name:
+            self.world.promises.break_(f"{self.name} gets a message with another body: {content[:40]!r}")
+        return name

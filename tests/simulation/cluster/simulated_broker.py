@@ -1,0 +1,436 @@
+"""One broker process: election, journal, region and OpenWire are the product's, put together as there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from simulation.cluster.clock import Process
+from simulation.cluster.disk import host_files
+from simulation.cluster.network import Stream
+from simulation.cluster.promises import Reign, name_in
+from simulation.cluster.threads import SteppedCaretaker, SteppedWriter
+from simulation.cluster.zookeeper import ZooKeeperClient
+from support.fake_disk import FakeFiles
+
+from broker.openwire.server import OpenWireServer
+from broker.openwire.wireformat import WireFormatOptions
+from broker.region.region import Region
+from broker.turn import Turn
+from journal.bodies import Bodies
+from journal.errors import JournalError, MessageDamaged, StoreFenced
+from journal.follower import Follower
+from journal.journal import Journal
+from journal.mastership import Opened, become_master
+from journal.state import State
+from journal.upkeep import Upkeep
+from registry.election import BrokerElection
+from registry.nonblocking import NonblockingSession
+
+if TYPE_CHECKING:
+    from simulation.cluster.world import World
+
+FOLLOW_S: Final = 0.2
+RETRY_DELAY_MIN_S: Final = 0.25
+RETRY_DELAY_MAX_S: Final = 1.0
+"""See `broker.service`."""
+
+
+class Everybody:
+    """An authenticator that knows everybody."""
+
+    def authenticate(self, user: str | None, password: str | None, done: Callable[[None], None]) -> None:
+        """Let them in."""
+        del user, password
+        done(None)
+
+
+class Line:
+    """One client's connection; see `broker.connector.ClientTransport`."""
+
+    def __init__(self, mastership: Mastership, stream: Stream, remote: str) -> None:
+        self._mastership = mastership
+        self._turn = mastership.turn
+        self._stream = stream
+        self._bound = False
+        process = mastership.broker
+        self._server = OpenWireServer(
+            mastership.region,
+            WireFormatOptions(),
+            authenticator=Everybody(),
+            broker_id="broker",
+            broker_name="broker",
+            broker_url=process.url,
+            now_s=process.clock.now_s,
+            remote=remote,
+            wake=lambda: self._turn.touch(self),
+        )
+        stream.on_data = self.receive
+        stream.on_lost = self.lost
+        mastership.lines[self] = None
+        self._turn.add(self)
+        for data in stream.unread:
+            self.receive(data)
+
+    def receive(self, data: bytes) -> None:
+        """Take what arrived."""
+        server = self._server
+        server.receive_data(data, self._turn.monotonic_s())
+        self._bind()
+        if server.held_batch:
+            self._turn.hold(self)
+        self._turn.touch(self)
+
+    def lost(self, reason: str) -> None:
+        """The client is gone."""
+        self._mastership.lines.pop(self, None)
+        self._server.connection_lost(reason)
+        self._turn.remove(self, self._server.connection)
+
+    def durable(self, batch: int) -> None:
+        """Replies leave."""
+        self._server.durable(batch)
+        if self._server.held_batch:
+            self._turn.hold(self)
+
+    def write(self) -> None:
+        """One write for all that this turn has to say."""
+        server = self._server
+        self._bind()
+        if server.held_batch:
+            self._turn.hold(self)
+        data = server.data_to_send()
+        if data:
+            self._stream.send(data)
+        connection = server.connection
+        if connection is not None and connection.dispatch_budget <= 0:
+            connection.replenish()
+            self._turn.schedule()
+        if server.closing and self._stream.is_open:
+            self.drop()
+
+    def check_deadline(self, now_s: float) -> None:
+        """Keep alive, or give a silent peer up."""
+        deadline_s = self._server.deadline_s
+        if deadline_s is not None and deadline_s <= now_s:
+            self._server.handle_deadline(now_s)
+            self._turn.touch(self)
+
+    def drop(self) -> None:
+        """Close in good order."""
+        stream = self._stream
+        if stream.is_open:
+            stream.close()
+            self.lost("")
+
+    def _bind(self) -> None:
+        connection = self._server.connection
+        if not self._bound and connection is not None:
+            self._bound = True
+            self._turn.bind(self, connection)
+
+
+class Mastership:
+    """One term as the master; see `broker.mastership`."""
+
+    def __init__(
+        self, broker: SimulatedBroker, opened: Opened, state: State, files: FakeFiles, reign: Reign
+    ) -> None:
+        self.broker = broker
+        self.reign = reign
+        self.lines: dict[Line, None] = {}
+        world, options = broker.world, broker.world.options
+        mastership = opened.mastership
+        reserve = mastership.reserve
+        writer = SteppedWriter(
+            mastership,
+            opened.first.next_place(mastership.file_bytes),
+            state,
+            options,
+            post=broker.post,
+            on_durable=self._durable,
+            on_failed=self._failed,
+        ).begin(
+            broker,
+            is_inline=world.plan.is_fast_disk,
+            on_append=lambda batch, records: world.promises.appended(reign, batch, records),
+        )
+        upkeep = Upkeep(files, state, writer, reign.epoch, opened.first.end, options)
+        self.caretaker = SteppedCaretaker(broker, files, upkeep, writer, reserve, options)
+        reserve.on_change = self._full_changed
+        self.writer = writer
+        self.is_over = False
+        self.journal = Journal(
+            files,
+            writer,
+            self.caretaker,  # type: ignore[arg-type]  # the part of it that is used
+            reserve,
+            state,
+            reign.epoch,
+            opened.report,
+        )
+        self.region = Region(self.journal, now_ms=broker.now_ms())
+        self.turn = Turn(
+            broker,
+            self.region,
+            self.journal.flush,
+            clock_ms=broker.now_ms,
+            monotonic_s=lambda: broker.clock.now_s,
+        )
+        writer.start()
+        self.caretaker.start()
+
+    def _durable(self, batch: int) -> None:
+        world = self.broker.world
+        world.promises.durable(self.reign, batch)
+        world.progress()
+        self.broker.reached(f"told of batch {batch}")
+        self.turn.durable(batch)
+
+    def _full_changed(self) -> None:
+        self.broker.note("the disk is full" if self.journal.full else "the disk has room again")
+        self.broker.world.count("full" if self.journal.full else "room again")
+        self.caretaker.wake()
+        self.broker.post(self.turn.schedule)
+
+    def _failed(self, error: JournalError) -> None:
+        self.broker.note(f"epoch {self.reign.epoch} is over: {error}")
+        self.abort()
+        self.broker.lost(self, error)
+
+    def abort(self) -> None:
+        """Close everything now."""
+        self.is_over = True
+        self.turn.halt()
+        for line in list(self.lines):
+            line._stream.reset("the broker has lost its store")
+
+    def close(self, then: Callable[[], None]) -> None:
+        """Take nothing more, write what was taken, then go on."""
+        self.is_over = True
+        self.turn.stop_dispatch()
+        self.turn.halt()
+        self.journal.flush()
+        self.journal.close(10.0)
+        self.writer.when_ended(lambda: self.broker.post(then))
+
+
+class SimulatedBroker(Process):
+    """A broker process; see `broker.service`."""
+
+    def __init__(self, world: World, name: str, rng: random.Random) -> None:
+        super().__init__(world.clock, name, rng)
+        self.world = world
+        self.url = f"tcp://{name}:61616"
+        self.session: NonblockingSession | None = None
+        self.election: BrokerElection | None = None
+        self.mastership: Mastership | None = None
+        self.epoch = 0
+        self._follower: Follower | None = None
+        self._listening = False
+        self._early: list[Stream] = []
+        self._unwanted = False
+        self.is_taking_over = False
+        self._failures = 0
+        self._disk_calls_left = 0
+        self.in_strand = False
+
+    # ---- the process
+
+    def start(self) -> None:
+        """Run."""
+        self.alive = True
+        self.mastership = None
+        self._listening = self.is_taking_over = self._unwanted = False
+        self._early = []
+        self._failures = 0
+        world = self.world
+        self.session = NonblockingSession(
+            "zookeeper:2181",
+            None,
+            post=self.post,
+            set_timer=self.call_later,
+            client_factory=lambda *_: ZooKeeperClient(world.network, self, world.zookeeper),
+        )
+        self.session.start()
+        self.election = BrokerElection(
+            self.session, "default", "broker", self.name, self, choose_delay_s=self.random.uniform
+        )
+        self.note("starts")
+        self._follow()
+        self.election.start()
+
+    def reached(self, step: str) -> None:
+        """A step was done."""
+        self.world.reached(self, step)
+
+    def disk_call(self, operation: str) -> None:
+        """A call of the files seam is about to be made."""
+        self.world.reached(self, f"disk {operation}")
+
+    def note(self, text: str) -> None:
+        """For the timeline."""
+        self.world.note(self.name, text)
+
+    def now_ms(self) -> int:
+        """The wall clock."""
+        return int(self.clock.now_s * 1000)
+
+    # ---- clients
+
+    def admit(self, stream: Stream) -> bool:
+        """A client asks; the kernel answers."""
+        if not self._listening:
+            return False
+        mastership = self.mastership
+        if mastership is None:
+            self._early.append(stream)
+        else:
+            self.post(lambda: self._accept(mastership, stream))
+        return True
+
+    def _accept(self, mastership: Mastership, stream: Stream) -> None:
+        if mastership.is_over or not stream.is_open:
+            stream.close()
+        else:
+            Line(mastership, stream, stream.peer.process.name)
+
+    # ---- a slave's journal
+
+    def _follow(self) -> None:
+        self._follower = follower = Follower(self._files())
+
+        def poll() -> None:
+            if self._follower is follower:
+                try:
+                    follower.poll()
+                except JournalError as error:
+                    del error  # as the follower's thread: the next look begins anew
+                self.call_later(FOLLOW_S * (1 + 3 * self.random.random()), poll)
+
+        self.post(poll)
+
+    def _files(self) -> FakeFiles:
+        return host_files(self.world.disk, self)
+
+    # ---- the election
+
+    def take_over(self) -> None:
+        """We are elected: serve."""
+        self.note("takes over")
+        self._unwanted = False
+        self.is_taking_over = True
+        self._listening = True
+        follower, self._follower = self._follower, None
+        self.spawn(self._open(follower))
+
+    def _open(self, follower: Follower | None) -> Any:
+        files = self._files()
+        state, warm = (State(), None) if follower is None else (follower.state, follower.place)
+        world = self.world
+        salt = self.random.getrandbits(64)
+        steps = become_master(files, state, owner=self.name, salt=salt, options=world.options, warm=warm)
+        reign: Reign | None = None
+        try:
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as end:
+                    opened: Opened = end.value
+                    break
+                if step == "checked batch 1":
+                    reign = self._serving(files, state)
+                yield step
+        except JournalError as reason:
+            error = reason
+            self.post(lambda: self._cannot(error))
+            return
+        assert reign is not None
+        world.damage_reported(self, opened.report)
+        serving = reign
+        self.post(lambda: self._begin(opened, state, files, serving))
+
+    def _serving(self, files: FakeFiles, state: State) -> Reign:
+        """The first batch counts: what is in the store?"""
+        epoch = max(state.salts)
+        bodies = Bodies(files, state.salts)
+        live = []
+        for messages in state.queues.values():
+            for ref, place in messages.entries_after(-1):
+                try:
+                    live.append((ref, name_in(bodies.read(place))))
+                except MessageDamaged as error:
+                    self.world.message_damaged(str(error))
+        self.note(f"serves epoch {epoch} with {len(live)} messages")
+        return self.world.promises.serving(epoch, live)
+
+    def _begin(self, opened: Opened, state: State, files: FakeFiles, reign: Reign) -> None:
+        self.is_taking_over = False
+        self.mastership = mastership = Mastership(self, opened, state, files, reign)
+        self.world.masterships.append(mastership)
+        early, self._early = self._early, []
+        if self._unwanted:
+            for stream in early:
+                stream.close()
+            self._step_down()
+            return
+        for stream in early:
+            self._accept(mastership, stream)
+        assert self.election is not None
+        self.election.publish([self.url])
+
+    def _cannot(self, error: JournalError) -> None:
+        self.note(f"cannot take over: {error}")
+        self.is_taking_over = False
+        self._stop_listening()
+        assert self.election is not None
+        delay_s = self._next_delay_s()
+        self._follow()
+        self.election.failed(delay_s)
+
+    def lost(self, mastership: Mastership, error: JournalError) -> None:
+        """Fenced, or the journal has failed."""
+        if mastership is not self.mastership:
+            return
+        self.mastership = None
+        self._stop_listening()
+        if isinstance(error, StoreFenced) and not self._failures:
+            self._failures, delay_s = 1, 0.0
+        else:
+            delay_s = self._next_delay_s()
+        self._follow()
+        assert self.election is not None
+        self.election.failed(delay_s)
+
+    def _next_delay_s(self) -> float:
+        delay_s = min(RETRY_DELAY_MIN_S * float(2**self._failures), RETRY_DELAY_MAX_S)
+        self._failures = min(self._failures + 1, 16)
+        return delay_s
+
+    def step_down(self, reason: str) -> None:
+        """Another broker is ahead of us."""
+        self.note(f"steps down: {reason}")
+        self._unwanted = True
+        if self.mastership is not None:
+            self._step_down()
+
+    def _step_down(self) -> None:
+        mastership, self.mastership = self.mastership, None
+        assert mastership is not None
+        self._stop_listening()
+
+        def closed() -> None:
+            for line in list(mastership.lines):
+                line.drop()
+            self._follow()
+            assert self.election is not None
+            self.election.stopped()
+
+        mastership.close(closed)
+
+    def _stop_listening(self) -> None:
+        self._listening = False
+        early, self._early = self._early, []
+        for stream in early:
+            stream.close()
