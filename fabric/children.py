@@ -73,7 +73,6 @@ class Children:
         self._children: dict[str, _Child] = {}
         self._unknown: dict[str, Watch] = {}  # containers whose parent is not known yet
         self._watches: list[Watch] = []
-        self._requests: list[bytes | None] = []  # the first is what was there before we came
 
     def start(self) -> None:
         """Adopt the children that run, and make every child what the registry wants it to be."""
@@ -165,6 +164,7 @@ class _Child:
         self._ending = ""
         self._alive = False
         self._deleted = False
+        self._requests: list[bytes | None] = []  # the first is what was there before we came
         self._timer: DelayedCall | None = None
         self._watches: list[Watch] = []
 

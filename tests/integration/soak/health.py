@@ -20,7 +20,7 @@ KIB, MIB = 1024, 1024 * 1024
 EXPECTED_ERRORS = tuple(
     re.compile(text)
     for text in (
-        r"Child container \S+: The process (was killed by SIGKILL|ended)",
+        r"Child container \S+: The process (was )?ended( by SIGKILL)?\.",
         r"Child container \S+: The process lost its ZooKeeper session and did not come back",
     )
 )

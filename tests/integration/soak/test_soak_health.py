@@ -11,7 +11,7 @@ def test_unexpected_errors_and_tracebacks_are_found() -> None:
     lines = [
         "2026-11-23 01:02:03,004 INFO    [broker] Broker keeper has started.",
         "2026-11-23 01:02:03,004 WARNING [journal] upkeep of the store failed",
-        "2026-11-23 01:02:03,004 ERROR   [fabric.children] Child container keeping: The process was killed by"
+        "2026-11-23 01:02:03,004 ERROR   [fabric.children] Child container keeping: The process was ended by"
         " SIGKILL. It is started again after 0.5 s.",
         "2026-11-23 01:02:03,004 ERROR   [broker] Broker keeper failed to start.",
         "Traceback (most recent call last):",
