@@ -5,7 +5,8 @@
     JournalError
     ├── StoreUnavailable      the directory cannot be used now
     │   ├── StoreMissing          it does not exist
-    │   └── StoreReadOnly         it may be read but not written
+    │   ├── StoreReadOnly         it may be read but not written
+    │   └── StoreInUse            its master may be running, and was not to be fenced
     ├── StoreNewer            written by a newer version of this software
     ├── StoreCorrupt          the directory's content contradicts itself
     │   └── StoreIncomplete       a data file is missing
@@ -13,7 +14,10 @@
     ├── StoreFull             there is no space left; nothing was written
     ├── StoreFailed           a write, sync or check failed: this instance is finished
     ├── MessageUnknown        no live message has this number
-    └── MessageDamaged        it is live and cannot be read
+    ├── MessageDamaged        it is live, and its record is damaged
+    │   └── MessageUnreadable     the disk does not give it now; it is not given up
+    ├── ExportInvalid         a file is no export of a journal, or was changed
+    └── ImportRefused         an export cannot be imported into this store
 
 The first sentence of a docstring is what the command line prints when the error carries no text of its own.
 """
@@ -37,6 +41,10 @@ class StoreMissing(StoreUnavailable):
 
 class StoreReadOnly(StoreUnavailable):
     """The store's directory cannot be written."""
+
+
+class StoreInUse(StoreUnavailable):
+    """The store's master may be running."""
 
 
 class StoreNewer(JournalError):
@@ -68,4 +76,16 @@ class MessageUnknown(JournalError, LookupError):
 
 
 class MessageDamaged(JournalError, LookupError):
-    """A live message cannot be read from the store."""
+    """A live message's record in the store is damaged."""
+
+
+class MessageUnreadable(MessageDamaged):
+    """A live message cannot be read from the store now."""
+
+
+class ExportInvalid(JournalError):
+    """The file is no export of a journal."""
+
+
+class ImportRefused(JournalError):
+    """The export cannot be imported into this store."""

@@ -10,7 +10,7 @@ An `OSError` becomes a `JournalError` here and nowhere else.
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,6 +21,8 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PIECES_MAX: Final = 1024
 """Linux takes so many in one call (`IOV_MAX`)."""
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
+BLOCK_BYTES: Final = 512
+"""Unit of `st_blocks`, whatever the file system's own blocks are."""
 
 
 class DataFile(Protocol):
@@ -366,3 +368,17 @@ def create_store(directory: Path) -> None:
     """
     with _converted(f"cannot create the store's directory {directory}", StoreUnavailable):
         directory.mkdir(mode=0o750, exist_ok=True)
+
+
+def taken_bytes(directory: Path) -> dict[str, int]:
+    """Bytes that each file of a store takes on the disk, what was allocated ahead included.
+
+    Raises:
+        StoreUnavailable: the directory cannot be read.
+    """
+    taken: dict[str, int] = {}
+    with _converted(f"cannot read the store's directory {directory}", StoreUnavailable):
+        for entry in os.scandir(directory):
+            with suppress(FileNotFoundError):  # the master has removed it
+                taken[entry.name] = entry.stat().st_blocks * BLOCK_BYTES
+    return taken

@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 from journal.checkpoint import read_checkpoint
 from journal.codec import RecordDecoder
-from journal.errors import StoreCorrupt, StoreIncomplete, StoreUnavailable
+from journal.errors import StoreCorrupt, StoreIncomplete, StoreMissing, StoreUnavailable
 from journal.fence import (
     CLAIM_BYTES_MAX,
     DataFileName,
@@ -42,10 +42,10 @@ from journal.fence import (
     claimed_data_files,
     claims,
     data_files,
-    quarantine_name,
 )
 from journal.files import Files
 from journal.options import READ_BYTES
+from journal.quarantine import keep_copy
 from journal.reader import Batch, EpochReader, Position
 from journal.record import (
     BATCH_HEADER_BYTES,
@@ -161,6 +161,7 @@ class StoreReader:
         ends: what the ruling epoch's last data files hold; more than one if it died when it began another.
         reached: the place in the ruling epoch before its last batch; its batch is 0 before the first.
         lower: where the epoch below the ruling one ends.
+        last: the ruling epoch's last batch, None if it is damaged or there is none.
         unused: data files that the ruling epoch's seals left out: nobody will ever read them.
 
     Args:
@@ -171,6 +172,7 @@ class StoreReader:
         accept_missing: whether a missing data file is taken for an empty one.
         read_bytes: of one read.
         warm: the state has everything before this place in the log, see `journal.follower`.
+        found: what was damaged before that place.
     """
 
     def __init__(
@@ -183,10 +185,12 @@ class StoreReader:
         accept_missing: bool = False,
         read_bytes: int = READ_BYTES,
         warm: Seal | None = None,
+        found: Sequence[Damage] = (),
     ) -> None:
         self._files = files
         self._state = state
         self._warm = warm
+        self._found = found
         self._below = below
         self._quarantine = quarantine
         self._accept_missing = accept_missing
@@ -198,6 +202,7 @@ class StoreReader:
         self.unused: list[DataFileName] = []
         self.reached: Seal | None = None
         self.lower: Seal | None = None
+        self.last: Batch | None = None
 
     @property
     def present(self) -> list[DataFileName]:
@@ -233,6 +238,7 @@ class StoreReader:
         if self._warm is not None:
             recovered = yield from self._read_warm(ruler, self._warm)
             if recovered is not None:
+                self._report_found()
                 return recovered
             ruler.reader.resume(position)
             self._forget()
@@ -267,6 +273,22 @@ class StoreReader:
             return None
         return recovered
 
+    def _report_found(self) -> None:
+        """Reports what was damaged when the warm state was read, as if it had been read now."""
+        later = self.report.damages[:]
+        self.report.damages.clear()
+        for damage in self._found:
+            (name,) = data_files([damage.file.rpartition("/")[2]])
+            try:
+                data = self._files.read(str(name), damage.offset, damage.length)
+            except StoreMissing:  # removed meanwhile, since nothing in it is live
+                continue
+            except StoreUnavailable:
+                data = b""
+            path = keep_copy(self._files, name, damage.offset, data) if self._quarantine and data else ""
+            self._report(damage._replace(quarantine=path))
+        self.report.damages += later
+
     def _read_all(self, ruler: "_Beginning", unreadable: Sequence[tuple[int, int]]) -> Steps[Recovered]:
         """Without a checkpoint; if one was lost, what is missing may have been removed long ago."""
         position = ruler.reader.position
@@ -289,6 +311,7 @@ class StoreReader:
         self._state.clear()
         self.report = Report()
         self.ends.clear()
+        self.last = None
 
     def _counts(self, ruler: "_Beginning", recovered: Recovered, epoch: int, number: int) -> bool:
         """Whether a record names a checkpoint; a later one of the same epoch was begun only after that."""
@@ -446,6 +469,7 @@ class StoreReader:
             return [], Seal(epoch, *reader.position)
         if last is None:
             return [], self._repair_only_batch(reader)
+        self.last = last
         self._note_headers(reader)
         self._note_end(reader)
         self.report.batches += 1
@@ -523,11 +547,7 @@ class StoreReader:
         for record, position, length in salvage(data, reader.salt or 0, self._decoder):
             self._state.apply(record, base + position, length)
             saved += 1
-        copy = quarantine_name(name.epoch, name.number, offset)
-        path = ""
-        if self._quarantine and data:
-            self._files.create(copy, data)
-            path = self._files.describe(copy)
+        path = keep_copy(self._files, name, offset, data) if self._quarantine and data else ""
         self._report(Damage(self._files.describe(str(name)), offset, len(data), saved, path))
         self.report.records += saved
 

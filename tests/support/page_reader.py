@@ -1,0 +1,448 @@
+"""A reader of stores that was written from `docs/reference/journal-format.md` alone.
+
+It imports nothing of the journal. Where it and the journal disagree, one of them or the page is wrong.
+The names in its comments are headings of the page.
+"""
+
+import json
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from crc32c import crc32c
+
+
+class Place(NamedTuple):
+    """Between two batches."""
+
+    epoch: int
+    file: int
+    offset: int
+    batch: int
+
+
+class Beginning(NamedTuple):
+    """What the first batch of the ruling epoch says."""
+
+    epoch: int
+    owner: str
+    seals: list[Place]
+    checkpoints: list[tuple[int, int]]
+
+
+@dataclass
+class Subscription:
+    """A durable subscription."""
+
+    destination: str
+    selector: str
+    no_local: bool
+    pending: set[int] = field(default_factory=set)
+
+
+@dataclass
+class PageState:
+    """The state of a store; of each message its location and the length of its record."""
+
+    queues: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
+    topics: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
+    subscriptions: dict[tuple[str, str], Subscription] = field(default_factory=dict)
+    producers: dict[str, int] = field(default_factory=dict)
+    next_ref: int = 1
+    named: list[tuple[int, int]] = field(default_factory=list)  # checkpoints, by records of the log
+    damaged: bool = False
+
+
+def text_of(data: bytes) -> str:
+    """A text, in which lone surrogates may stand."""
+    return data.decode("utf-8", "surrogatepass")
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a durable subscription's destination matches a topic."""
+    if pattern == topic:
+        return True
+    if not pattern.startswith("topic://"):
+        return False
+    wanted, names = (text.removeprefix("topic://").split(".") for text in (pattern, topic))
+    for i, each in enumerate(wanted):
+        if each == ">":
+            return True
+        if i >= len(names) or each not in {"*", names[i]}:
+            return False
+    return len(wanted) == len(names)
+
+
+class PageReader:
+    """Reads the files of a directory, given as their contents by name."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
+        self.state = PageState()
+        self.salts: dict[int, int] = {}
+        self.data: dict[tuple[int, int], bytes] = {}
+        self.checkpoints: dict[tuple[int, int], bytes] = {}
+        for name, content in files.items():
+            if match := re.fullmatch(r"data-(\d+)-(\d+)", name):
+                self.data[int(match[1]), int(match[2])] = content
+            if match := re.fullmatch(r"checkpoint-(\d+)-(\d+)", name):
+                self.checkpoints[int(match[1]), int(match[2])] = content
+
+    # ---- "A data file"
+
+    def salt_of(self, epoch: int, number: int) -> int | None:
+        """The salt of a file's header, or if that is damaged of its first batch."""
+        data = self.data.get((epoch, number), b"")
+        if len(data) >= 64 and data[:8] == b"FMQSTORE":
+            (checksum,) = struct.unpack_from("<I", data, 8)
+            found, of_file, salt = struct.unpack_from("<QQQ", data, 16)
+            if checksum == crc32c(data[:8] + bytes(4) + data[12:64]) and (found, of_file) == (epoch, number):
+                return int(salt)
+        if len(data) >= 120 and data[64:68] == b"FMQb":
+            (checksum,) = struct.unpack_from("<I", data, 68)
+            salt, found = struct.unpack_from("<QQ", data, 80)
+            if checksum == crc32c(data[72:120]) and found == epoch:
+                return int(salt)
+        return self.salts.get(epoch)
+
+    def batch_at(self, epoch: int, number: int, offset: int) -> tuple[int, int, int] | None:
+        """Number of the valid batch at an offset, and where its records start and end."""
+        data = self.data.get((epoch, number), b"")
+        if data[offset : offset + 4] != b"FMQb" or offset + 56 > len(data):
+            return None
+        fields = struct.unpack_from("<IIIQQQIIII", data, offset + 4)
+        checksum, length, of_records, salt, in_epoch, batch, in_file, at, _, _ = fields
+        start = offset + 56
+        if checksum != crc32c(data[offset + 8 : start]) or start + length > len(data):
+            return None
+        if (in_epoch, in_file, at) != (epoch, number, offset):
+            return None
+        if salt != self.salt_of(epoch, number) or of_records != crc32c(data[start : start + length]):
+            return None
+        self.salts[epoch] = salt
+        return batch, start, start + length
+
+    def records(self, epoch: int, number: int, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+        """The records between two offsets of a file, each with its location."""
+        data = self.data[epoch, number]
+        while start < end:
+            (length,) = struct.unpack_from("<I", data, start + 4)
+            yield data[start : start + length], epoch << 44 | number << 29 | start
+            start += length
+
+    def whole_records(self, epoch: int, number: int, start: int, end: int) -> Iterator[tuple[bytes, int]]:
+        """By "Damage", every record whose own checksum is right counts, wherever it begins."""
+        data = self.data[epoch, number]
+        salt = struct.pack("<Q", self.salts.get(epoch, 0))
+        known = {1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 48, 49}
+        while start + 12 <= end:
+            checksum, length, kind = struct.unpack_from("<IIB", data, start)
+            if (
+                12 <= length <= end - start
+                and kind in known
+                and checksum == crc32c(salt + data[start + 4 : start + length])
+            ):
+                yield data[start : start + length], epoch << 44 | number << 29 | start
+                start += length
+            else:
+                start += 1
+
+    # ---- "Reading a store"
+
+    def read(self) -> PageState:
+        """All of it."""
+        epochs = sorted(int(n.removeprefix("claim-")) for n in self.files if re.fullmatch(r"claim-\d+", n))
+        for epoch in reversed(epochs):
+            beginning = self.beginning(epoch)
+            if beginning is not None:
+                self.read_store(beginning)
+                break
+        return self.state
+
+    def beginning(self, epoch: int) -> Beginning | None:
+        """What the first batch of an epoch says, None if it does not rule."""
+        first = self.batch_at(epoch, 0, 64)
+        if first is not None and first[0] == 1:
+            found = list(self.records(epoch, 0, *first[1:]))
+        elif self.ruled_nevertheless(epoch):
+            self.state.damaged = True
+            self.salts[epoch] = self.salt_of(epoch, 0) or 0
+            found = list(self.whole_records(epoch, 0, 64, len(self.data.get((epoch, 0), b""))))
+        else:
+            return None
+        owner, seals = "", None
+        named = []
+        for record, _ in found:
+            (length,) = struct.unpack_from("<H", record, 10)
+            if record[8] == 16 and seals is None:
+                owner = text_of(record[12 : 12 + length])
+                (count,) = struct.unpack_from("<I", record, 12 + length)
+                seals = [
+                    Place(*struct.unpack_from("<QIIQ", record, 16 + length + 24 * i)) for i in range(count)
+                ]
+            if record[8] == 48:
+                named.append(struct.unpack_from("<QQ", record, 12 + length))
+        return None if seals is None else Beginning(epoch, owner, seals, named)
+
+    def ruled_nevertheless(self, epoch: int) -> bool:
+        """By "Damage": a later batch is valid, or the claim tells of data files."""
+        try:
+            claim = json.loads(self.files[f"claim-{epoch}"])
+        except ValueError:
+            claim = {}
+        return bool(claim.get("data_files")) or self.later_batch(Place(epoch, 0, 64, 0)) is not None
+
+    def read_store(self, ruler: Beginning) -> None:
+        """Steps 4 to 6."""
+        own = sorted((each for each in self.checkpoints if each[0] == ruler.epoch), reverse=True)
+        damaged = self.state.damaged
+        for candidate in [*own, *reversed(ruler.checkpoints), None]:
+            self.state = PageState(damaged=damaged)
+            start = None
+            if candidate is not None:
+                start = self.load_checkpoint(*candidate)
+                if start is None:
+                    continue
+            self.read_log(ruler, start)
+            named = [*ruler.checkpoints, *self.state.named]
+            if candidate is None or any(e == candidate[0] and n >= candidate[1] for e, n in named):
+                return
+
+    def read_log(self, ruler: Beginning, start: Place | None) -> None:
+        """What the seals leave of the lower epochs, and the ruling epoch."""
+        for seal in sorted(ruler.seals):
+            if start is None or seal.epoch >= start.epoch:
+                self.read_epoch(seal.epoch, start, seal)
+        self.read_epoch(ruler.epoch, start, None)
+
+    def read_epoch(self, epoch: int, start: Place | None, seal: Place | None) -> None:
+        """The batches of an epoch, and what is whole where none is valid."""
+        place = start if start is not None and start.epoch == epoch else Place(epoch, 0, 64, 0)
+        while seal is None or (place.file, place.offset) < (seal.file, seal.offset):
+            for following in (place, place._replace(file=place.file + 1, offset=64)):
+                found = self.batch_at(epoch, following.file, following.offset)
+                if found is not None and found[0] == place.batch + 1:
+                    self.apply_all(self.records(epoch, following.file, *found[1:]))
+                    place = Place(epoch, following.file, found[2], found[0])
+                    break
+            else:
+                later = self.later_batch(place)
+                if seal is not None and (later is None or later[1:3] >= seal[1:3]):
+                    later = seal
+                if later is None:
+                    return
+                self.save(place, later)
+                place = later
+
+    def later_batch(self, place: Place) -> Place | None:
+        """The place before the next valid batch of a higher number in the epoch."""
+        for epoch, number in sorted(self.data):
+            if epoch != place.epoch or number < place.file:
+                continue
+            data = self.data[epoch, number]
+            at = data.find(b"FMQb", place.offset if number == place.file else 64)
+            while at >= 0:
+                found = self.batch_at(epoch, number, at)
+                if found is not None and found[0] > place.batch:
+                    return Place(epoch, number, at, found[0] - 1)
+                at = data.find(b"FMQb", at + 1)
+        return None
+
+    def save(self, place: Place, later: Place) -> None:
+        """The whole records between two places."""
+        self.state.damaged = True
+        for number in range(place.file, later.file + 1):
+            data = self.data.get((place.epoch, number), b"")
+            start = place.offset if number == place.file else 64
+            end = min(later.offset, len(data)) if number == later.file else len(data)
+            if data:
+                self.apply_all(self.whole_records(place.epoch, number, start, end))
+
+    # ---- "A checkpoint"
+
+    def load_checkpoint(self, epoch: int, number: int) -> Place | None:
+        """Begins with a checkpoint; None if it is not whole."""
+        data = self.checkpoints.get((epoch, number), b"")
+        if len(data) < 72 or data[:8] != b"FMQCHECK":
+            return None
+        if struct.unpack_from("<I", data, 8)[0] != crc32c(data[:8] + bytes(4) + data[12:72]):
+            return None
+        blocks = self.blocks(data)
+        if blocks is None or struct.unpack_from("<QQ", data, 16) != (epoch, number):
+            return None
+        subscriptions: list[Subscription] = []
+        for kind, name, count, content in blocks:
+            if kind == "m":
+                subscriptions = self.load_memory(json.loads(content))
+            elif kind == "p":
+                for producer, sequence in json.loads(content):
+                    self.remember(producer, sequence)
+            else:
+                refs = struct.unpack_from(f"<{count}Q", content)
+                locations = struct.unpack_from(f"<{count}Q", content, 8 * count)
+                lengths = struct.unpack_from(f"<{count}I", content, 16 * count)
+                entries = dict(zip(refs, zip(locations, lengths, strict=True), strict=True))
+                if kind == "q":
+                    self.state.queues.setdefault(name, {}).update(entries)
+                elif kind == "t":
+                    self.state.topics.setdefault(name, {}).update(entries)
+                elif kind == "s":
+                    subscriptions[int(name)].pending.update(refs)
+        return Place(*struct.unpack_from("<QIIQ", data, 32))
+
+    def blocks(self, data: bytes) -> list[tuple[str, str, int, bytes]] | None:
+        """The blocks before the end block, None if one is damaged or the end is missing."""
+        blocks: list[tuple[str, str, int, bytes]] = []
+        at = 72
+        while at + 15 <= len(data):
+            length, checksum = struct.unpack_from("<II", data, at)
+            content = data[at + 8 : at + 8 + length]
+            if length < 7 or len(content) < length or checksum != crc32c(content):
+                return None
+            kind, name_length, count = struct.unpack_from("<cHI", content)
+            if kind == b"e":
+                return blocks if count == len(blocks) else None
+            name = text_of(content[7 : 7 + name_length])
+            blocks.append((kind.decode(), name, count, content[7 + name_length :]))
+            at += 8 + length
+        return None
+
+    def load_memory(self, memory: dict[str, Any]) -> list[Subscription]:
+        """The block `m`."""
+        self.state.next_ref = memory["next_ref"]
+        self.salts.update(dict(memory["salts"]))
+        subscriptions = []
+        for client_id, name, destination, selector, no_local in memory["subscriptions"]:
+            subscriptions.append(Subscription(destination, selector, no_local))
+            self.state.subscriptions[client_id, name] = subscriptions[-1]
+        return subscriptions
+
+    # ---- "What the records mean"
+
+    def apply_all(self, records: Iterator[tuple[bytes, int]]) -> None:
+        """In the order in which they are read."""
+        for record, location in records:
+            self.apply(record, location)
+
+    def apply(self, record: bytes, location: int) -> None:
+        """The effect of one record."""
+        kind = record[8]
+        (length,) = struct.unpack_from("<H", record, 10)
+        state = self.state
+        if kind in {1, 49}:
+            second, ref, sequence = struct.unpack_from("<HxxQq", record, 12)
+            destination = text_of(record[32 : 32 + length])
+            producer = text_of(record[32 + length : 32 + length + second])
+            self.put(kind, ref, destination, producer, sequence, (location, len(record)))
+        elif kind == 2:
+            (ref,) = struct.unpack_from("<Q", record, 12)
+            self.remove(ref, text_of(record[20 : 20 + length]))
+        elif kind in {3, 4}:
+            destination = text_of(record[12 : 12 + length])
+            places = state.topics if destination.startswith("topic://") else state.queues
+            if kind == 3:
+                places.setdefault(destination, {})
+            else:
+                for ref in list(places.get(destination, {})):
+                    self.remove(ref, destination)
+                places.pop(destination, None)
+        elif kind in {5, 6, 7}:
+            self.apply_to_subscription(kind, record, length)
+        elif kind == 8:
+            next_ref, size = struct.unpack_from("<QI", record, 12 + length)
+            state.next_ref = max(state.next_ref, next_ref)
+            for producer, sequence in json.loads(record[24 + length : 24 + length + size]).items():
+                self.remember(producer, sequence)
+        elif kind == 48:
+            state.named.append(struct.unpack_from("<QQ", record, 12 + length))
+
+    def remember(self, producer: str, sequence: int) -> None:
+        """The last sequence of a producer is at least this one."""
+        known = self.state.producers
+        known[producer] = max(known.get(producer, sequence), sequence)
+
+    def put(
+        self, kind: int, ref: int, destination: str, producer: str, sequence: int, entry: tuple[int, int]
+    ) -> None:
+        """Types 1 and 49."""
+        state = self.state
+        is_topic = destination.startswith("topic://")
+        live = (state.topics if is_topic else state.queues).get(destination, {})
+        if kind == 49:
+            if ref in live:
+                live[ref] = entry
+            return
+        state.next_ref = max(state.next_ref, ref + 1)
+        if producer:
+            self.remember(producer, sequence)
+        if not is_topic:
+            state.queues.setdefault(destination, {})[ref] = entry
+            return
+        receivers = [s for s in state.subscriptions.values() if matches(s.destination, destination)]
+        if receivers and not any(ref in messages for messages in state.topics.values()):
+            state.topics.setdefault(destination, {})[ref] = entry
+            for each in receivers:
+                each.pending.add(ref)
+
+    def remove(self, ref: int, destination: str) -> None:
+        """Type 2."""
+        is_topic = destination.startswith("topic://")
+        live = (self.state.topics if is_topic else self.state.queues).get(destination, {})
+        if live.pop(ref, None) is not None and is_topic:
+            for each in self.state.subscriptions.values():
+                each.pending.discard(ref)
+
+    def apply_to_subscription(self, kind: int, record: bytes, length: int) -> None:
+        """Types 5, 6 and 7."""
+        state = self.state
+        client_id = text_of(record[12 : 12 + length])
+        at = 12 + length
+        texts = []
+        for _ in range(3 if kind == 5 else 1):
+            (size,) = struct.unpack_from("<H", record, at)
+            texts.append(text_of(record[at + 2 : at + 2 + size]))
+            at += 2 + size
+        key = client_id, texts[0]
+        known = state.subscriptions.get(key)
+        if kind == 5:
+            if known is not None and [known.destination, known.selector] == texts[1:]:
+                known.no_local = bool(record[at])
+                return
+            self.drop(key)
+            state.subscriptions[key] = Subscription(texts[1], texts[2], bool(record[at]))
+        elif kind == 6:
+            self.drop(key)
+        elif known is not None:
+            (ref,) = struct.unpack_from("<Q", record, at)
+            if ref in known.pending:
+                known.pending.remove(ref)
+                self.release(ref)
+
+    def drop(self, key: tuple[str, str]) -> None:
+        """A subscription is gone."""
+        known = self.state.subscriptions.pop(key, None)
+        for ref in known.pending if known is not None else ():
+            self.release(ref)
+
+    def release(self, ref: int) -> None:
+        """A message that nobody waits for any more is not live any more."""
+        if not any(ref in each.pending for each in self.state.subscriptions.values()):
+            for messages in self.state.topics.values():
+                messages.pop(ref, None)
+
+    # ---- bodies
+
+    def body(self, entry: tuple[int, int]) -> bytes:
+        """The body of a message, by its location."""
+        location, length = entry
+        offset = location & (1 << 29) - 1
+        data = self.data[location >> 44, location >> 29 & 0x7FFF][offset : offset + length]
+        checksum, size, kind, first, second = struct.unpack_from("<IIBxHH", data)
+        epoch = location >> 44
+        salt = self.salts[epoch] if epoch in self.salts else self.salt_of(epoch, location >> 29 & 0x7FFF)
+        assert kind in {1, 49}
+        assert size == length
+        assert checksum == crc32c(struct.pack("<Q", salt) + data[4:]), "damaged"
+        return data[32 + first + second :]
