@@ -22,6 +22,21 @@ START_RETRY_DELAY_MS: Final = 10_000
 """The original's `startRetryDelay`: the longest pause between two attempts to become the master."""
 IGNORE_MISSING: Final = "ignoreMissingJournalfiles"
 """The property that accepts the loss of data files; the original's journal has it under the same name."""
+TEMPORARY: Final = "tmpDataDirectory"
+"""The folder of the temporary files; the original's broker has it under the same name."""
+WAIT_MS_MAX: Final = 7 * 86_400_000
+"""Longest `sendFailIfNoSpaceAfterTimeout`; whoever wants to wait longer waits for ever."""
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "k": 1 << 10,
+    "kb": 1 << 10,
+    "m": 1 << 20,
+    "mb": 1 << 20,
+    "g": 1 << 30,
+    "gb": 1 << 30,
+}
+_AMOUNT: Final = re.compile(r"(\d{1,15})\s*(b|kb?|mb?|gb?|%)?", re.ASCII | re.IGNORECASE)
 _PORT_RANGE: Final = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
 _SCHEMES: Final = {"openwire": "tcp"}
 _PLANNED_CONNECTORS: Final = frozenset(
@@ -69,6 +84,64 @@ class PortRange:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """A size: of bytes, or a share of what there is.
+
+    Attributes:
+        bytes: 0 if it is a share.
+        percent: 0 if it is not.
+    """
+
+    bytes: int = 0
+    percent: int = 0
+
+    @classmethod
+    def parse(cls, key: str, text: str) -> Amount:
+        """Read `1048576`, `64 mb`, `100 gb` or `70%`.
+
+        Raises:
+            ConfigurationInvalid: it is none of these, or nothing at all.
+        """
+        match = _AMOUNT.fullmatch(text)
+        number, unit = (int(match[1]), (match[2] or "").lower()) if match else (0, "")
+        if unit == "%" and 0 < number <= 100:
+            return cls(percent=number)
+        if unit == "%" or not number:
+            raise ConfigurationInvalid(
+                f"{key} {text!r} is not a size above 0: a number of bytes, or one with kb, mb or gb behind "
+                "it, or a share from 1% to 100%."
+            )
+        return cls(bytes=number * _UNITS[unit])
+
+    def within(self, total_bytes: int) -> int:
+        """Bytes of a whole of so many bytes; never more than that."""
+        return min(self.bytes, total_bytes) if self.bytes else total_bytes * self.percent // 100
+
+
+@dataclass(frozen=True, slots=True)
+class UsageConfig:
+    """The original's `systemUsage`, and what becomes of sends beyond it.
+
+    Attributes:
+        store: of live persistent messages; a share is of the store's file system.
+        memory: of messages in memory; a share is of the machine's.
+        temp: of temporary files; a share is of their file system.
+        temporary: the folder of these files; None: beside the store.
+        flow_control: a send waits for space; otherwise it is refused.
+        refuse_at_once: it is refused, too.
+        refuse_after_ms: it is refused after waiting so long; 0: never.
+    """
+
+    store: Amount = Amount(bytes=100 << 30)
+    memory: Amount = Amount(bytes=64 << 20)
+    temp: Amount = Amount(bytes=50 << 30)
+    temporary: Path | None = None
+    flow_control: bool = True
+    refuse_at_once: bool = False
+    refuse_after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectorConfig:
     """One transport connector.
 
@@ -106,6 +179,7 @@ class BrokerConfig:
         start_retry_delay_ms: longest pause between attempts to become the master after a failure.
         standby_pool: recorded only.
         ignore_missing_data_files: serve without data files that are missing; what they held is lost.
+        usage: what it may take.
     """
 
     name: str
@@ -116,6 +190,7 @@ class BrokerConfig:
     start_retry_delay_ms: int = START_RETRY_DELAY_MS
     standby_pool: str = "default"
     ignore_missing_data_files: bool = False
+    usage: UsageConfig = UsageConfig()
 
     @classmethod
     def from_properties(
@@ -147,6 +222,7 @@ class BrokerConfig:
             start_retry_delay_ms=_number(values, "startRetryDelay", START_RETRY_DELAY_MS, 1, 3_600_000),
             standby_pool=values.get("standby.pool") or "default",
             ignore_missing_data_files=_flag(values, IGNORE_MISSING),
+            usage=_usage(values),
         )
 
 
@@ -163,9 +239,9 @@ def _name(key: str, value: str) -> str:
     return value
 
 
-def _directory(text: str) -> Path:
+def _directory(text: str, key: str = "data") -> Path:
     if "${" in text:
-        raise ConfigurationInvalid(f"data {text!r} holds a placeholder that nothing resolves.")
+        raise ConfigurationInvalid(f"{key} {text!r} holds a placeholder that nothing resolves.")
     return Path(text)
 
 
@@ -185,11 +261,30 @@ def _number(values: Mapping[str, str], key: str, default: int, low: int, high: i
     return int(text)
 
 
-def _flag(values: Mapping[str, str], key: str) -> bool:
-    text = values.get(key, "false").lower()
+def _flag(values: Mapping[str, str], key: str, default: str = "false") -> bool:
+    text = (values.get(key) or default).lower()
     if text not in ("true", "false"):
         raise ConfigurationInvalid(f"{key} {text!r} is neither true nor false.")
     return text == "true"
+
+
+def _usage(values: Mapping[str, str]) -> UsageConfig:
+    default = UsageConfig()
+    temporary = values.get(TEMPORARY, "")
+    return UsageConfig(
+        store=_amount(values, "storeUsage", default.store),
+        memory=_amount(values, "memoryUsage", default.memory),
+        temp=_amount(values, "tempUsage", default.temp),
+        temporary=_directory(temporary, TEMPORARY) if temporary else None,
+        flow_control=_flag(values, "producerFlowControl", "true"),
+        refuse_at_once=_flag(values, "sendFailIfNoSpace"),
+        refuse_after_ms=_number(values, "sendFailIfNoSpaceAfterTimeout", 0, 0, WAIT_MS_MAX),
+    )
+
+
+def _amount(values: Mapping[str, str], key: str, default: Amount) -> Amount:
+    text = values.get(key, "")
+    return Amount.parse(key, text) if text else default
 
 
 def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:

@@ -47,13 +47,16 @@ class ProtocolServer(Protocol):
         connection: the region's side once the client is authenticated.
         closing: close the transport when what is to be sent has been written.
         close_reason: for the log.
-        reading_paused: what arrives is only kept: better not read from the socket.
     """
 
     connection: RegionConnection | None
     closing: bool
     close_reason: str
-    reading_paused: bool
+
+    @property
+    def reading_paused(self) -> bool:
+        """What arrives would only be kept: better not read from the socket."""
+        ...
 
     @property
     def held_batch(self) -> int:
@@ -126,7 +129,7 @@ class ClientTransport(TwistedProtocol):
         if self._closing:
             return
         server = self._server
-        server.receive_data(data, self._turn.monotonic_s())
+        server.receive_data(data, self._turn.begin())
         if not self._bound and server.connection is not None:
             self._bind(server.connection)
         if server.held_batch:

@@ -6,13 +6,16 @@
     ├── ConfigurationInvalid
     ├── PortUnavailable
     ├── MessageInvalid             a journal body that cannot be read
+    ├── SendBlocked                a send that has to wait for space; no answer yet
     └── ClientError                the answer to one client's request
         ├── InvalidDestination     javax.jms.InvalidDestinationException
         ├── InvalidSelector        javax.jms.InvalidSelectorException
         ├── InvalidClientId        javax.jms.InvalidClientIDException
         ├── AccessDenied           java.lang.SecurityException
         ├── ResourceExhausted      javax.jms.ResourceAllocationException
+        │   └── SpaceLacking           the store, memory or temporary storage is used up
         ├── TransactionUnknown     javax.jms.TransactionRolledBackException
+        ├── TransactionRefused     javax.jms.TransactionRolledBackException
         └── RequestInvalid         javax.jms.JMSException
 """
 
@@ -31,6 +34,10 @@ class PortUnavailable(BrokerError):
 
 class MessageInvalid(BrokerError):
     """A stored message cannot be read."""
+
+
+class SendBlocked(BrokerError):
+    """There is no space for the message; whoever has it keeps it with `RegionConnection.block`."""
 
 
 class ClientError(BrokerError):
@@ -69,8 +76,18 @@ class ResourceExhausted(ClientError):
     jms_class = "javax.jms.ResourceAllocationException"
 
 
+class SpaceLacking(ResourceExhausted):
+    """There is no space for the message."""
+
+
 class TransactionUnknown(ClientError):
     """The transaction has not been started, or is finished."""
+
+    jms_class = "javax.jms.TransactionRolledBackException"
+
+
+class TransactionRefused(ClientError):
+    """A send of the transaction was refused, so that none of it counts."""
 
     jms_class = "javax.jms.TransactionRolledBackException"
 

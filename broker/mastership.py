@@ -15,6 +15,7 @@ from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
 from broker.region.region import Region
 from broker.turn import Turn
+from broker.usage import usage_limits
 from journal.errors import JournalError, StoreIncomplete
 from journal.journal import Journal
 from journal.options import JournalOptions
@@ -22,7 +23,9 @@ from journal.options import JournalOptions
 if TYPE_CHECKING:
     from broker.config import BrokerConfig
     from broker.reactor import Reactor
+    from broker.region.usage import UsageLimits
     from broker.security import Authenticator
+    from journal.files import Files
     from journal.follower import FollowerThread
 
 CLOSE_S_MAX: Final = 10.0
@@ -47,6 +50,7 @@ class Mastership:
         users: Authenticator,
         on_failed: Callable[[Mastership, JournalError], None],
         follower: FollowerThread | None = None,
+        files: Files | None = None,
     ) -> None:
         """Make it; nothing happens before `begin`.
 
@@ -59,6 +63,7 @@ class Mastership:
             users: who may connect.
             on_failed: called once when the journal has failed or was fenced; `abort` has been done then.
             follower: has followed the journal so far; ours from now on.
+            files: another disk, for benchmarks.
         """
         self._reactor = reactor
         self._config = config
@@ -67,7 +72,10 @@ class Mastership:
         self._users = users
         self._on_failed = on_failed
         self._follower = follower
+        self._files = files
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
+        self._temporary = config.usage.temporary or config.data.absolute().parent
+        self._usage: UsageLimits | None = None
         self._journal: Journal | None = None
         self._turn: Turn | None = None
         self.region: Region | None = None
@@ -94,7 +102,9 @@ class Mastership:
             if not done:
                 self._stop_listening()
         journal = self._journal
-        self.region = region = Region(journal, now_ms=int(time.time() * 1000))
+        self.region = region = Region(
+            journal, now_ms=int(time.time() * 1000), usage=self._usage, temporary=self._temporary
+        )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()
         this_broker = broker_id()
@@ -111,17 +121,19 @@ class Mastership:
         return urls
 
     def _open(self) -> Journal:
-        """Open the journal. In a thread."""
+        """Open the journal, and find out what there is to use. In a thread."""
         thread, self._follower = self._follower, None
         follower = None if thread is None else thread.stop()
         ignore_missing = self._config.ignore_missing_data_files
         try:
-            return Journal.open(
+            journal = Journal.open(
                 self._config.data,
                 owner=self._owner,
                 post=self._reactor.callFromThread,
                 on_durable=self._durable,
                 on_failed=self._failed,
+                on_full=self._full,
+                files=self._files,
                 options=JournalOptions(create=True, accept_missing=ignore_missing),
                 follower=follower,
             )
@@ -129,10 +141,18 @@ class Mastership:
             if ignore_missing:
                 raise
             raise StoreIncomplete(f"{error}, with {IGNORE_MISSING}=true") from error
+        self._usage = usage_limits(self._config, self._temporary)
+        return journal
 
     def _durable(self, batch: int) -> None:
         if self._turn is not None:
             self._turn.durable(batch)
+
+    def _full(self, full: bool) -> None:
+        """The disk is full, or not any more: sends wait, or go on."""
+        del full
+        if self._turn is not None:
+            self._turn.schedule()
 
     def _failed(self, error: JournalError) -> None:
         self.abort()
@@ -142,6 +162,15 @@ class Mastership:
     def clients(self) -> int:
         """Connections there are now."""
         return sum(len(connector.transports) for connector in self._connectors)
+
+    def usage(self) -> dict[str, object]:
+        """What the messages take of the store, of memory and of temporary storage; JSON-able."""
+        return {} if self.region is None else self.region.usage.report()
+
+    @property
+    def problem(self) -> str:
+        """What an operator should see to while the broker serves; empty if there is nothing."""
+        return "" if self.region is None else self.region.usage.problem
 
     async def close(self) -> None:
         """Take nothing more, and make durable what was taken; its replies still leave.
@@ -164,6 +193,8 @@ class Mastership:
                 await in_thread(self._reactor, self._journal.close, CLOSE_S_MAX)
             except JournalError as error:
                 _log.error("The journal in %s was not closed cleanly: %s", self._config.data, error)
+        if self.region is not None:
+            self.region.close()
 
     def drop_clients(self) -> None:
         """Close the connections; they go to the next master."""
@@ -177,6 +208,8 @@ class Mastership:
             self._turn.halt()
         for connector in self._connectors:
             connector.abort_clients()
+        if self.region is not None:
+            self.region.close()
 
     def _stop_listening(self) -> None:
         for connector in self._connectors:

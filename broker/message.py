@@ -106,11 +106,13 @@ class Message:
     @property
     def size_bytes(self) -> int:
         """What the message costs in memory, about: its bytes and a constant for the rest."""
-        size = 512
-        for part in (self.body, self.properties, self.wire):
-            if part is not None:
-                size += len(part)
-        return size
+        body, properties, wire = self.body, self.properties, self.wire
+        return (
+            512
+            + (0 if body is None else len(body))
+            + (0 if properties is None else len(properties))
+            + (0 if wire is None else len(wire))
+        )
 
 
 WIRE_READERS: Final[dict[str, Callable[[bytes], Message]]] = {}

@@ -129,19 +129,24 @@ class BrokerService(Service):
 
         Returns:
             `role` (`offline`, `slave`, `taking over`, `master`, `stepping down`), `broker`, `group`,
-            `settled` (whether the group has decided about it), `services`, `connections`, and `error`: why
-            the last attempt to serve failed, or empty, also when another broker serves since then.
+            `settled` (whether the group has decided about it), `services`, `connections`, `usage` (see
+            `broker.region.usage.Usage.report`; empty while it does not serve), and `error`: why the last
+            attempt to serve failed, or what the master lacks, or empty, also if another broker serves since.
         """
-        election = self._election
+        election, mastership = self._election, self._mastership
         return {
             "role": "offline" if election is None else election.state.value,
             "settled": election is not None and election.settled,
             "broker": self._config.name,
             "group": self._config.group,
             "services": list(self._services),
-            "connections": 0 if self._mastership is None else self._mastership.clients,
-            "error": "" if election is not None and election.other_serves else self._error,
+            "connections": 0 if mastership is None else mastership.clients,
+            "usage": {} if mastership is None else mastership.usage(),
+            "error": "" if election is not None and election.other_serves else self._fault(),
         }
+
+    def _fault(self) -> str:
+        return self._error or ("" if self._mastership is None else self._mastership.problem)
 
     # ---- a slave's journal
 
@@ -206,7 +211,7 @@ class BrokerService(Service):
     def _cannot(self, error: BrokerError | JournalError) -> None:
         """We cannot serve: leave it to another, and try again later."""
         delay_s = self._next_delay_s()
-        self._error = _fault(error)
+        self._error = _fault_of(error)
         _log.error(
             "Broker %s failed to start.  Will try again in %d millis: %s",
             self._config.name,
@@ -230,7 +235,7 @@ class BrokerService(Service):
             delay_s = 0.0
         else:
             delay_s = self._next_delay_s()
-        self._error = _fault(error)
+        self._error = _fault_of(error)
         _log.warning(
             "Broker '%s' shut down, giving up being master: %s%s",
             self._config.name,
@@ -266,6 +271,6 @@ class BrokerService(Service):
             _log.info("Broker %s is waiting to become the master", self._config.name)
 
 
-def _fault(error: BrokerError | JournalError) -> str:
+def _fault_of(error: BrokerError | JournalError) -> str:
     """What an operator has to know; that another broker was faster is how elections end."""
     return "" if isinstance(error, StoreFenced) else str(error)

@@ -102,6 +102,16 @@ class Turn:
 
     # ---- the turn
 
+    def begin(self) -> float:
+        """Something arrives: the region is told the time, if this is the first in a turn.
+
+        Returns:
+            Monotonic seconds.
+        """
+        if self._end is None:
+            self._region.now_ms = self._clock_ms()
+        return self.monotonic_s()
+
     def touch(self, line: Line) -> None:
         """The line has received something, or has something to send."""
         self._touched[line] = None

@@ -63,6 +63,9 @@ _TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "Active
 
 _ACK_KINDS: Final = {int(kind): kind for kind in AckKind}
 
+BlockedAnswer = Callable[[int | ClientError], None]
+"""Told how a send or commit went that had to wait."""
+
 Answer = int | Response
 """A batch to wait for (0: none), or what to answer at once."""
 
@@ -130,6 +133,27 @@ class OpenedConnection:
             raise RequestInvalid(f"The producer {message.producer_id} is not of this connection.")
         transaction = None if transaction_id is None else self._transaction(transaction_id)
         return self._region_connection.send(message, transaction)
+
+    def block_send(
+        self, message: Message, transaction_id: TransactionId | None, answer: BlockedAnswer
+    ) -> None:
+        """Keeps a message that had to be blocked until there is space for it."""
+        self._region_connection.block(
+            lambda: self.send(message, transaction_id),
+            answer,
+            transaction=None if transaction_id is None else self._transaction(transaction_id),
+            stored=message.persistent and not message.destination.is_temporary,
+            size_bytes=message.size_bytes,
+        )
+
+    def block_commit(self, info: TransactionInfo, answer: BlockedAnswer) -> None:
+        """Keeps a commit until its sends have found space."""
+        assert info.transaction_id is not None
+        transaction = self._transaction(info.transaction_id)
+        commit = self._region_connection.commit
+        self._region_connection.block(
+            lambda: commit(transaction), answer, transaction=transaction, commits=True
+        )
 
     def producer_ack(self, message: Message) -> ProducerAck | None:
         """What gives the message's producer room for more, None if it has no window."""

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from broker.destination import Destination
-from broker.errors import AccessDenied, ClientError, RequestInvalid
+from broker.errors import AccessDenied, ClientError, RequestInvalid, SendBlocked
 from broker.openwire import commands, translation
 from broker.openwire.commands import (
     ActiveMQMessage,
@@ -41,6 +41,8 @@ from broker.openwire.commands import (
     ProducerId,
     Response,
     ShutdownInfo,
+    TransactionId,
+    TransactionInfo,
 )
 from broker.openwire.constants import ADVISORY_PREFIX, DestinationOperation
 from broker.openwire.errors import CodecError
@@ -90,7 +92,6 @@ class OpenWireServer:
         connection: the region's side once the client has logged in.
         closing: close the transport when what is to be sent has been written.
         close_reason: for the log; empty if the client left in good order.
-        reading_paused: what arrives now is only kept; the transport had better not read.
 
     Args:
         region: what is served.
@@ -120,7 +121,7 @@ class OpenWireServer:
         self.connection: RegionConnection | None = None
         self.closing = False
         self.close_reason = ""
-        self.reading_paused = False
+        self._is_logging_in = False
         self._region = region
         self._authenticator = authenticator
         self._broker = BrokerInfo(
@@ -140,6 +141,11 @@ class OpenWireServer:
     # ---- the socket's owner
 
     @property
+    def reading_paused(self) -> bool:
+        """What arrives would only be kept: while the login is checked, or when too much waits for space."""
+        return self._is_logging_in or (self.connection is not None and self.connection.is_flooded)
+
+    @property
     def held_batch(self) -> int:
         """The lowest batch that an answer waits for, 0 if none does."""
         return self._held[0][0] if self._held else 0
@@ -153,7 +159,7 @@ class OpenWireServer:
         """Takes what arrived."""
         if self.closing:
             return
-        if self.reading_paused:
+        if self._is_logging_in:
             self._waiting_size += len(data)
             if self._waiting_size > WAITING_BYTES_MAX:
                 self._fail(f"more than {WAITING_BYTES_MAX} bytes came before the login was answered")
@@ -188,7 +194,9 @@ class OpenWireServer:
         return self._wire.data_to_send()
 
     def handle_deadline(self, now_s: float) -> None:
-        """Sends a keep-alive, or gives a silent client up."""
+        """Sends a keep-alive, or gives a silent client up; one that is not read from cannot be heard."""
+        if self.reading_paused:
+            self._wire.excuse(now_s)
         for event in self._wire.handle_deadline(now_s):
             self._take(event)
 
@@ -274,7 +282,7 @@ class OpenWireServer:
     def _take(self, event: Event) -> None:
         if self.closing:
             return
-        if self.reading_paused:
+        if self._is_logging_in:
             self._waiting.append(event)
         elif isinstance(event, MessageReceived):
             self._take_frame(event.frame)
@@ -302,6 +310,8 @@ class OpenWireServer:
             batch = self._opened.send(message, None)
         except ClientError as error:
             self._refuse(command_id, response_required, error)
+        except SendBlocked:
+            self._block_send(self._opened, message, None, command_id, response_required)
         else:
             self._answer_message(message, command_id, response_required, batch)
 
@@ -322,6 +332,8 @@ class OpenWireServer:
             self._refuse(command.command_id, command.response_required, error)
             if self._opened is None:
                 self._close(str(error))
+        except SendBlocked:
+            self._block_commit(command)
         else:
             if answer is not None and command.response_required:
                 self._answer(command.command_id, answer)
@@ -348,8 +360,45 @@ class OpenWireServer:
             message = translation.to_message(command, frame)
         except CodecError as error:
             raise RequestInvalid(f"The message cannot be kept: {error}.") from error
-        batch = opened.send(message, transaction_id)
-        self._answer_message(message, command.command_id, command.response_required, batch)
+        try:
+            batch = opened.send(message, transaction_id)
+        except SendBlocked:
+            self._block_send(opened, message, transaction_id, command.command_id, command.response_required)
+        else:
+            self._answer_message(message, command.command_id, command.response_required, batch)
+
+    # ---- sends that wait for space
+
+    def _block_send(
+        self,
+        opened: OpenedConnection,
+        message: Message,
+        transaction_id: TransactionId | None,
+        command_id: int,
+        response_required: bool,
+    ) -> None:
+        """Answers a send when there is space for its message."""
+
+        def answer(outcome: int | ClientError) -> None:
+            if isinstance(outcome, ClientError):
+                self._refuse(command_id, response_required, outcome)
+            else:
+                self._answer_message(message, command_id, response_required, outcome)
+
+        opened.block_send(message, transaction_id, answer)
+
+    def _block_commit(self, command: BaseCommand) -> None:
+        """Answers a commit when its sends have found space."""
+        assert isinstance(command, TransactionInfo)
+        assert self._opened is not None
+
+        def answer(outcome: int | ClientError) -> None:
+            if isinstance(outcome, ClientError):
+                self._refuse(command.command_id, command.response_required, outcome)
+            elif command.response_required:
+                self._answer(command.command_id, outcome)
+
+        self._opened.block_commit(command, answer)
 
     def _shut_down(self, command: ShutdownInfo) -> None:
         if command.response_required:
@@ -406,13 +455,13 @@ class OpenWireServer:
         if info.connection_id is None or not info.connection_id.value:
             raise RequestInvalid("A connection needs an id.")
         self._id = info.connection_id.value
-        self.reading_paused = True
+        self._is_logging_in = True
         if self._wire.agreed is not None:
             self._wire.frame_size_max = self._wire.agreed.max_frame_size_bytes
 
         def decided(verdict: ClientError | None) -> None:
             if not self.closing:
-                self.reading_paused = False
+                self._is_logging_in = False
                 self._finish_login(info, verdict)
                 while self._waiting:
                     self._take(self._waiting.popleft())

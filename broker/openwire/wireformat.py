@@ -408,6 +408,10 @@ class WireFormat:
             self._last_sent_s + self._inactivity_s / 3,
         )
 
+    def excuse(self, now_s: float) -> None:
+        """The peer was not read from, so that its silence says nothing."""
+        self._last_received_s = now_s
+
     def handle_deadline(self, now_s: float) -> list[Event]:
         """Sends a keep-alive if this end was silent, and tells whether the peer was."""
         if self._state is _State.NEGOTIATING and now_s >= self._negotiation_deadline_s:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.region.entry import Entry
+from broker.region.spool import SpooledEntry
 
 if TYPE_CHECKING:
     from broker.destination import Destination
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
 
 class Browse:
-    """What one browser sees: the queue's messages when it was opened, less those consumed meanwhile."""
+    """What one browser sees: the queue's messages when it was opened, less those consumed meanwhile.
+
+    They are looked up a page at a time, so that a long queue costs no more memory than a short one.
+    """
 
     def __init__(self, queue: Queue, consumer: Consumer) -> None:
         self._queue = queue
         self._region = queue.region
         self._consumer: Consumer | None = consumer
-        self._entries: deque[Entry] = deque(queue.browse())
+        self._entries: deque[Entry] = deque()
+        self._after_ref = 0
+        self._last_ref = self._region.next_ref - 1
+        self._left = self._region.limits.browse_messages_max
         self._ended = False
         consumer.source = self
         self._region.dirty[self] = None
@@ -35,19 +42,31 @@ class Browse:
         consumer = self._consumer
         if consumer is None or self._ended:
             return
-        while self._entries:
+        while self._left and (self._entries or self._next_page()):
             if not consumer.can_accept():
                 return
             entry = self._entries.popleft()
             message = None if entry.done else self.message_of(entry)
             if message is not None:
+                self._left -= 1
                 consumer.dispatch(_shown(entry), message)
+        self._entries.clear()
         self._ended = True
         consumer.dispatch_none()
 
+    def _next_page(self) -> bool:
+        self._entries.extend(self._queue.page(self._after_ref, self._last_ref))
+        if self._entries:
+            self._after_ref = self._entries[-1].ref
+        return bool(self._entries)
+
     def message_of(self, entry: Entry) -> Message | None:
         """The message if it is still there; not kept in the queue's entry, which may wait for long."""
-        return entry.message or self._region.load(entry.ref, self._queue.uri, quietly=True)
+        if entry.message is not None:
+            return entry.message
+        if isinstance(entry, SpooledEntry):
+            return self._region.usage.unspool(entry)
+        return self._region.load(entry.ref, self._queue.uri, quietly=True)
 
     def consumer_opened(self, consumer: Consumer) -> None:
         """It can take messages again."""

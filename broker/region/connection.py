@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,9 +13,13 @@ from broker.errors import (
     InvalidSelector,
     RequestInvalid,
     ResourceExhausted,
+    SendBlocked,
+    SpaceLacking,
+    TransactionRefused,
     TransactionUnknown,
 )
 from broker.message import Message
+from broker.region.blocked import Answer, BlockedSend, BlockedSends
 from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
 from broker.region.queue import Queue
@@ -60,6 +64,7 @@ class RegionConnection:
         self.dispatch_budget = region.limits.dispatch_bytes_max
         """Bytes that may be dispatched before the transport must take some; below 1: dispatch pauses."""
         self.closed = False
+        self.blocked = BlockedSends(self)
         self._producers: set[str] = set()
         self._repeats: dict[str, int] = {}
         self._transactions: dict[str, Transaction] = {}
@@ -210,8 +215,9 @@ class RegionConnection:
         it is dropped, and acknowledged when everything appended so far, so the original too, is durable.
 
         Raises:
+            SendBlocked: it has to wait: give it to `block`.
             InvalidDestination: see `Region.target`.
-            ResourceExhausted: too large, or too many.
+            ResourceExhausted: too large, too many, or no space.
             TransactionUnknown: there is no such transaction.
         """
         region = self.region
@@ -221,6 +227,8 @@ class RegionConnection:
         if self.failover_reconnect and message.persistent and self._is_repeat(message):
             region.repeats_dropped += 1
             return region.last_batch
+        if region.usage.is_short:
+            self._check_space(message.persistent and target.stored, transaction)
         if transaction is None:
             return target.send(message, self)
         self._transaction(transaction).sends.append(message)
@@ -236,6 +244,63 @@ class RegionConnection:
             last = self.region.store.state.last_producer_sequence(producer_id)
             self._repeats[producer_id] = last
         return message.producer_sequence_id <= last
+
+    # ---- sends that wait for space
+
+    def _check_space(self, stored: bool, transaction: str | None) -> None:
+        """Let a send through if there is space and none waits before it."""
+        if self.blocked and not self.blocked.releasing:
+            raise SendBlocked("Others of this connection wait for space.")
+        try:
+            self.region.usage.check(stored=stored)
+        except SpaceLacking as error:
+            if transaction is not None:
+                self._transaction(transaction).refused = error
+            raise
+
+    def block(
+        self,
+        again: Callable[[], int],
+        answer: Answer,
+        *,
+        transaction: str | None = None,
+        commits: bool = False,
+        stored: bool = True,
+        size_bytes: int = 0,
+    ) -> None:
+        """Keep a send, or a commit, that raised `SendBlocked` until there is space for it.
+
+        It is answered once, out of `Region.dispatch`; never, if the connection is closed before. What the
+        client says meanwhile is carried out at once, but for further sends.
+
+        Args:
+            again: does what was to be done; called when there may be space.
+            answer: told how it went.
+            transaction: which it belongs to.
+            commits: it is its commit.
+            stored: it is a persistent message.
+            size_bytes: of the message.
+        """
+        usage = self.region.usage
+        wait_ms = usage.limits.refuse_after_ms
+        deadline_ms = self.region.now_ms + wait_ms if wait_ms else 0
+        self.blocked.add(BlockedSend(again, answer, transaction, commits, stored, size_bytes, deadline_ms))
+        usage.waiting[self.blocked] = None
+        usage.is_short = True
+
+    @property
+    def is_flooded(self) -> bool:
+        """So much waits for space that the transport had better not read."""
+        return self.blocked.bytes > self.region.limits.blocked_bytes_max
+
+    def refuse(self, send: BlockedSend, error: SpaceLacking) -> None:
+        """A send of this connection has waited too long: its transaction cannot be committed any more."""
+        transaction = self._transactions.get(send.transaction or "")
+        if transaction is None:
+            return
+        transaction.refused = error
+        if send.commits:
+            self.rollback(send.transaction or "")
 
     # ---- acknowledgements
 
@@ -366,17 +431,36 @@ class RegionConnection:
         """Do all of it, in one batch.
 
         Raises:
+            SendBlocked: it has to wait: give it to `block`.
             TransactionUnknown: there is no such transaction.
+            TransactionRefused: there was no space for one of its sends; all of it is rolled back.
             ResourceExhausted, InvalidDestination: a send cannot be done; all of it is rolled back.
         """
         transaction = self._transaction(name)
         try:
-            return self.region.commit(transaction, self)
-        except (InvalidDestination, ResourceExhausted):
+            self._check_commit(name, transaction)
+            batch = self.region.commit(transaction, self)
+        except (InvalidDestination, ResourceExhausted, TransactionRefused):
+            del self._transactions[name]
             self.region.roll_back(transaction)
             raise
-        finally:
-            del self._transactions[name]
+        del self._transactions[name]
+        return batch
+
+    def _check_commit(self, name: str, transaction: Transaction) -> None:
+        """Its sends have found space, and the disk has room for all of them at once.
+
+        A `storeUsage` that is used up stops sends, not commits: what was let in may be finished.
+        """
+        if self.blocked and self.blocked.holds(name) and not self.blocked.releasing:
+            raise SendBlocked("The commit waits for its sends.")
+        if transaction.refused is not None:
+            raise TransactionRefused(f"Transaction '{name}' has been rolled back: {transaction.refused}")
+        usage = self.region.usage
+        if (usage.is_short or transaction.bytes_held > self.region.limits.long_bytes) and any(
+            message.persistent for message in transaction.sends
+        ):
+            usage.check_room(transaction.bytes_held)
 
     def rollback(self, name: str) -> None:
         """Forget its sends; what it acknowledged is unacknowledged again.
@@ -388,6 +472,8 @@ class RegionConnection:
             TransactionUnknown: there is no such transaction.
         """
         transaction = self._transaction(name)
+        if self.blocked:
+            self.blocked.drop(name)
         del self._transactions[name]
         self.region.roll_back(transaction)
 
@@ -467,6 +553,8 @@ class RegionConnection:
         if self.closed:
             return
         self.closed = True
+        self.blocked.clear()
+        self.region.usage.waiting.pop(self.blocked, None)
         for key in list(self.consumers):
             self.remove_consumer(key)
         for transaction in self._transactions.values():

@@ -68,14 +68,19 @@ class Pending:
     Args:
         backlog: what the journal holds.
         index: finds the journal's index of this place, for what is left to it later.
+        forget: told of each entry that is left to it.
     """
 
-    __slots__ = ("_index", "backlog", "front", "tail")
+    __slots__ = ("_forget", "_index", "backlog", "front", "tail")
 
     def __init__(
-        self, backlog: Backlog | None = None, index: Callable[[], MessageIndex | None] | None = None
+        self,
+        backlog: Backlog | None = None,
+        index: Callable[[], MessageIndex | None] | None = None,
+        forget: Callable[[Entry], None] | None = None,
     ) -> None:
         self._index = index
+        self._forget = forget
         self.front: deque[Entry] = deque()
         self.backlog = Backlog(MessageIndex()) if backlog is None else backlog
         self.tail: deque[Entry] = deque()
@@ -109,7 +114,15 @@ class Pending:
                 return
             self.backlog.follow(index)
         while len(tail) > resident_max // 2 and tail[0].is_untouched(durable_batch):
-            self.backlog.append(tail.popleft().ref)
+            entry = tail.popleft()
+            if entry.message is not None and self._forget is not None:
+                self._forget(entry)
+            self.backlog.append(entry.ref)
+
+    def entries(self) -> Iterator[Entry]:
+        """Those that are more than a number in the journal's index, in order."""
+        yield from self.front
+        yield from self.tail
 
     def head(self) -> deque[Entry]:
         """The deque whose left end is the oldest entry; empty if nothing waits."""

@@ -21,10 +21,12 @@ class RegionLimits:
         message_bytes_max: one message's journal body, bytes (the original's `maxFrameSize`).
         topic_pending_max: messages kept for a slow non-durable topic consumer beyond its prefetch;
             the oldest go first (the original keeps 1000).
-        volatile_bytes_max: memory held by non-persistent messages waiting in queues.
+        blocked_bytes_max: sends of one connection that wait for space before it is not read any more.
+        long_bytes: of a message, or of a transaction, for which the disk is asked whether it has room.
         resident_messages_max: persistent messages per queue whose decoded form stays in memory while waiting;
             the rest is read back from the journal at dispatch.
         browse_messages_max: messages one browser sees.
+        browse_page_messages: looked up for a browser at a time.
         durable_subscriptions_max: durable topic subscriptions, active or not.
         dispatch_bytes_max: bytes dispatched to one connection before its transport has taken them.
     """
@@ -37,8 +39,10 @@ class RegionLimits:
     transaction_bytes_max: int = 256 * MEBIBYTE
     message_bytes_max: int = 100 * MEBIBYTE
     topic_pending_max: int = 1_000
-    volatile_bytes_max: int = 256 * MEBIBYTE
+    blocked_bytes_max: int = MEBIBYTE
+    long_bytes: int = 2 * MEBIBYTE
     resident_messages_max: int = 2_000
     browse_messages_max: int = 100_000
+    browse_page_messages: int = 500
     durable_subscriptions_max: int = 10_000
     dispatch_bytes_max: int = MEBIBYTE

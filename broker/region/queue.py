@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
-from journal.index import Backlog
+from journal.index import Backlog, MessageIndex
 from journal.record import AddMessage, Record, RemoveMessage
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.region import Region
+
+_by_ref: Final = attrgetter("ref")
 
 
 class Queue:
@@ -35,7 +38,7 @@ class Queue:
         self.owner = owner
         """The connection a temporary queue belongs to."""
         self.stored = not destination.is_temporary
-        self.pending = Pending(backlog, lambda: region.store.state.queues.get(self.uri))
+        self.pending = Pending(backlog, self.index, region.usage.release)
         self.consumers: list[Consumer] = []
         self._round: deque[Consumer] = deque()
         self.enqueued = 0
@@ -50,14 +53,16 @@ class Queue:
         region = self.region
         ref = region.next_ref
         if message.persistent and self.stored:
-            batch = region.append((self.record(message, ref),))
+            record = self.record(message, ref)
+            if len(record.body) > region.limits.long_bytes:
+                region.usage.check_room(len(record.body))
+            batch = region.append((record,))
             self.accept(message, ref, batch, True)
             return batch
-        region.hold_volatile(message.size_bytes)
-        self.accept(message, ref, 0, False)
+        self._line_up(region.usage.hold(ref, message))
         return 0
 
-    def record(self, message: Message, ref: int) -> Record:
+    def record(self, message: Message, ref: int) -> AddMessage:
         """The journal's record of a persistent message.
 
         Raises:
@@ -73,11 +78,18 @@ class Queue:
     def accept(self, message: Message, ref: int, batch: int, stored: bool) -> None:
         """Put a message that is in the journal (or need not be) at the end."""
         region = self.region
-        region.next_ref = ref + 1
-        resident_max = region.limits.resident_messages_max
-        resident = not stored or len(self.pending.tail) < resident_max
-        entry = Entry(ref, message if resident else None, batch, stored)
-        self.pending.append(entry, resident_max, region.durable_batch)
+        if stored:
+            entry = Entry(ref, None, batch, True)
+            if len(self.pending.tail) < region.limits.resident_messages_max:
+                region.usage.keep(entry, message)
+        else:
+            entry = region.usage.hold(ref, message, always=True)
+        self._line_up(entry)
+
+    def _line_up(self, entry: Entry) -> None:
+        region = self.region
+        region.next_ref = entry.ref + 1
+        self.pending.append(entry, region.limits.resident_messages_max, region.durable_batch)
         self.enqueued += 1
         region.dirty[self] = None
 
@@ -103,6 +115,7 @@ class Queue:
             waiting.popleft()
             message = entry.message or self.message_of(entry)
             if message is None:
+                region.pass_over(entry)
                 continue
             if message.expiration and message.expiration <= region.now_ms:
                 expired.append(entry)
@@ -114,20 +127,17 @@ class Queue:
             region.finish(self, expired)
 
     def message_of(self, entry: Entry) -> Message | None:
-        """The entry's message; kept once it is read back, since it is about to be dispatched."""
-        message = entry.message
-        if message is None:
-            message = entry.message = self.region.load(entry.ref, self.uri)
-        return message
+        """The entry's message, read back if need be."""
+        return entry.message or self.region.read_back(entry, self.uri)
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the stored ones are removed from the journal."""
+        release = self.region.usage.release
         for entry in entries:
             entry.done = True
             if entry.stored:
                 records.append(RemoveMessage(entry.ref, self.uri))
-            elif entry.message is not None:
-                self.region.volatile_bytes -= entry.message.size_bytes
+            release(entry)
         self.dequeued += len(entries)
 
     def give_back(self, entries: list[Entry]) -> None:
@@ -140,11 +150,16 @@ class Queue:
 
     def drop(self) -> None:
         """The queue is deleted: what waits in it is gone."""
-        for entry in self.pending:
+        for entry in self.pending.entries():
             entry.done = True
-            if not entry.stored and entry.message is not None:
-                self.region.volatile_bytes -= entry.message.size_bytes
+            self.region.usage.release(entry)
         self.pending = Pending()
+
+    def drop_bodies(self) -> None:
+        """Keep no persistent message in memory: the journal has them."""
+        drop_body = self.region.usage.drop_body
+        for entry in self._entries():
+            drop_body(entry)
 
     # ---- consumers
 
@@ -168,11 +183,40 @@ class Queue:
             consumer.ready = False
             self._round.remove(consumer)
 
-    def browse(self) -> list[Entry]:
-        """All messages not yet acknowledged and durable, oldest first, those at consumers included."""
-        entries = [entry for consumer in self.consumers for entry in consumer.dispatched.values()]
-        entries.extend(self.pending)
-        durable = self.region.durable_batch
-        entries = [entry for entry in entries if entry.batch <= durable]
-        entries.sort(key=lambda entry: entry.ref)
-        return entries[: self.region.limits.browse_messages_max]
+    # ---- what waits
+
+    def index(self) -> MessageIndex | None:
+        """The journal's index of this queue."""
+        return self.region.store.state.queues.get(self.uri)
+
+    def _entries(self) -> Iterator[Entry]:
+        """All but those that are only in the index."""
+        for consumer in self.consumers:
+            yield from consumer.dispatched.values()
+        yield from self.pending.entries()
+
+    def page(self, after_ref: int, last_ref: int) -> list[Entry]:
+        """Some of the messages not yet acknowledged and durable, oldest first, those at consumers included.
+
+        Args:
+            after_ref: begin above this number.
+            last_ref: end there.
+
+        Returns:
+            At most `RegionLimits.browse_page_messages` persistent ones, and all between; empty: that was all.
+        """
+        index, durable = self.index(), self.region.durable_batch
+        refs = self._stored_refs(index, after_ref, last_ref)
+        end = refs[-1] if refs else last_ref
+        known = {entry.ref: entry for entry in self._entries() if after_ref < entry.ref <= end}
+        page = [known.pop(ref) if ref in known else Entry(ref, None, 0, True) for ref in refs]
+        page.extend(entry for entry in known.values() if not entry.stored)
+        page.sort(key=_by_ref)
+        shown = [entry for entry in page if entry.batch <= durable]
+        return shown if shown or not page else self.page(end, last_ref)
+
+    def _stored_refs(self, index: MessageIndex | None, after_ref: int, last_ref: int) -> list[int]:
+        if index is None or not self.stored:
+            return []
+        page = self.region.limits.browse_page_messages
+        return [ref for ref, _, _ in index.some_after(after_ref)[:page] if ref <= last_ref]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from broker.destination import Destination, DestinationKind, check_name, is_storable
@@ -24,7 +25,9 @@ from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
 from broker.region.limits import RegionLimits
 from broker.region.queue import Queue
+from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.topic import Topic, TopicSubscription
+from broker.region.usage import Usage, UsageLimits
 from journal.index import Backlog
 from journal.record import AddDestination, Record, RemoveDestination
 
@@ -48,11 +51,32 @@ class Region:
         dirty: sources that may have something to dispatch.
         blocked: sources whose next message is not durable yet.
         touched: connections that were dispatched to; whoever writes to them clears it.
+        usage: what the messages take, and which sends wait for space.
     """
 
-    def __init__(self, store: Store, limits: RegionLimits | None = None, *, now_ms: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        limits: RegionLimits | None = None,
+        *,
+        now_ms: int = 0,
+        usage: UsageLimits | None = None,
+        temporary: Path | None = None,
+    ) -> None:
+        """Take over what the journal holds.
+
+        Args:
+            store: the journal.
+            limits: of what clients can make grow.
+            now_ms: the time.
+            usage: what the broker may take.
+            temporary: folder for non-persistent messages for which there is no memory; None: there is none.
+        """
         self.store = store
         self.limits = limits or RegionLimits()
+        usage = usage or UsageLimits()
+        spool = Spool(temporary, usage.temp_bytes_max, usage.memory_bytes_max // ENTRY_BYTES)
+        self.usage = Usage(store, usage, spool, now_ms)
         self.now_ms = now_ms
         self.durable_batch = store.durable_batch
         self.last_batch = 0
@@ -65,7 +89,6 @@ class Region:
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
         self.touched: dict[RegionConnection, None] = {}
-        self.volatile_bytes = 0
         self.repeats_dropped = 0
         self._pulls: list[tuple[int, int, Consumer]] = []
         self._pull_count = 0
@@ -252,24 +275,29 @@ class Region:
                 _log.error("Message %d of %s cannot be read and is passed over: %s", ref, uri, error)
             return None
 
-    def hold_volatile(self, size_bytes: int) -> None:
-        """Count a non-persistent message that waits in a queue.
+    def read_back(self, entry: Entry, uri: str) -> Message | None:
+        """The message of an entry that has none in memory; it stays there if there is room."""
+        if not entry.stored:
+            return self.usage.unspool(entry)
+        message = self.load(entry.ref, uri)
+        if message is not None:
+            self.usage.keep(entry, message)
+        return message
 
-        Raises:
-            ResourceExhausted: there is no memory left for it.
-        """
-        if not self.holds_volatile(size_bytes):
-            raise ResourceExhausted(
-                f"Non-persistent messages may take {self.limits.volatile_bytes_max} bytes of memory; "
-                "these are taken. Consume some, or send persistent messages."
-            )
+    def pass_over(self, entry: Entry) -> None:
+        """The entry's message cannot be read; what is not in the journal is lost."""
+        if not entry.stored:
+            self.usage.release(entry)
 
-    def holds_volatile(self, size_bytes: int) -> bool:
-        """Count it if there is memory for it."""
-        if self.volatile_bytes + size_bytes > self.limits.volatile_bytes_max:
-            return False
-        self.volatile_bytes += size_bytes
-        return True
+    def _drop_bodies(self) -> None:
+        """Make room in memory: the journal has the persistent messages."""
+        usage = self.usage
+        enough = usage.limits.memory_bytes_max * 3 // 4
+        for target in list(self.targets.values()):
+            for source in (target,) if isinstance(target, Queue) else target.subscriptions:
+                source.drop_bodies()
+            if usage.memory_bytes <= max(enough, usage.volatile_bytes):
+                return
 
     # ---- transactions
 
@@ -280,11 +308,6 @@ class Region:
             InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
         """
         targets = [self.target(message.destination) for message in transaction.sends]
-        volatile_bytes = sum(
-            message.size_bytes
-            for target, message in zip(targets, transaction.sends, strict=True)
-            if isinstance(target, Queue) and not (message.persistent and target.stored)
-        )
         first_ref = self.next_ref
         records: list[Record] = []
         stored: list[bool] = []
@@ -296,7 +319,6 @@ class Region:
                 records.append(target.record(message, first_ref + index))
             else:
                 records.extend(target.records(message, first_ref + index, connection))
-        self.hold_volatile(volatile_bytes)
         for consumer, entry in transaction.acknowledged:
             entry.transaction = None
             consumer.forget([entry])
@@ -320,6 +342,10 @@ class Region:
             if consumer.closed:
                 consumer.source.give_back([entry])
 
+    def close(self) -> None:
+        """Nothing is dispatched any more: temporary files are given back."""
+        self.usage.spool.close()
+
     # ---- time and dispatch
 
     def advance(self, now_ms: int) -> None:
@@ -339,8 +365,11 @@ class Region:
 
     @property
     def deadline_ms(self) -> int | None:
-        """When `advance` must be called at the latest."""
-        return self._pulls[0][0] if self._pulls else None
+        """When `advance` and `dispatch` must be called at the latest."""
+        times = [self._pulls[0][0]] if self._pulls else []
+        if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
+            times.append(deadline_ms)
+        return min(times, default=None)
 
     def remember_pull(self, consumer: Consumer, deadline_ms: int) -> None:
         """A pull is to be answered by then. A timer already set for earlier sets the next one itself."""
@@ -358,7 +387,14 @@ class Region:
             self.blocked.clear()
 
     def dispatch(self) -> None:
-        """Give consumers everything they can take now."""
-        while self.dirty:
-            source, _ = self.dirty.popitem()
-            source.dispatch()
+        """Give consumers everything they can take now; sends for which there is space again go on."""
+        usage = self.usage
+        usage.review(self.now_ms)
+        if usage.memory_bytes > max(usage.limits.memory_bytes_max, usage.volatile_bytes):
+            self._drop_bodies()
+        while True:
+            while self.dirty:
+                source, _ = self.dirty.popitem()
+                source.dispatch()
+            if not usage.waiting or not usage.release_sends():
+                return

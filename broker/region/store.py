@@ -22,6 +22,20 @@ class Store(Protocol):
         """The highest batch that is synced and fence-checked."""
         ...
 
+    @property
+    def full(self) -> bool:
+        """Whether its disk is full: it still takes everything, but not much of it."""
+        ...
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the records of live messages; asked every turn."""
+        ...
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a record so long fits the disk; asked for long ones."""
+        ...
+
     def append(self, records: Sequence[Record]) -> int:
         """Take the records into one batch and return its number."""
         ...

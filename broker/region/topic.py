@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from broker.errors import ResourceExhausted
+from broker.errors import ResourceExhausted, SendBlocked, SpaceLacking
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
 from journal.index import Backlog, MessageIndex
@@ -48,7 +48,11 @@ class Topic:
         batch = 0
         stored = message.persistent and self.stored
         if stored:
-            batch = region.append(self.records(message, ref, sender))
+            records = self.records(message, ref, sender)
+            size = message.size_bytes
+            if size > region.limits.long_bytes:
+                region.usage.check_room(size)
+            batch = region.append(records)
         self.accept(message, ref, batch, stored, sender)
         return batch
 
@@ -105,7 +109,7 @@ class TopicSubscription:
         self.name = name
         self.no_local = no_local
         self.durable = bool(name)
-        self.pending = Pending(backlog, self._index)
+        self.pending = Pending(backlog, self._index, topic.region.usage.release)
         self.consumer: Consumer | None = None
         self.discarded = 0
         topic.subscriptions.append(self)
@@ -130,11 +134,16 @@ class TopicSubscription:
             if consumer is None and not stored:
                 return
             resident_max = self.region.limits.resident_messages_max
-            resident = consumer is not None and len(tail) < resident_max
-            if not stored and not self.region.holds_volatile(message.size_bytes):
-                self.discarded += 1
-                return
-            entry = Entry(ref, message if resident or not stored else None, batch, stored)
+            if stored:
+                entry = Entry(ref, None, batch, True)
+                if consumer is not None and len(tail) < resident_max:
+                    self.region.usage.keep(entry, message)
+            else:
+                try:
+                    entry = self.region.usage.hold(ref, message)
+                except (SendBlocked, SpaceLacking):
+                    self.discarded += 1
+                    return
             self.pending.append(entry, resident_max, self.region.durable_batch)
         elif consumer is not None:
             tail.append(Entry(ref, message, batch, False))
@@ -160,6 +169,7 @@ class TopicSubscription:
             waiting.popleft()
             message = entry.message or self.message_of(entry)
             if message is None:
+                region.pass_over(entry)
                 continue
             if message.expiration and message.expiration <= region.now_ms:
                 expired.append(entry)
@@ -169,11 +179,8 @@ class TopicSubscription:
             region.finish(self, expired)
 
     def message_of(self, entry: Entry) -> Message | None:
-        """The entry's message, read back from the journal if need be."""
-        message = entry.message
-        if message is None:
-            message = entry.message = self.region.load(entry.ref, self.topic.uri)
-        return message
+        """The entry's message, read back if need be."""
+        return entry.message or self.region.read_back(entry, self.topic.uri)
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the journal hears it if the subscription is durable."""
@@ -182,8 +189,7 @@ class TopicSubscription:
         for entry in entries:
             if entry.stored:
                 records.append(AcknowledgeSubscription(self.client_id, self.name, entry.ref))
-            elif entry.message is not None:
-                self.region.volatile_bytes -= entry.message.size_bytes
+            self.region.usage.release(entry)
 
     def give_back(self, entries: list[Entry]) -> None:
         """Dispatched and not acknowledged: a durable subscription keeps it for its next consumer."""
@@ -211,7 +217,16 @@ class TopicSubscription:
     def drop(self) -> None:
         """A durable subscription is ended: what waits in it is gone."""
         self.topic.subscriptions.remove(self)
-        for entry in self.pending:
-            if not entry.stored and entry.message is not None:
-                self.region.volatile_bytes -= entry.message.size_bytes
+        for entry in self.pending.entries():
+            self.region.usage.release(entry)
         self.pending = Pending()
+
+    def drop_bodies(self) -> None:
+        """Keep no persistent message of a durable subscription in memory: the journal has them."""
+        if not self.durable:
+            return
+        if self.consumer is not None:
+            for entry in self.consumer.dispatched.values():
+                self.region.usage.drop_body(entry)
+        for entry in self.pending.entries():
+            self.region.usage.drop_body(entry)

@@ -36,7 +36,11 @@ class BrokerFactory:
 
         try:
             config = BrokerConfig.from_properties(
-                within_ports(properties, context.port_min, context.port_max), container=context.container
+                {
+                    "tmpDataDirectory": str(context.home.container(context.container).path / "tmp"),
+                    **within_ports(properties, context.port_min, context.port_max),
+                },
+                container=context.container,
             )
         except ConfigurationInvalid as error:
             raise FabricError(

@@ -242,8 +242,8 @@ class World:
         """What the journal holds."""
         del options
         state = self.region.store.state
-        live = state.queues.get(uri, state.topics.get(uri, {}))
-        ids = [decode_message(message.body).message_id for message in live.values()]
+        live = state.queues.get(uri, state.topics.get(uri, ()))
+        ids = [decode_message(self.region.store.read(ref, uri)).message_id for ref in live]
         self.seen.append(f"{uri}: {' '.join(ids) or 'nothing'}")
 
 

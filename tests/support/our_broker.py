@@ -4,7 +4,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from support.waiting import wait_until
@@ -37,6 +37,8 @@ class OurBroker:
         port: int,
         container: str = "first",
         name: str = "b",
+        properties: Mapping[str, str] | None = None,
+        store: Path | None = None,
     ) -> None:
         self.port = port
         self.log = folder / f"{container}.log"
@@ -46,10 +48,12 @@ class OurBroker:
             "--name": name,
             "--group": folder.name,
             "--container": container,
-            "--data": str(folder / "store"),
+            "--data": str(store or folder / "store"),
             "--port": str(port),
         }
         command = [sys.executable, "-m", "broker", *(word for pair in arguments.items() for word in pair)]
+        for key, value in (properties or {}).items():
+            command += ["--property", f"{key}={value}"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 from broker.destination import Destination
+from broker.errors import ClientError, SendBlocked
 from broker.message import BodyKind, Message
 from broker.region.connection import RegionConnection
 from broker.region.consumer import AckKind, Consumer, ConsumerOptions
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
+from broker.region.usage import UsageLimits
 from journal.record import AddMessage, Record
 from journal.state import State
 
@@ -24,6 +28,8 @@ class MemoryStore:
         self.state = State()
         self.batches: list[list[Record]] = []
         self.durable_batch = 0
+        self.full = False
+        self.room_bytes = 1 << 60
         self._before = list(records)
         self.bodies: dict[int, bytes] = {}
         self._apply(records)
@@ -33,6 +39,15 @@ class MemoryStore:
             self.state.apply(record, 0, 1)
             if isinstance(record, AddMessage):
                 self.bodies[record.ref] = record.body
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the records of live messages; a record here has one."""
+        return self.state.live_bytes
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a record so long fits."""
+        return not self.full and size_bytes <= self.room_bytes
 
     def append(self, records: Sequence[Record]) -> int:
         """One batch per append: the strictest case."""
@@ -113,6 +128,8 @@ class Peer:
             self.client, connection_id, client_id, failover_reconnect=failover_reconnect
         )
         self._sequence = 0
+        self.outcomes: list[tuple[str, int | ClientError]] = []
+        """How sends and commits went that went through `submit` and `submit_commit`, in that order."""
 
     def consume(
         self,
@@ -145,10 +162,33 @@ class Peer:
         persistent: bool = True,
         expiration: int = 0,
         sequence: int | None = None,
+        body_bytes: int = 0,
     ) -> int:
-        """Send a message whose body is its id."""
+        """Send a message whose body is its id, repeated if it is to be longer."""
+        message = self.message(
+            message_id,
+            destination,
+            persistent=persistent,
+            expiration=expiration,
+            sequence=sequence,
+            body_bytes=body_bytes,
+        )
+        return self.connection.send(message, transaction)
+
+    def message(
+        self,
+        message_id: str,
+        destination: Destination = QUEUE,
+        *,
+        persistent: bool = True,
+        expiration: int = 0,
+        sequence: int | None = None,
+        body_bytes: int = 0,
+    ) -> Message:
+        """The next message of its producer."""
         self._sequence = self._sequence + 1 if sequence is None else sequence
-        message = Message(
+        body = message_id.encode()
+        return Message(
             message_id=message_id,
             destination=destination,
             producer_id=f"{self.connection.connection_id}:1:1",
@@ -156,9 +196,56 @@ class Peer:
             persistent=persistent,
             expiration=expiration,
             body_kind=BodyKind.BYTES,
-            body=message_id.encode(),
+            body=(body * (body_bytes // len(body) + 1))[:body_bytes] if body_bytes else body,
         )
-        return self.connection.send(message, transaction)
+
+    def submit(
+        self,
+        message_id: str,
+        destination: Destination = QUEUE,
+        *,
+        persistent: bool = True,
+        transaction: str | None = None,
+        body_bytes: int = 0,
+    ) -> None:
+        """Send as a protocol's server does: what has to wait for space waits."""
+        message = self.message(message_id, destination, persistent=persistent, body_bytes=body_bytes)
+        send = functools.partial(self.connection.send, message, transaction)
+        answer = functools.partial(self._answer, message_id)
+        try:
+            answer(send())
+        except ClientError as error:
+            answer(error)
+        except SendBlocked:
+            self.connection.block(
+                send, answer, transaction=transaction, stored=persistent, size_bytes=message.size_bytes
+            )
+
+    def submit_commit(self, transaction: str) -> None:
+        """Commit as a protocol's server does."""
+        commit = functools.partial(self.connection.commit, transaction)
+        answer = functools.partial(self._answer, f"commit {transaction}")
+        try:
+            answer(commit())
+        except ClientError as error:
+            answer(error)
+        except SendBlocked:
+            self.connection.block(commit, answer, transaction=transaction, commits=True)
+
+    def _answer(self, what: str, outcome: int | ClientError) -> None:
+        self.outcomes.append((what, outcome))
+
+    def answered(self) -> list[str]:
+        """What was submitted and taken so far, in the order of the answers."""
+        return [what for what, outcome in self.outcomes if isinstance(outcome, int)]
+
+    def refused(self) -> list[str]:
+        """What was submitted and refused so far, with the error's class."""
+        return [
+            f"{what}: {type(outcome).__name__}"
+            for what, outcome in self.outcomes
+            if isinstance(outcome, ClientError)
+        ]
 
     def acknowledge(
         self,
@@ -180,13 +267,25 @@ def settle(region: Region) -> None:
     region.dispatch()
 
 
-def new_region(records: Sequence[Record] = (), *, limits: RegionLimits | None = None) -> Region:
+def new_region(
+    records: Sequence[Record] = (),
+    *,
+    limits: RegionLimits | None = None,
+    usage: UsageLimits | None = None,
+    temporary: Path | None = None,
+) -> Region:
     """A region over a memory store that begins with these records, at time 1000."""
-    return Region(MemoryStore(records), limits, now_ms=1000)
+    return Region(MemoryStore(records), limits, now_ms=1000, usage=usage, temporary=temporary)
 
 
-def restarted(region: Region, *, limits: RegionLimits | None = None) -> Region:
+def restarted(
+    region: Region,
+    *,
+    limits: RegionLimits | None = None,
+    usage: UsageLimits | None = None,
+    temporary: Path | None = None,
+) -> Region:
     """A new broker over what the old one's journal has made durable."""
     store = region.store
     assert isinstance(store, MemoryStore)
-    return new_region(store.records(store.durable_batch), limits=limits)
+    return new_region(store.records(store.durable_batch), limits=limits, usage=usage, temporary=temporary)

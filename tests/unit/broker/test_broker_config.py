@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import BrokerConfig, Kind, PortRange
+from broker.config import Amount, BrokerConfig, Kind, PortRange, UsageConfig
 from broker.errors import ConfigurationInvalid
 
 
@@ -24,6 +24,9 @@ def test_an_empty_pid_gives_the_documented_defaults() -> None:
     assert (connector.name, connector.scheme, connector.connections_max) == ("openwire", "tcp", 1000)
     assert connector.ports == PortRange(0, 0)
     assert not config.ignore_missing_data_files
+    assert config.usage == UsageConfig(
+        Amount(100 << 30), Amount(64 << 20), Amount(50 << 30), None, True, False, 0
+    )
 
 
 def test_a_pid_as_mq_create_writes_it_is_read() -> None:
@@ -72,6 +75,17 @@ def test_bind_port_takes_the_first_free_of_a_range() -> None:
         ({"openwire_wireFormat.maxFrameSize": "1"}, "whole number from 1024"),
         ({"ignoreMissingJournalfiles": "1"}, "ignoreMissingJournalfiles '1' is neither true nor false"),
         ({"data": "${nobody.knows}/x"}, "placeholder that nothing resolves"),
+        ({"tmpDataDirectory": "${nobody.knows}/x"}, "tmpDataDirectory '${nobody.knows}/x' holds"),
+        ({"storeUsage": "0"}, "storeUsage '0' is not a size above 0"),
+        ({"storeUsage": "-5"}, "storeUsage '-5' is not a size"),
+        ({"storeUsage": "much"}, "a number of bytes, or one with kb, mb or gb behind it, or a share"),
+        ({"memoryUsage": "64 mib"}, "memoryUsage '64 mib' is not a size"),
+        ({"memoryUsage": "1.5 gb"}, "memoryUsage '1.5 gb' is not a size"),
+        ({"tempUsage": "101%"}, "tempUsage '101%' is not a size"),
+        ({"tempUsage": "0 %"}, "tempUsage '0 %' is not a size"),
+        ({"producerFlowControl": "on"}, "producerFlowControl 'on' is neither true nor false"),
+        ({"sendFailIfNoSpace": "1"}, "sendFailIfNoSpace '1' is neither true nor false"),
+        ({"sendFailIfNoSpaceAfterTimeout": "1s"}, "sendFailIfNoSpaceAfterTimeout '1s' is not a whole number"),
     ],
 )
 def test_a_wrong_property_is_named(properties: dict[str, str], text: str) -> None:
@@ -79,3 +93,40 @@ def test_a_wrong_property_is_named(properties: dict[str, str], text: str) -> Non
     with pytest.raises(ConfigurationInvalid) as caught:
         read(**properties)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("1", Amount(1)),
+        ("64b", Amount(64)),
+        ("64 B", Amount(64)),
+        ("3k", Amount(3 << 10)),
+        ("3 kb", Amount(3 << 10)),
+        ("64 mb", Amount(64 << 20)),
+        ("64M", Amount(64 << 20)),
+        ("100 gb", Amount(100 << 30)),
+        ("2G", Amount(2 << 30)),
+        ("70%", Amount(percent=70)),
+        ("100 %", Amount(percent=100)),
+    ],
+)
+def test_sizes_are_written_as_in_the_original(text: str, amount: Amount) -> None:
+    """Units of 1024, in any case, with or without a space; or a share."""
+    assert read(storeUsage=text).usage.store == amount
+
+
+def test_usage_properties_have_the_originals_names() -> None:
+    """A PID may hold what `systemUsage` held."""
+    usage = read(
+        storeUsage="1 gb",
+        memoryUsage="70%",
+        tempUsage="10 mb",
+        tmpDataDirectory="/scratch",
+        producerFlowControl="false",
+        sendFailIfNoSpace="true",
+        sendFailIfNoSpaceAfterTimeout="3000",
+    ).usage
+    assert usage == UsageConfig(
+        Amount(1 << 30), Amount(percent=70), Amount(10 << 20), Path("/scratch"), False, True, 3000
+    )

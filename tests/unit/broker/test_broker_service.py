@@ -59,7 +59,12 @@ class FakeMastership:
         self.begun: Deferred[list[str]] = Deferred()
         self.did: list[str] = []
         self.clients = 3
+        self.problem = ""
         self.began_s = 0.0
+
+    def usage(self) -> dict[str, object]:
+        """Nothing is used."""
+        return {"blockedSends": 0}
 
     async def begin(self) -> list[str]:
         """Wait to be told."""

@@ -1,5 +1,8 @@
 """Whatever clients do to a queue: nothing is lost, nothing is delivered to two, order is kept."""
 
+import tempfile
+from pathlib import Path
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -15,6 +18,7 @@ from support.region import QUEUE, MemoryStore, Peer, RecordingClient, new_region
 
 from broker.region.consumer import AckKind
 from broker.region.limits import RegionLimits
+from broker.region.usage import UsageLimits
 
 LIMITS = RegionLimits(resident_messages_max=3)
 
@@ -27,16 +31,21 @@ class Queueing(RuleBasedStateMachine):
     """
 
     consumers = Bundle("consumers")
+    usage = UsageLimits()
 
     @initialize()
     def begin(self) -> None:
         """An empty broker and one connection."""
-        self.region = new_region(limits=LIMITS)
+        self.region = new_region(limits=LIMITS, usage=self.usage, temporary=self.temporary())
         self.unconsumed: dict[str, bool] = {}
         self.sent = 0
         self.keys = 0
         self.life = 0
         self.connect()
+
+    def temporary(self) -> Path | None:
+        """Where non-persistent messages go for which there is no memory."""
+        return None
 
     def connect(self) -> None:
         """A connection with what the model must know of it."""
@@ -174,7 +183,8 @@ class Queueing(RuleBasedStateMachine):
         """The broker dies after everything was durable; another one serves from the journal."""
         settle(self.region)
         self.look()
-        self.region = restarted(self.region, limits=LIMITS)
+        self.region.close()
+        self.region = restarted(self.region, limits=LIMITS, usage=self.usage, temporary=self.temporary())
         self.unconsumed = {each: True for each, persistent in self.unconsumed.items() if persistent}
         self.connect()
 
@@ -183,7 +193,11 @@ class Queueing(RuleBasedStateMachine):
         """Non-persistent messages are counted as long as they are held."""
         if hasattr(self, "region"):
             waiting = sum(not persistent for persistent in self.unconsumed.values())
-            assert (self.region.volatile_bytes > 0) == (waiting > 0)
+            usage = self.region.usage
+            assert (usage.volatile_bytes + usage.spool.count > 0) == (waiting > 0)
+            assert usage.memory_bytes >= usage.volatile_bytes
+            if not self.unconsumed:
+                assert (usage.memory_bytes, usage.spool.bytes_used) == (0, 0)
 
     def teardown(self) -> None:
         """In the end one consumer gets exactly what is left, each once, in order of first sending."""
@@ -201,7 +215,32 @@ class Queueing(RuleBasedStateMachine):
         assert isinstance(store, MemoryStore)
         stored = len(store.state.queues.get(QUEUE.uri, ()))
         assert stored == sum(self.unconsumed.values())
+        self.region.close()
 
 
+class QueueingWithoutMemory(Queueing):
+    """The same with memory for one message: persistent ones are read back, the others are spooled."""
+
+    usage = UsageLimits(memory_bytes_max=700)
+
+    def temporary(self) -> Path | None:
+        """The system's folder; the files have no names."""
+        return Path(tempfile.gettempdir())
+
+    @rule()
+    def take_over(self) -> None:
+        """See `Queueing`."""
+        super().take_over()
+        self.region.usage.spool.count_max = 1000
+
+    @initialize()
+    def begin(self) -> None:
+        """See `Queueing`."""
+        super().begin()
+        self.region.usage.spool.count_max = 1000
+
+
+TestQueueingWithoutMemory = QueueingWithoutMemory.TestCase
+TestQueueingWithoutMemory.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestQueueing = Queueing.TestCase
 TestQueueing.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

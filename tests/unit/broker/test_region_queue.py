@@ -7,6 +7,7 @@ from broker.destination import Destination
 from broker.errors import InvalidDestination, InvalidSelector, RequestInvalid, ResourceExhausted
 from broker.region.consumer import DELIVERED_NONE, AckKind, ConsumerOptions
 from broker.region.limits import RegionLimits
+from broker.region.usage import UsageLimits
 
 
 def test_a_persistent_message_is_dispatched_only_when_its_batch_is_durable() -> None:
@@ -423,9 +424,9 @@ def test_limits_are_enforced_with_a_clear_error() -> None:
             destinations_max=1,
             consumers_per_connection_max=1,
             message_bytes_max=1000,
-            volatile_bytes_max=1000,
             producers_per_connection_max=0,
-        )
+        ),
+        usage=UsageLimits(memory_bytes_max=500, flow_control=False),
     )
     peer = Peer(region)
     peer.consume()
@@ -438,7 +439,7 @@ def test_limits_are_enforced_with_a_clear_error() -> None:
     with pytest.raises(ResourceExhausted, match="at most 0 producers"):
         peer.connection.add_producer("p", None)
     peer.send("n1", persistent=False)
-    with pytest.raises(ResourceExhausted, match="Non-persistent"):
+    with pytest.raises(ResourceExhausted, match="memoryUsage, 500 bytes"):
         peer.send("n2", persistent=False)
 
 
@@ -449,15 +450,15 @@ def test_memory_of_non_persistent_messages_is_given_back() -> None:
     peer.consume()
     peer.send("n1", persistent=False)
     region.dispatch()
-    assert region.volatile_bytes > 0
+    assert region.usage.volatile_bytes > 0
     peer.acknowledge(peer.client.refs()[0])
-    assert region.volatile_bytes == 0
+    assert region.usage.volatile_bytes == 0
     temporary = Destination.parse("temp-queue://ID:c1:1")
     peer.connection.add_destination(temporary)
     peer.send("t1", temporary)
-    assert region.volatile_bytes > 0
+    assert region.usage.volatile_bytes > 0
     peer.connection.close()
-    assert region.volatile_bytes == 0
+    assert region.usage.volatile_bytes == 0
 
 
 def test_an_acknowledgement_of_something_else_is_ignored() -> None:

@@ -6,6 +6,7 @@ from support.region import TOPIC, MemoryStore, Peer, new_region, restarted, sett
 from broker.destination import Destination
 from broker.errors import InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
 from broker.region.limits import RegionLimits
+from broker.region.usage import UsageLimits
 from journal.record import AddMessage
 
 
@@ -220,7 +221,7 @@ def test_an_expired_message_is_not_given_to_a_subscriber() -> None:
 
 def test_a_durable_subscribers_volatile_messages_are_counted_and_bounded() -> None:
     """Non-persistent messages for an active durable subscriber take bounded memory, and give it back."""
-    region = new_region(limits=RegionLimits(volatile_bytes_max=1200))
+    region = new_region(usage=UsageLimits(memory_bytes_max=1000))
     peer = Peer(region, "c1", "client")
     durable(peer)
     for index in range(3):
@@ -228,10 +229,10 @@ def test_a_durable_subscribers_volatile_messages_are_counted_and_bounded() -> No
     settle(region)
     assert peer.client.ids() == ["n0", "n1"]
     peer.acknowledge(peer.client.refs()[0])
-    assert 0 < region.volatile_bytes < 1200
+    assert 0 < region.usage.volatile_bytes < 1000
     peer.connection.remove_consumer("k")
     peer.connection.remove_subscription("sub")
-    assert region.volatile_bytes == 0
+    assert region.usage.volatile_bytes == 0
 
 
 def test_a_long_backlog_of_a_durable_subscriber_is_read_back_in_order() -> None:
