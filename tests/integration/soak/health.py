@@ -3,7 +3,7 @@
 import contextlib
 import re
 import resource
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,16 +130,33 @@ LOOK_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DiskUse:
-    """What the store takes, in bytes."""
+    """What the store takes, in bytes.
+
+    Attributes:
+        live: of live messages.
+        files: of each data file.
+        total: of all its files.
+    """
 
     live: int
-    data: int
+    files: Mapping[str, int]
     total: int
 
     @property
+    def data(self) -> int:
+        """Of all data files."""
+        return sum(self.files.values())
+
+    @property
     def bound(self) -> int:
-        """What its data files may take."""
-        return 2 * self.live + DATA_FILES_ALLOWED * DATA_FILE_BYTES
+        """What its data files may take; the batch that comes to the end of one may make it longer."""
+        longest = max([DATA_FILE_BYTES, *self.files.values()])
+        return 2 * self.live + DATA_FILES_ALLOWED * longest
+
+    def in_full(self) -> str:
+        """With each data file."""
+        each = ", ".join(f"{name} {size / MIB:.1f}" for name, size in sorted(self.files.items()))
+        return f"{self}; in MiB: {each}"
 
     def __str__(self) -> str:
         return (
@@ -150,13 +167,12 @@ class DiskUse:
 
 def disk_use(store: Path, inspection: Inspection) -> DiskUse:
     """Measure a store that nobody changes just now."""
-    data = total = 0
+    taken = {}
     for entry in store.iterdir():
-        taken = entry.stat().st_blocks * 512
-        total += taken
-        if entry.name.startswith("data-"):
-            data += taken
-    return DiskUse(inspection.state.live_bytes, data, total)
+        with contextlib.suppress(FileNotFoundError):
+            taken[entry.name] = entry.stat().st_blocks * 512
+    files = {name: size for name, size in taken.items() if name.startswith("data-")}
+    return DiskUse(inspection.state.live_bytes, files, sum(taken.values()))
 
 
 def left_over(inspection: Inspection) -> Iterator[str]:

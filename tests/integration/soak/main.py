@@ -94,7 +94,7 @@ class Soak:
 
     def _look_at_disk(self) -> None:
         """The store must come within its bound by itself, though nobody sends."""
-        use = DiskUse(0, 0, 0)
+        use = DiskUse(0, {}, 0)
 
         def within() -> bool:
             nonlocal use
@@ -104,7 +104,7 @@ class Soak:
         try:
             wait_until(within, DISK_TIMEOUT_S)
         except AssertionError:
-            self.violations.append(f"disk: {use}")
+            self.violations.append(f"disk: {use.in_full()}")
         self._disk = str(use)
 
     def finish(self) -> None:
@@ -208,7 +208,8 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{one.number:4d}  {one}")
         return 0
     # A client's warnings of each lost connection are what a soak is made of, not news.
-    logging.getLogger("mqclient").setLevel(logging.CRITICAL)
+    for name in ("mqclient", "registry"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=wanted.folder))
     rig = Rig(folder, wanted.containers)
     violations = ["the soak did not end"]

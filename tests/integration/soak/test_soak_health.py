@@ -56,5 +56,7 @@ def test_a_process_is_measured() -> None:
 
 
 def test_the_disks_bound() -> None:
-    """Twice the live bytes and two data files are allowed."""
-    assert DiskUse(live=10 * MIB, data=0, total=0).bound == (2 * 10 + 2 * 32) * MIB
+    """Twice the live bytes and two data files are allowed, which may be longer by their last batch."""
+    assert DiskUse(live=10 * MIB, files={}, total=0).bound == (2 * 10 + 2 * 32) * MIB
+    use = DiskUse(live=0, files={"a": 33 * MIB, "b": 32 * MIB, "c": 2 * MIB}, total=0)
+    assert (use.data, use.bound) == (67 * MIB, 66 * MIB)
