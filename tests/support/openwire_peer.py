@@ -1,5 +1,6 @@
 """A small blocking OpenWire client for tests: every frame it sends and receives is in the test's hand."""
 
+import select
 import socket
 import time
 from collections import deque
@@ -96,6 +97,16 @@ class OpenWirePeer:
                         raise Refused(f"{command.exception.class_name}: {command.exception.message}")
                     return command
             self._read()
+
+    def has_answer(self, command_id: int, within_s: float = 0.05) -> bool:
+        """Whether the answer to a command has come; `answer` takes it."""
+        ready, _, _ = select.select([self.socket], [], [], within_s)
+        if ready:
+            self._read()
+        return any(
+            isinstance(command, Response) and command.correlation_id == command_id
+            for command in self.received
+        )
 
     def wait(self, kind: type[C]) -> C:
         """Wait for the next command of a kind."""
