@@ -7,6 +7,7 @@ The names in its comments are headings of the page.
 import json
 import re
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -73,6 +74,12 @@ def matches(pattern: str, topic: str) -> bool:
         if i >= len(names) or each not in {"*", names[i]}:
             return False
     return len(wanted) == len(names)
+
+
+def from_planes(data: bytes, width: int) -> list[int]:
+    """Numbers of so many bytes: the lowest byte of each, then the next higher of each, and so on."""
+    count = len(data) // width
+    return [int.from_bytes(data[i::count], "little") for i in range(count)]
 
 
 class PageReader:
@@ -208,7 +215,17 @@ class PageReader:
             self.read_log(ruler, start)
             named = [*ruler.checkpoints, *self.state.named]
             if candidate is None or any(e == candidate[0] and n >= candidate[1] for e, n in named):
-                return
+                break
+        self.forget_missing()
+
+    def forget_missing(self) -> None:
+        """By "Damage": what is live in a data file that is not there is lost."""
+        for places in (self.state.queues, self.state.topics):
+            for destination, messages in places.items():
+                for ref, (location, _) in list(messages.items()):
+                    if (location >> 44, location >> 29 & 0x7FFF) not in self.data:
+                        self.state.damaged = True
+                        self.remove(ref, destination)
 
     def read_log(self, ruler: Beginning, start: Place | None) -> None:
         """What the seals leave of the lower epochs, and the ruling epoch."""
@@ -269,20 +286,20 @@ class PageReader:
             return None
         if struct.unpack_from("<I", data, 8)[0] != crc32c(data[:8] + bytes(4) + data[12:72]):
             return None
-        blocks = self.blocks(data)
-        if blocks is None or struct.unpack_from("<QQ", data, 16) != (epoch, number):
+        sections = self.sections(data)
+        if sections is None or struct.unpack_from("<QQ", data, 16) != (epoch, number):
             return None
         subscriptions: list[Subscription] = []
-        for kind, name, count, content in blocks:
+        for kind, name, count, content in sections:
             if kind == "m":
                 subscriptions = self.load_memory(json.loads(content))
             elif kind == "p":
                 for producer, sequence in json.loads(content):
                     self.remember(producer, sequence)
             else:
-                refs = struct.unpack_from(f"<{count}Q", content)
-                locations = struct.unpack_from(f"<{count}Q", content, 8 * count)
-                lengths = struct.unpack_from(f"<{count}I", content, 16 * count)
+                refs = from_planes(content[: 8 * count], 8)
+                locations = from_planes(content[8 * count : 16 * count], 8)
+                lengths = from_planes(content[16 * count :], 4)
                 entries = dict(zip(refs, zip(locations, lengths, strict=True), strict=True))
                 if kind == "q":
                     self.state.queues.setdefault(name, {}).update(entries)
@@ -292,22 +309,32 @@ class PageReader:
                     subscriptions[int(name)].pending.update(refs)
         return Place(*struct.unpack_from("<QIIQ", data, 32))
 
-    def blocks(self, data: bytes) -> list[tuple[str, str, int, bytes]] | None:
-        """The blocks before the end block, None if one is damaged or the end is missing."""
-        blocks: list[tuple[str, str, int, bytes]] = []
+    def sections(self, data: bytes) -> list[tuple[str, str, int, bytes]] | None:
+        """The sections before the end block, None if a block is damaged or the end is missing."""
+        sections: list[tuple[str, str, int, bytes]] = []
         at = 72
-        while at + 15 <= len(data):
+        blocks = 0
+        while at + 8 <= len(data):
             length, checksum = struct.unpack_from("<II", data, at)
             content = data[at + 8 : at + 8 + length]
-            if length < 7 or len(content) < length or checksum != crc32c(content):
+            if not length or len(content) < length or checksum != crc32c(content):
                 return None
-            kind, name_length, count = struct.unpack_from("<cHI", content)
-            if kind == b"e":
-                return blocks if count == len(blocks) else None
-            name = text_of(content[7 : 7 + name_length])
-            blocks.append((kind.decode(), name, count, content[7 + name_length :]))
+            found = list(self.sections_of(zlib.decompress(content, wbits=-15)))
+            if found[0][0] == "e":
+                return sections if found[0][2] == blocks else None
+            sections += found
+            blocks += 1
             at += 8 + length
         return None
+
+    def sections_of(self, content: bytes) -> Iterator[tuple[str, str, int, bytes]]:
+        """Kind, name, count and data of the sections of a block."""
+        at = 0
+        while at < len(content):
+            kind, name_length, count, length = struct.unpack_from("<cHII", content, at)
+            start = at + 11 + name_length
+            yield kind.decode(), text_of(content[at + 11 : start]), count, content[start : start + length]
+            at = start + length
 
     def load_memory(self, memory: dict[str, Any]) -> list[Subscription]:
         """The block `m`."""

@@ -1,0 +1,216 @@
+"""Stores with a past: masters that came and went, made by the real journal from a seed, one step at a time.
+
+Each master takes the store over (carrying it or sealing it), does a few dozen random things to queues, topics
+and durable subscriptions, writes checkpoints, moves records, removes files, and ends in one of these ways: it
+closes its journal, it dies between two batches, or it dies in the middle of one, on a disk that then keeps
+any of its sectors.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from support.fake_disk import FakeDisk, FakeFiles
+
+from journal.fence import run
+from journal.mastership import OpenBatch, Opened, become_master
+from journal.options import JournalOptions
+from journal.record import (
+    AcknowledgeSubscription,
+    AddDestination,
+    AddMessage,
+    AddSubscription,
+    AnyRecord,
+    EpochEnd,
+    Memory,
+    RemoveDestination,
+    RemoveMessage,
+    RemoveSubscription,
+    Seal,
+)
+from journal.state import State
+from journal.upkeep import Upkeep
+
+SIZES: Final = {"file_bytes": 1500, "read_bytes": 400, "checkpoint_bytes": 500, "move_records": 3}
+SEALING: Final = JournalOptions(**SIZES, carried_messages_max=-1)
+CARRYING: Final = JournalOptions(**SIZES, carried_messages_max=10)
+QUEUES: Final = ("queue://a", "queue://b.c", "queue://ü\ud800")
+TOPICS: Final = ("topic://x", "topic://x.y", "topic://z")
+PATTERNS: Final = ("topic://x", "topic://x.>", "topic://*", "topic://x.*", "topic://>")
+PRODUCERS: Final = ("", "", "p:1", "p:2", "ü")
+STEPS: Final = ("batch", "batch", "batch", "batch", "checkpoint", "compaction")
+
+
+class SteppedLog:
+    """A master's batches, committed one by one; what upkeep needs of a journal."""
+
+    def __init__(self, opened: Opened, state: State) -> None:
+        self.ours = opened.mastership
+        self._state = state
+        self._open = OpenBatch(self.ours.epoch, opened.first.next_place(self.ours.file_bytes))
+
+    def append(self, records: Sequence[AnyRecord]) -> int:
+        """Adds to the open batch."""
+        self._open.add(records, self.ours.encoder, self._state)
+        return self._open.place.batch
+
+    def commit(self) -> None:
+        """Commits the open batch."""
+        if self._open.count:
+            run(self.ours.commit(self._take()))
+
+    def tear(self) -> None:
+        """Dies before the open batch is synced."""
+        if self._open.count:
+            steps = self.ours.commit(self._take())
+            while not next(steps).startswith("wrote batch"):
+                pass
+
+    def cut(self) -> Seal:
+        """Ends the open batch, and commits it at once."""
+        self.commit()
+        batch, number, offset = self._open.place
+        return Seal(self.ours.epoch, number, offset, batch - 1)
+
+    def data_file(self) -> int:
+        """The one that is being filled."""
+        return self._open.place.number
+
+    def last_batch(self) -> int:
+        """The last that holds anything."""
+        return self._open.place.batch - (not self._open.count)
+
+    def _take(self) -> OpenBatch:
+        batch = self._open
+        self._open = OpenBatch(self.ours.epoch, batch.next_place(self.ours.file_bytes))
+        return batch
+
+
+class StoreHistory:
+    """A store and its masters.
+
+    Attributes:
+        disk: where it lies.
+        state: of the last master.
+        bodies: of every message ever sent, by number.
+    """
+
+    def __init__(self, seed: int, *, notes_survive: bool = True) -> None:
+        self.random = random.Random(seed)
+        self.disk = FakeDisk(seed, sector_bytes=128)
+        self.disk.notes_survive = notes_survive
+        self.state = State()
+        self.bodies: dict[int, bytes] = {}
+        self._masters = 0
+
+    @property
+    def files(self) -> FakeFiles:
+        """The store as a host sees it that has nothing to do with its masters."""
+        return FakeFiles(self.disk, "somebody else")
+
+    def content(self) -> Mapping[str, bytes]:
+        """What is on the disk, by name."""
+        return {name: bytes(file.content) for name, file in self.disk.files.items()}
+
+    def run(self, masters: int, steps_max: int = 60, looked: Callable[[], None] = lambda: None) -> None:
+        """Lets so many masters come and go.
+
+        Args:
+            masters: how many.
+            steps_max: batches, checkpoints and compactions of each, at most.
+            looked: called after each step.
+        """
+        for _ in range(masters):
+            self.master(self.random.randint(0, steps_max), looked)
+
+    def master(self, steps: int, looked: Callable[[], None] = lambda: None) -> None:
+        """One master's life."""
+        self._masters += 1
+        host = f"host {self._masters}"
+        files = FakeFiles(self.disk, host)
+        self.state = State()
+        options = CARRYING if self.random.random() < 0.4 else SEALING
+        salt = self.random.getrandbits(64)
+        opened = run(become_master(files, self.state, owner=host, salt=salt, options=options))
+        log = SteppedLog(opened, self.state)
+        upkeep = Upkeep(files, self.state, log, opened.mastership.epoch, opened.first.end, options)
+        looked()
+        for _ in range(steps):
+            step = self.random.choice(STEPS)
+            if step == "batch":
+                for _ in range(self.random.randint(1, 4)):
+                    log.append(self.records())
+                log.commit()
+            elif step == "checkpoint":
+                upkeep.name(run(upkeep.write(upkeep.view())))
+                self._tidy(files, upkeep, log)
+            else:
+                self._compact(files, upkeep, log)
+            looked()
+        self._end(log)
+
+    def _tidy(self, files: FakeFiles, upkeep: Upkeep, log: SteppedLog) -> None:
+        log.commit()
+        doomed = upkeep.doomed(files.names())
+        run(upkeep.remove(doomed))
+
+    def _compact(self, files: FakeFiles, upkeep: Upkeep, log: SteppedLog) -> None:
+        names = files.names()
+        name = upkeep.worst_file(names, upkeep.sizes(names))
+        if name is not None:
+            run(upkeep.candidates(name, upkeep.move))
+            self._tidy(files, upkeep, log)
+
+    def _end(self, log: SteppedLog) -> None:
+        """Closes the journal, or dies."""
+        way = self.random.choice(("closes", "dies", "tears"))
+        if way == "closes":
+            log.append([EpochEnd()])
+            log.commit()
+            log.ours.give_back()
+        elif way == "tears":
+            log.append(self.records())
+            log.tear()
+            self.disk.power_failure()
+
+    def records(self) -> list[AnyRecord]:
+        """Something random that a broker does."""
+        random_, state = self.random, self.state
+        what = random_.random()
+        if what < 0.5:
+            ref = state.next_ref + random_.choice((0, 0, 0, 3))
+            body = random_.randbytes(random_.randint(0, 60))
+            self.bodies[ref] = body
+            destination = random_.choice((*QUEUES, *TOPICS))
+            return [AddMessage(ref, destination, random_.choice(PRODUCERS), random_.randint(-5, 500), body)]
+        if what < 0.75:
+            return self._removal()
+        if what < 0.9:
+            keys = list(state.subscriptions) or [("nobody", "nothing")]
+            key = random_.choice(keys)
+            known = state.subscriptions.get(key)
+            pending = list(known.pending) if known is not None else []
+            return [AcknowledgeSubscription(*key, ref) for ref in pending[: random_.randint(0, 3)]]
+        if what < 0.95:
+            client, name = random_.choice(("c1", "c2")), random_.choice(("s", "t"))
+            if random_.random() < 0.3:
+                return [RemoveSubscription(client, name)]
+            selector = random_.choice(("", "price > 3"))
+            no_local = random_.random() < 0.5
+            return [AddSubscription(client, name, random_.choice(PATTERNS), selector, no_local)]
+        destination = random_.choice((*QUEUES, *TOPICS))
+        others: list[AnyRecord] = [
+            AddDestination(destination),
+            RemoveDestination(destination),
+            Memory(state.next_ref, {"remembered": random_.randint(0, 9)}),
+        ]
+        return [random_.choice(others)]
+
+    def _removal(self) -> list[AnyRecord]:
+        """Some messages of one place are consumed: the first ones, as a rule."""
+        places = {**self.state.queues, **self.state.topics}
+        name = self.random.choice(list(places) or [QUEUES[0]])
+        refs = list(places.get(name, ()))
+        if self.random.random() < 0.3:
+            self.random.shuffle(refs)
+        return [RemoveMessage(ref, name) for ref in refs[: self.random.randint(0, 6)]]

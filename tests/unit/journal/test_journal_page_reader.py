@@ -1,0 +1,110 @@
+"""A reader written from the documentation page alone sees in a store what the journal sees.
+
+The stores come from `support.store_histories`: several masters, seals, adopted and carried records, moved
+messages, checkpoints, removed files, torn tails; and then damage.
+"""
+
+import random
+
+import pytest
+from support.page_reader import PageReader, PageState
+from support.store_histories import StoreHistory
+
+from journal.bodies import Bodies
+from journal.errors import JournalError, MessageDamaged
+from journal.index import MessageIndex
+from journal.inspection import Inspection, inspect_files
+from journal.state import State
+
+SEEDS = range(40)
+MASTERS = 5
+
+
+def entries(messages: MessageIndex) -> dict[int, tuple[int, int]]:
+    """Location and length by number."""
+    return {ref: tuple(place) for ref, place in messages.entries_after(-1)}
+
+
+def assert_same(page: PageState, state: State) -> None:
+    """Both see the same."""
+    assert page.queues == {name: entries(messages) for name, messages in state.queues.items()}
+    assert page.topics == {name: entries(messages) for name, messages in state.topics.items()}
+    assert page.next_ref == state.next_ref
+    assert page.producers == state.producers.known()
+    assert {
+        key: (s.destination, s.selector, s.no_local, sorted(s.pending))
+        for key, s in page.subscriptions.items()
+    } == {
+        key: (s.destination, s.selector, s.no_local, list(s.pending))
+        for key, s in state.subscriptions.items()
+    }
+
+
+def assert_same_bodies(reader: PageReader, inspection: Inspection) -> None:
+    """Both read the same bodies."""
+    bodies = Bodies(inspection.files, inspection.state.salts)
+    for messages in (*inspection.state.queues.values(), *inspection.state.topics.values()):
+        for _, place in messages.entries_after(-1):
+            assert reader.body(tuple(place)) == bodies.read(place)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_page_describes_what_the_journal_does(seed: int) -> None:
+    """The page is complete: its reader and the journal agree on every message, with its body."""
+    history = StoreHistory(seed)
+    history.run(MASTERS)
+    inspection = inspect_files(history.files, "here")
+    reader = PageReader(history.content())
+    page = reader.read()
+    assert_same(page, inspection.state)
+    assert_same_bodies(reader, inspection)
+    assert not page.damaged
+    assert not inspection.report.damages
+
+
+def test_the_histories_have_what_the_page_describes() -> None:
+    """The stores that are compared have checkpoints, seals, carried and moved records, and torn tails."""
+    seen = {"checkpoint": 0, "seals": 0, "carried": 0, "torn": 0, "topics": 0, "removed": 0}
+    for seed in SEEDS:
+        history = StoreHistory(seed)
+        history.run(MASTERS)
+        inspection = inspect_files(history.files, "here")
+        seen["checkpoint"] += bool(inspection.report.checkpoint)
+        seen["seals"] += bool(inspection.seals)
+        seen["carried"] += inspection.report.ruler > 1 and not inspection.seals
+        seen["torn"] += inspection.report.torn is not None
+        seen["topics"] += any(map(len, inspection.state.topics.values()))
+        numbers = [name for name in inspection.names if name.startswith("data-000001-")]
+        seen["removed"] += not numbers
+    assert min(seen.values()) >= 3, seen
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_save_the_same_from_a_damaged_store(seed: int) -> None:
+    """What the page says about damage is what recovery does, wherever bits have flipped."""
+    history = StoreHistory(seed)
+    history.run(MASTERS)
+    chance = random.Random(seed)
+    names = sorted(name for name in history.disk.files if name.startswith(("data-", "checkpoint-")))
+    for name in chance.sample(names, min(len(names), 2)):
+        content = history.disk.files[name].content
+        if content:
+            at = chance.randrange(len(content))
+            history.disk.corrupt(name, at, bytes([content[at] ^ chance.randrange(1, 256)]))
+    reader = PageReader(history.content())
+    try:
+        inspection = inspect_files(history.files, "here")
+    except JournalError:
+        return  # the seals are lost: there is nothing to compare
+    page = reader.read()
+    assert_same(page, inspection.state)
+    bodies = Bodies(inspection.files, inspection.state.salts)
+    for messages in inspection.state.queues.values():
+        for _, place in messages.entries_after(-1):
+            try:
+                body = bodies.read(place)
+            except MessageDamaged:
+                with pytest.raises((AssertionError, KeyError, ValueError)):
+                    reader.body(tuple(place))
+            else:
+                assert reader.body(tuple(place)) == body
