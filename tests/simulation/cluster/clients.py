@@ -121,6 +121,8 @@ class SimulatedClient(Process):
                 stream.on_data = lambda data: self._received(stream, data)
                 stream.on_lost = lambda reason: self._lost(stream, reason)
                 self._take(self.core.socket_opened(self.clock.now_s))
+                for data in stream.unread:
+                    self._received(stream, data)
 
         self.world.network.connect(self, broker, broker.admit, done)
 

@@ -18,8 +18,12 @@ STEP_S_MAX: Final = 0.002
 """A step of a strand takes up to this."""
 
 
-class Killed(BaseException):
-    """A process ends in the middle of a call. Not an `Exception`: nobody may survive it."""
+class Killed(GeneratorExit):
+    """A process ends in the middle of a call.
+
+    Not an `Exception`: nobody may survive it. What a dead generator still tries when it is thrown away ends
+    with it, too, and in silence, since it is of this kind.
+    """
 
 
 class Timer:
@@ -120,6 +124,7 @@ class Process:
         incarnation: changes when it dies; events of earlier ones are void.
         alive: whether it runs; a paused process does.
         paused_until_s: nothing of it happens before.
+        stalled_s: how long the strand that has just done a step waits beside its usual time.
     """
 
     def __init__(self, clock: Clock, name: str, rng: random.Random) -> None:
@@ -129,6 +134,7 @@ class Process:
         self.incarnation = 0
         self.alive = False
         self.paused_until_s = 0.0
+        self.stalled_s = 0.0
 
     def call_later(self, delay_s: float, call: Callable[[], object]) -> Timer:
         """Have something happen in this process."""
@@ -244,8 +250,13 @@ class Strand:
             self.ended = True
             return
         if isinstance(done, str):
-            self._timer = self._process.call_later(self._latency_s(), self._advance)
-            self._process.reached(done)
+            process = self._process
+            process.reached(done)
+            delay_s = self._latency_s()
+            if process.stalled_s:
+                delay_s += process.stalled_s
+                process.stalled_s = 0.0
+            self._timer = process.call_later(delay_s, self._advance)
             return
         gate = done.gate
         if gate is not None and gate.take(self):

@@ -1,9 +1,23 @@
 """What may go wrong, and how it is put right in the end.
 
-kill         a broker's process dies; its kernel writes what it had written, perhaps later
-host         a broker's host dies with what was not synced; nobody is told
-power        all brokers' hosts and the disk lose power
-pause        a process stands still
+=========  =================================================================================================
+kill       a broker's process dies; its kernel writes what it had written, perhaps later
+host       a broker's host dies with what was not synced; nobody is told
+power      all brokers' hosts and the disk lose power
+stop       a broker is told to end, and ends in good order
+pause      a process stands still
+stall      only the thread that has just done a step stands still
+cut        two parties cannot reach each other
+slow       what one sends the other takes long
+reset      the connections between two break, with what is under way
+repeat     a broker's answers arrive twice
+expire     ZooKeeper ends a session; its owner is told when it can be reached
+forget     the owner takes its session for lost, ZooKeeper does not
+deaf       the next answer of ZooKeeper to somebody is lost, with the connection
+outage     ZooKeeper is down
+full       the disk has no room left
+flip       one bit of what is on the disk changes; see `Promises.excused`
+=========  =================================================================================================
 """
 
 from __future__ import annotations
@@ -22,11 +36,6 @@ AGENT_S: Final = 0.01
 """An agent that sees its child die closes its session."""
 
 
-def _end(world: World, broker: SimulatedBroker) -> None:
-    broker.end()
-    broker.mastership = None
-
-
 def _restart(world: World, broker: SimulatedBroker, after_s: float) -> None:
     def start() -> None:
         if not broker.alive:
@@ -38,7 +47,7 @@ def _restart(world: World, broker: SimulatedBroker, after_s: float) -> None:
 def _kill(world: World, fault: Fault, process: Process) -> None:
     if not isinstance(process, SimulatedBroker):
         return
-    _end(world, process)
+    process.end()
     world.network.reset_all(process.name)
     if world.disk.random.random() < 0.5:
         world.disk.crash(process.name)
@@ -50,7 +59,7 @@ def _kill(world: World, fault: Fault, process: Process) -> None:
 def _host(world: World, fault: Fault, process: Process) -> None:
     if not isinstance(process, SimulatedBroker):
         return
-    _end(world, process)
+    process.end()
     peers = world.network.abandon(process.name)
     world.disk.crash(process.name)
 
@@ -70,16 +79,100 @@ def _power(world: World, fault: Fault, process: Process) -> None:
     world.disk.power_failure()
 
 
+def _stop(world: World, fault: Fault, process: Process) -> None:
+    if isinstance(process, SimulatedBroker):
+
+        def ended() -> None:
+            world.network.reset_all(process.name)
+            for session in world.zookeeper.sessions_of(process.name):
+                world.zookeeper.expire(session)
+            _restart(world, process, fault.for_s)
+
+        process.stop(ended)
+
+
 def _pause(world: World, fault: Fault, process: Process) -> None:
     del world
     process.pause(fault.for_s)
+
+
+def _stall(world: World, fault: Fault, process: Process) -> None:
+    del world
+    process.stalled_s = fault.for_s
+
+
+def _cut(world: World, fault: Fault, process: Process) -> None:
+    world.network.cut(process.name, fault.other)
+    world.clock.call_later(fault.for_s, lambda: world.network.heal(process.name, fault.other))
+
+
+def _slow(world: World, fault: Fault, process: Process) -> None:
+    world.network.slow_down(process.name, fault.other, fault.for_s)
+
+
+def _reset(world: World, fault: Fault, process: Process) -> None:
+    for stream in world.network.streams(process.name, fault.other):
+        stream.reset("connection reset")
+
+
+def _repeat(world: World, fault: Fault, process: Process) -> None:
+    del world
+    if isinstance(process, SimulatedBroker):
+        process.repeats_until_s = process.clock.now_s + fault.for_s
+
+
+def _expire(world: World, fault: Fault, process: Process) -> None:
+    del fault
+    for session in world.zookeeper.sessions_of(process.name):
+        world.zookeeper.expire(session)
+
+
+def _forget(world: World, fault: Fault, process: Process) -> None:
+    del world, fault
+    if isinstance(process, SimulatedBroker) and process.zookeeper is not None:
+        client = process.zookeeper
+        process.post(client.forget_session)
+
+
+def _deaf(world: World, fault: Fault, process: Process) -> None:
+    del fault
+    world.zookeeper.losing.add(process.name)
+
+
+def _outage(world: World, fault: Fault, process: Process) -> None:
+    del process
+    if world.zookeeper.alive:
+        world.zookeeper.stop()
+        world.clock.call_later(fault.for_s, world.zookeeper.start)
+
+
+def _full(world: World, fault: Fault, process: Process) -> None:
+    del process
+    disk = world.disk
+    disk.capacity = disk.used + disk.random.choice((0, 0, 400, 2000))
+
+    def free() -> None:
+        disk.capacity = None
+
+    world.clock.call_later(fault.for_s, free)
 
 
 FAULTS: Final[dict[str, Callable[[Any, Any, Any], None]]] = {
     "kill": _kill,
     "host": _host,
     "power": _power,
+    "stop": _stop,
     "pause": _pause,
+    "stall": _stall,
+    "cut": _cut,
+    "slow": _slow,
+    "reset": _reset,
+    "repeat": _repeat,
+    "expire": _expire,
+    "forget": _forget,
+    "deaf": _deaf,
+    "outage": _outage,
+    "full": _full,
 }
 
 
@@ -87,6 +180,7 @@ def repair(world: World) -> None:
     """Everything works again."""
     world.network.heal_all()
     world.disk.capacity = None
+    world.zookeeper.losing.clear()
     if not world.zookeeper.alive:
         world.zookeeper.start()
     for process in (*world.brokers, *world.producers, *world.consumers):

@@ -98,7 +98,8 @@ class Stream:
             network.holding[self] = None
             return
         now_s = network.clock.now_s
-        self._arrival_s = max(self._arrival_s, now_s + network.latency_s())
+        latency_s = network.latency_s() + network.delay_s(self.process.name, to.name)
+        self._arrival_s = max(self._arrival_s, now_s + latency_s)
         network.clock.call_later(self._arrival_s - now_s, arrival, to)
 
 
@@ -110,11 +111,22 @@ class Network:
         self.holding: dict[Stream, None] = {}
         self._random = rng
         self._cuts: dict[frozenset[str], int] = {}
+        self._delays: dict[frozenset[str], float] = {}
         self._streams: dict[str, dict[Stream, None]] = {}
 
     def latency_s(self) -> float:
         """Of one way."""
         return LATENCY_S * (1 + 3 * self._random.random())
+
+    def delay_s(self, one: str, other: str) -> float:
+        """Of one way between two who are far apart now, beside the usual."""
+        if not self._delays:
+            return 0.0
+        return self._delays.get(frozenset((one, other)), 0.0) * self._random.random()
+
+    def slow_down(self, one: str, other: str, delay_s: float) -> None:
+        """From now on what two send each other takes up to so long."""
+        self._delays[frozenset((one, other))] = delay_s
 
     def is_cut(self, one: str, other: str) -> bool:
         """Whether two parties cannot reach each other."""
@@ -137,7 +149,8 @@ class Network:
             stream.release()
 
     def heal_all(self) -> None:
-        """Everybody reaches everybody."""
+        """Everybody reaches everybody, and soon."""
+        self._delays.clear()
         for pair in list(self._cuts):
             self._cuts[pair] = 1
             self.heal(*pair)

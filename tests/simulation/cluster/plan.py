@@ -40,7 +40,7 @@ class Fault:
 
     Attributes:
         kind: see `faults.FAULTS`.
-        target: who; ``master`` is whoever serves then.
+        target: who; ``master`` is whoever serves or takes over then, ``heir`` who takes over from another.
         at_s: when, if no step is named; then: how long after it.
         step: beginning of what the step says.
         count: the how many'th such step of the target, or of any broker.
@@ -80,8 +80,9 @@ class Plan:
     sector_bytes: int = 512
 
 
-STEPS: Final = (
+TAKEOVER_STEPS: Final = (
     "read claims",
+    "created claim",
     "created claim",
     "created live",
     "synced the directory",
@@ -89,18 +90,30 @@ STEPS: Final = (
     "removed live",
     "listed the data files",
     "read the beginning",
+    "read batch",
     "created data",
-    "wrote batch",
+    "checked batch 1",
+    "noted data file",
+    "trimmed",
+    "removed data",
+)
+COMMIT_STEPS: Final = (
     "wrote batch",
     "wrote batch",
     "synced batch",
     "synced batch",
-    "checked batch",
     "checked batch",
     "told of batch",
-    "read batch",
 )
-"""Where a broker is worth stopping."""
+UPKEEP_STEPS: Final = (
+    "created checkpoint",
+    "synced checkpoint",
+    "listed the store",
+    "removed data",
+    "removed checkpoint",
+    "measured the data files",
+    "handed records over",
+)
 DISK_CALLS: Final = (
     "disk names",
     "disk create",
@@ -112,11 +125,28 @@ DISK_CALLS: Final = (
     "disk write",
     "disk sync",
     "disk note",
+    "disk trim",
+    "disk allocate",
+)
+LONG_S: Final = (2.0, 2.6, 3.4)
+"""Longer than a session lasts: meanwhile another takes over."""
+PASSING: Final = (
+    "kill",
+    "host",
+    "power",
+    "stop",
+    "pause",
+    "stall",
+    "cut",
+    "outage",
+    "full",
+    "slow",
+    "repeat",
 )
 
 
 def plan_of(seed: int) -> Plan:
-    """The plan of a seed."""
+    """The plan of a seed: half of them chains of faults that belong together, half of them anything."""
     rng = random.Random(f"plan {seed}")
     brokers = rng.choice((2, 2, 3))
     queues = rng.choice((1, 1, 2))
@@ -138,27 +168,137 @@ def plan_of(seed: int) -> Plan:
         )
         for index in range(max(queues, rng.choice((1, 1, 2))))
     )
-    faults = tuple(_fault(rng, brokers) for _ in range(rng.choice((0, 1, 2, 3, 4, 6))))
+    names = [f"b{index}" for index in range(brokers)]
+    clients = [f"p{index}" for index in range(len(producers))] + [
+        f"c{index}" for index in range(len(consumers))
+    ]
+    faults: list[Fault] = []
+    if rng.random() < 0.5:
+        faults += rng.choice(CHAINS)(rng)
+    for _ in range(rng.choice((0, 1, 1, 2, 4))):
+        faults.append(_anything(rng, names, clients))
     return Plan(
         seed,
         brokers,
         producers,
         consumers,
-        faults,
+        tuple(faults),
         carries=rng.random() < 0.3,
         is_fast_disk=rng.random() < 0.2,
         sector_bytes=rng.choice((64, 512)),
     )
 
 
-def _fault(rng: random.Random, brokers: int) -> Fault:
-    target = rng.choice(("master", "master", f"b{rng.randrange(brokers)}"))
-    kind = rng.choice(("kill", "kill", "host", "pause", "pause", "pause", "power"))
-    for_s = rng.choice((0.0, 0.1, 0.4)) + rng.random()
-    if kind == "pause":
+def _anything(rng: random.Random, brokers: list[str], clients: list[str]) -> Fault:
+    """Some fault at some moment."""
+    kind = rng.choice((*PASSING, *PASSING, "reset", "expire", "forget", "deaf"))
+    target, other, for_s = rng.choice(("master", "master", *brokers)), "", rng.random()
+    if kind in ("pause", "stall"):
         for_s = rng.choice((0.01, 0.3, 2.0, 3.0)) * (0.5 + rng.random())
+        if rng.random() < 0.2:
+            target = rng.choice(clients)
+    elif kind in ("cut", "slow", "reset"):
+        target, other = rng.choice(brokers), rng.choice(("zk", *clients))
+        for_s = (
+            rng.choice((0.2, 1.0, 3.0)) * (0.5 + rng.random()) if kind != "slow" else rng.choice((0.05, 0.5))
+        )
+    elif kind in ("full", "outage", "repeat"):
+        for_s = rng.choice((0.3, 1.0, 2.5))
+    if target in clients or rng.random() < 0.3:
+        return Fault(kind, target, at_s=rng.random() * TROUBLE_S * 0.7, for_s=for_s, other=other)
+    step, count = _step(rng)
+    return Fault(kind, target, step=step, count=count, for_s=for_s, other=other)
+
+
+def _step(rng: random.Random) -> tuple[str, int]:
+    """Some step of a broker."""
+    which = rng.random()
+    if which < 0.3:
+        return rng.choice(TAKEOVER_STEPS), rng.choice((1, 1, 2, 3))
+    if which < 0.7:
+        return rng.choice(COMMIT_STEPS), rng.randint(2, 14)
+    if which < 0.8:
+        return rng.choice(UPKEEP_STEPS), rng.choice((1, 1, 2))
+    return rng.choice(DISK_CALLS), rng.choice((1, 2, 3, 5, 8, 12, 20))
+
+
+def _ending(rng: random.Random) -> list[Fault]:
+    """The successor dies, too, so that a third master reads what two have left."""
     if rng.random() < 0.3:
-        return Fault(kind, target, at_s=rng.random() * TROUBLE_S * 0.8, for_s=for_s)
-    step = rng.choice(STEPS if rng.random() < 0.7 else DISK_CALLS)
-    count = rng.choice((1, 2, 3, 5, 8, 12)) if "batch" in step or "disk" in step else rng.choice((1, 1, 2, 3))
-    return Fault(kind, target, step=step, count=count, for_s=for_s)
+        return []
+    kind = rng.choice(("kill", "host", "power", "stop", "expire"))
+    return [Fault(kind, "master", at_s=3.0 + 2.0 * rng.random(), for_s=rng.random())]
+
+
+def _zombie(rng: random.Random) -> list[Fault]:
+    """A master sleeps in the middle of a batch until another has taken its place."""
+    count = rng.randint(2, 10)
+    sleep = Fault("pause", "master", step=rng.choice(COMMIT_STEPS), count=count, for_s=rng.choice(LONG_S))
+    return [sleep, *_ending(rng)]
+
+
+def _sleepy_heir(rng: random.Random) -> list[Fault]:
+    """Who takes over sleeps in the middle of that until a third has done it, too."""
+    step = rng.choice(TAKEOVER_STEPS[:9])
+    return [
+        Fault("pause", "master", step=step, count=rng.choice((1, 1, 2)), for_s=rng.choice(LONG_S)),
+        Fault(rng.choice(("kill", "expire")), "master", at_s=0.5 + 0.5 * rng.random(), for_s=0.2),
+        *_ending(rng),
+    ]
+
+
+def _unaware(rng: random.Random) -> list[Fault]:
+    """A master is cut off from ZooKeeper and goes on, while its successor takes its time over a step."""
+    step = rng.choice(TAKEOVER_STEPS[4:11])
+    return [
+        Fault("cut", "master", at_s=0.3 + 0.3 * rng.random(), for_s=3.0, other="zk"),
+        Fault("stall", "heir", step=step, count=1, for_s=0.3 + rng.random()),
+        *_ending(rng),
+    ]
+
+
+def _torn(rng: random.Random) -> list[Fault]:
+    """A host dies with a batch on its way to the disk, and later everything else."""
+    died = Fault(
+        rng.choice(("host", "kill")), "master", step="wrote batch", count=rng.randint(3, 10), for_s=0.5
+    )
+    return [died, Fault("power", "master", at_s=3.0 + rng.random(), for_s=0.2), *_ending(rng)]
+
+
+def _unanswered(rng: random.Random) -> list[Fault]:
+    """Sends are stored, and their producers never hear of it."""
+    step = rng.choice(("synced batch", "checked batch", "told of batch"))
+    kind = rng.choice(("kill", "reset", "host"))
+    faults = [
+        Fault(kind, "master", step=step, count=count, for_s=0.4, other="p0" if kind == "reset" else "")
+        for count in (rng.randint(2, 5), rng.randint(6, 12))
+    ]
+    return faults + _ending(rng)
+
+
+def _short_of_space(rng: random.Random) -> list[Fault]:
+    """The disk is full while masters change."""
+    full = Fault("full", "zk", at_s=0.2 + rng.random(), for_s=1.0 + 2 * rng.random())
+    return [full, Fault(rng.choice(("kill", "host", "expire")), "master", at_s=1.0 + rng.random(), for_s=0.3)]
+
+
+def _hurried_upkeep(rng: random.Random) -> list[Fault]:
+    """A master dies, or sleeps too long, in the middle of a checkpoint, a removal or a move."""
+    kind = rng.choice(("kill", "host", "power", "pause", "stall"))
+    for_s = rng.choice(LONG_S) if kind in ("pause", "stall") else rng.random()
+    return [
+        Fault(kind, "master", step=rng.choice(UPKEEP_STEPS), count=rng.choice((1, 1, 2)), for_s=for_s),
+        *_ending(rng),
+    ]
+
+
+CHAINS: Final = (
+    _zombie,
+    _zombie,
+    _sleepy_heir,
+    _unaware,
+    _torn,
+    _unanswered,
+    _short_of_space,
+    _hurried_upkeep,
+)

@@ -183,9 +183,11 @@ class Promises:
     @property
     def left(self) -> set[str]:
         """What is in the store and was not consumed for good; a removal may count before it was told."""
-        left = self.stored - self.removed - self.excused
-        if left and self.reigns:
-            newest = max(self.reigns, key=lambda reign: reign.epoch)
+        if not self.reigns:
+            return set()
+        newest = max(self.reigns, key=lambda reign: reign.epoch)
+        left = (self.stored | newest.known) - self.removed - self.excused
+        if left:
             here = newest.known | {name for name, _ in newest.added}
             left = {name for name in left if name in here or name not in self.removing}
         return left

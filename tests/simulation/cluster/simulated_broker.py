@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ from simulation.cluster.threads import SteppedCaretaker, SteppedWriter
 from simulation.cluster.zookeeper import ZooKeeperClient
 from support.fake_disk import FakeFiles
 
+from broker.openwire.commands import Response
 from broker.openwire.server import OpenWireServer
 from broker.openwire.wireformat import WireFormatOptions
 from broker.region.region import Region
@@ -31,6 +33,7 @@ from registry.nonblocking import NonblockingSession
 if TYPE_CHECKING:
     from simulation.cluster.world import World
 
+_SIZE: Final = struct.Struct(">i")
 FOLLOW_S: Final = 0.2
 RETRY_DELAY_MIN_S: Final = 0.25
 RETRY_DELAY_MAX_S: Final = 1.0
@@ -102,6 +105,9 @@ class Line:
             self._turn.hold(self)
         data = server.data_to_send()
         if data:
+            process = self._mastership.broker
+            if process.repeats_until_s > process.clock.now_s:
+                data += b"".join(answers_in(data))
             self._stream.send(data)
         connection = server.connection
         if connection is not None and connection.dispatch_budget <= 0:
@@ -129,6 +135,18 @@ class Line:
         if not self._bound and connection is not None:
             self._bound = True
             self._turn.bind(self, connection)
+
+
+def answers_in(data: bytes) -> list[bytes]:
+    """The frames among some whole ones that answer a command."""
+    answers = []
+    at = 0
+    while at < len(data):
+        (size,) = _SIZE.unpack_from(data, at)
+        if data[at + 4] == Response.TYPE_CODE:
+            answers.append(data[at : at + 4 + size])
+        at += 4 + size
+    return answers
 
 
 class Mastership:
@@ -233,8 +251,9 @@ class SimulatedBroker(Process):
         self._unwanted = False
         self.is_taking_over = False
         self._failures = 0
-        self._disk_calls_left = 0
-        self.in_strand = False
+        self._stopping: Callable[[], None] | None = None
+        self.repeats_until_s = 0.0
+        self.zookeeper: ZooKeeperClient | None = None
 
     # ---- the process
 
@@ -245,13 +264,15 @@ class SimulatedBroker(Process):
         self._listening = self.is_taking_over = self._unwanted = False
         self._early = []
         self._failures = 0
+        self._stopping = None
         world = self.world
+        self.zookeeper = client = ZooKeeperClient(world.network, self, world.zookeeper)
         self.session = NonblockingSession(
             "zookeeper:2181",
             None,
             post=self.post,
             set_timer=self.call_later,
-            client_factory=lambda *_: ZooKeeperClient(world.network, self, world.zookeeper),
+            client_factory=lambda *_: client,
         )
         self.session.start()
         self.election = BrokerElection(
@@ -260,6 +281,36 @@ class SimulatedBroker(Process):
         self.note("starts")
         self._follow()
         self.election.start()
+
+    def end(self) -> None:
+        """It is dead."""
+        super().end()
+        self.mastership = self.election = None
+        self._follower = None
+
+    def stop(self, ended: Callable[[], None]) -> None:
+        """End in good order; see `BrokerService.stopService`."""
+        election, self.election = self.election, None
+        mastership, self.mastership = self.mastership, None
+        self._unwanted = True
+        self._follower = None
+        self._stop_listening()
+        if election is None:
+            return
+
+        def left() -> None:
+            if self.election is None:
+                for line in list(mastership.lines) if mastership is not None else ():
+                    line.drop()
+                self.end()
+                self.clock.call_later(0.0, ended)
+
+        if mastership is not None:
+            mastership.close(lambda: election.stop(left))
+        elif not self.is_taking_over:
+            election.stop(left)
+        else:
+            self._stopping = lambda: election.stop(left)
 
     def reached(self, step: str) -> None:
         """A step was done."""
@@ -367,8 +418,12 @@ class SimulatedBroker(Process):
 
     def _begin(self, opened: Opened, state: State, files: FakeFiles, reign: Reign) -> None:
         self.is_taking_over = False
-        self.mastership = mastership = Mastership(self, opened, state, files, reign)
+        mastership = Mastership(self, opened, state, files, reign)
         self.world.masterships.append(mastership)
+        if self._stopping is not None:
+            mastership.close(self._stopping)
+            return
+        self.mastership = mastership
         early, self._early = self._early, []
         if self._unwanted:
             for stream in early:
@@ -384,6 +439,9 @@ class SimulatedBroker(Process):
         self.note(f"cannot take over: {error}")
         self.is_taking_over = False
         self._stop_listening()
+        if self._stopping is not None:
+            self._stopping()
+            return
         assert self.election is not None
         delay_s = self._next_delay_s()
         self._follow()
@@ -399,9 +457,9 @@ class SimulatedBroker(Process):
             self._failures, delay_s = 1, 0.0
         else:
             delay_s = self._next_delay_s()
-        self._follow()
-        assert self.election is not None
-        self.election.failed(delay_s)
+        if self.election is not None:
+            self._follow()
+            self.election.failed(delay_s)
 
     def _next_delay_s(self) -> float:
         delay_s = min(RETRY_DELAY_MIN_S * float(2**self._failures), RETRY_DELAY_MAX_S)
@@ -423,9 +481,9 @@ class SimulatedBroker(Process):
         def closed() -> None:
             for line in list(mastership.lines):
                 line.drop()
-            self._follow()
-            assert self.election is not None
-            self.election.stopped()
+            if self.election is not None:
+                self._follow()
+                self.election.stopped()
 
         mastership.close(closed)
 

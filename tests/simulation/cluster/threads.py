@@ -76,6 +76,7 @@ class SteppedWriter(Writer):
         try:
             while True:
                 is_idle = not (yield Wait(self._gate, self._idle_check_s))
+                self._disk.acquire()  # keeps the owner from committing at the same time
                 if self.error is not None:
                     break
                 if is_idle:
@@ -87,6 +88,7 @@ class SteppedWriter(Writer):
                     yield from self._idle_steps()
                     self._mastership.give_back()
                     break
+                self._disk.release()
         except JournalError as error:
             self._fail(error)
         self.on_ended()

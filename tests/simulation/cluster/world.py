@@ -134,6 +134,8 @@ class World:
         self._strike(process, step, self._triggers.get(process.name))
         if process.mastership is not None or process.is_taking_over:
             self._strike(process, step, self._triggers.get("master"))
+        if process.is_taking_over and self.promises.reigns:
+            self._strike(process, step, self._triggers.get("heir"))
 
     def _strike(self, process: SimulatedBroker, step: str, triggers: list[Trigger] | None) -> None:
         for trigger in triggers or ():

@@ -48,8 +48,8 @@ class ZooKeeperServer(Process):
         self._network = network
         self.alive = True
         self.tree: Any = FakeZooKeeper()
-        self.on_reply: Callable[[str, Stream], bool] = lambda kind, stream: True
-        """Asked before each reply; False: it is lost, and the connection with it."""
+        self.losing: set[str] = set()
+        """Whose next reply is lost, and the connection with it."""
 
     def admit(self, stream: Stream) -> bool:
         """A client comes."""
@@ -167,11 +167,12 @@ class ZooKeeperServer(Process):
             error = failure
         if watch and error is None:
             session.watches.add(("children" if kind == "children" else "data", path))
-        if self.on_reply(kind, stream):
-            stream.send(("reply", number, value, error))
-        else:
+        if session.owner in self.losing:
+            self.losing.discard(session.owner)
             stream.reset("the reply was lost")
             self._detach(session)
+        else:
+            stream.send(("reply", number, value, error))
 
 
 class Result:
@@ -340,6 +341,21 @@ class ZooKeeperClient:
         self._fail(waiting, kazoo_errors.SessionExpiredError())
         if self._stream is not None:
             self._stream.send(("connect", 0, self._process.name))
+
+    def forget_session(self) -> None:
+        """Take the session for lost and open another, while the server keeps the old one for its time."""
+        if self._is_live:
+            self._is_live = False
+            self._fail(list(self._asked.values()), kazoo_errors.SessionExpiredError())
+            self._asked.clear()
+            self._turn(KazooState.SUSPENDED, KeeperState.CONNECTING)
+            self._watches.clear()
+            stream, self._stream = self._stream, None
+            if stream is not None:
+                stream.close()
+            self.session_id = 0
+            self._turn(KazooState.LOST, KeeperState.EXPIRED_SESSION)
+            self._connect()
 
     def _turn(self, state: str, client_state: str) -> None:
         self.client_state = client_state
