@@ -4,7 +4,7 @@ Recovery reads an epoch and begins at a checkpoint; this reads a file, whatever 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from journal.batch import decode_file_header
 from journal.codec import RecordDecoder, record_seed, whole_record_at
@@ -16,9 +16,11 @@ from journal.record import (
     FILE_HEADER_BYTES,
     AnyRecord,
     Location,
-    Seal,
 )
 from journal.salvage import salvage
+
+ZEROS_BYTES_MAX: Final = 64 * 1024
+"""More than the end of a batch that a file system may not tell from what was only allocated: its block."""
 
 
 class Gap(NamedTuple):
@@ -71,15 +73,14 @@ class FileWalk:
         self._files = files
         self._name = name
         self._limit = limit
-        end = None if limit is None else Seal(name.epoch, name.number, limit, 0)
-        self._reader = EpochReader(files, name.epoch, end=end)
+        self._reader = EpochReader(files, name.epoch)
         self._reader.open_file(name.number)
         self.headless = decode_file_header(files.read(str(name), 0, FILE_HEADER_BYTES)) is None
 
     def parts(self) -> Iterator[Batch | Gap]:
         """Its batches and what lies between them, in order."""
         reader, number = self._reader, self._name.number
-        data = reader.load(number, FILE_HEADER_BYTES)
+        data = self._content()
         base = Location(self._name.epoch, number, FILE_HEADER_BYTES).pack()
         at = 0
         while at < len(data):
@@ -100,6 +101,14 @@ class FileWalk:
             at = stop
         if self._limit is not None and FILE_HEADER_BYTES + len(data) < self._limit:
             yield Gap(FILE_HEADER_BYTES + len(data), self._limit - FILE_HEADER_BYTES - len(data), [])
+
+    def _content(self) -> bytes:
+        """Everything behind the file's header that may be a batch."""
+        name = str(self._name)
+        end = self._limit
+        if end is None:  # a batch may end with zeros that look as if they were only allocated
+            end = self._files.written(name, FILE_HEADER_BYTES) + ZEROS_BYTES_MAX
+        return self._files.read(name, FILE_HEADER_BYTES, end - FILE_HEADER_BYTES)
 
     def _gap(self, offset: int, region: bytes) -> Gap:
         found = salvage(region, self._reader.salt or 0, RecordDecoder())
