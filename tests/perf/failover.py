@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from perf import backlog, ending
 from perf.ledger import Findings
+from perf.process_facts import bytes_on_disk, memory
 from perf.statistics_of_runs import machine, percentile, table
 from perf.traffic import Traffic
 from support.waiting import wait_until
@@ -42,6 +44,9 @@ SENDS_AFTER_FAULT = 60
 RECOVERY_TIMEOUT_S = 90.0
 ZOOKEEPER_OUTAGE_S = 20.0
 QUIET_S = 3.0
+MEBIBYTE = 1024 * 1024
+BACKLOG_BYTES_PER_MESSAGE = 4 * 1024
+"""Of free disk: three times what it takes, since the store may hold as much again that is dead."""
 #: Longer than the session timeout of 4 s and the takeover, shorter than the agent's patience of 10 s more.
 FREEZE_S = 8.0
 
@@ -57,6 +62,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.moved = 0
+        self.backlog = 0
         self.commands = Commands(folder / "home", os.environ)
         self.zookeeper = ZooKeeperServer(find_zookeeper(), folder / "zookeeper", free_port())
 
@@ -113,6 +119,24 @@ class Rig:
             return bool(self.commands.master(BROKER, GROUP) and self.commands.slaves(BROKER, GROUP))
 
         wait_until(complete, RECOVERY_TIMEOUT_S, "one master and one slave")
+        if self.backlog:
+            (slave,) = self.commands.slaves(BROKER, GROUP)
+            at_rest = backlog.AtRest(self.commands.process_id(slave))
+            wait_until(at_rest, RECOVERY_TIMEOUT_S, "the slave has read the store")
+
+    def fill(self, messages: int) -> None:
+        """Put messages into a queue that nobody empties, and let the slave read them."""
+        (row,) = [row for row in self.commands.members(GROUP) if row["id"] == BROKER]
+        load = backlog.fill(backlog.port_of(row["services"]), messages)
+        self.backlog = messages
+        self.wait_pair()
+        stores = [path for path in self.commands.home.glob("data/*") if path.is_dir()]
+        taken = sum(map(bytes_on_disk, stores))
+        used = [memory(self.commands.process_id(name)).now for name in (*row["masters"], *row["slaves"])]
+        say(
+            f"{messages} messages queued, {load.per_second:.0f}/s; {taken / MEBIBYTE:.0f} MiB on disk;"
+            f" memory of master and slave: {', '.join(f'{each / MEBIBYTE:.0f} MiB' for each in used)}"
+        )
 
 
 Fault = Callable[[Rig, Traffic], float]
@@ -230,6 +254,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=int,
         help="rounds of the ZooKeeper outage, 30 s each (as --rounds)",
     )
+    parser.add_argument(
+        "--backlog", type=int, default=0, metavar="N", help="durable messages of 1 KiB queued before (0)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to a file as well")
     parser.add_argument("--folder", type=Path, help="where the fabric and its store lie (a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="leave the folder with its logs behind")
@@ -262,8 +289,17 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("mqclient").setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="bench-failover-", dir=wanted.folder))
     rig = Rig(folder)
+    lacking = wanted.backlog * BACKLOG_BYTES_PER_MESSAGE - shutil.disk_usage(folder).free
+    if lacking > 0:
+        folder.rmdir()
+        say(
+            f"The disk lacks {lacking / MEBIBYTE:.0f} MiB for this: give another --folder, or fewer messages."
+        )
+        return 1
     try:
         rig.start()
+        if wanted.backlog:
+            rig.fill(wanted.backlog)
         results = measure(rig, wanted)
         facts = machine(folder)
     except CommandFailed as failure:
@@ -275,6 +311,7 @@ def main(arguments: Sequence[str]) -> int:
             say(f"kept: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
+    facts["backlog"] = f"{wanted.backlog:,} messages"
     print(", ".join(f"{name} {value}" for name, value in facts.items()), end="\n\n")
     print(report(results))
     if "zookeeper" in results:
@@ -286,4 +323,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ending.run(main, sys.argv[1:])

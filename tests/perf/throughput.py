@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from perf import ending
 from perf.statistics_of_runs import machine, median, table
 from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
 from support.zookeeper import free_port
@@ -170,4 +171,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    ending.run(main, sys.argv[1:])

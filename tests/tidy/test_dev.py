@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("lab", "test", "check", "bench failover", "bench throughput", "setup", "help")
+BENCHES = ("bench failover", "bench store", "bench throughput")
+COMMANDS = ("lab", "test", "check", *BENCHES, "soak", "setup", "help")
 TOOLS = ("bash", "cat", "dirname", "env", "mktemp", "rm", "sed", "sha256sum", "setpriv")
 NOBODY = 65534
 
@@ -84,7 +85,7 @@ def test_unknown_command(checkout: Checkout) -> None:
 def test_unknown_benchmark(checkout: Checkout) -> None:
     """A benchmark that does not exist is answered with those that do."""
     done = checkout.run(["bench", "latency"])
-    assert (done.returncode, done.stderr) == (1, "usage: ./dev bench failover|throughput [OPTIONS]\n")
+    assert (done.returncode, done.stderr) == (1, "usage: ./dev bench failover|store|throughput [OPTIONS]\n")
 
 
 @pytest.mark.parametrize("become", ["su -", "sudo sh"])
@@ -141,3 +142,5 @@ def test_arguments_reach_the_program(checkout: Checkout) -> None:
     assert (done.returncode, done.stdout) == (0, "python -m fabric.lab --stop\n"), done.stderr
     done = checkout.run(["bench", "failover", "--rounds", "2"], ZOOKEEPER_HOME="/opt/zookeeper")
     assert done.stdout == "python -m perf.failover --rounds 2\n", done.stderr
+    done = checkout.run(["soak", "--rounds", "3"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.stdout == "python -m integration.soak.main --rounds 3\n", done.stderr
