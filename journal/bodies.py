@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from journal.codec import message_body, record_seed, whole_record_at
-from journal.errors import JournalError, MessageDamaged
+from journal.errors import JournalError, MessageDamaged, MessageUnreadable
 from journal.fence import DataFileName
 from journal.files import Files
 from journal.index import Place
@@ -35,7 +35,8 @@ class Bodies:
         """The body of the message whose record stands at a place that is on the disk.
 
         Raises:
-            MessageDamaged: it cannot be read; says where.
+            MessageDamaged: it is damaged; says where.
+            MessageUnreadable: the disk does not give it.
         """
         location, length = place
         at = location % BLOCK_BYTES  # blocks are aligned, so this is the position in the block
@@ -45,23 +46,42 @@ class Bodies:
             seed = self._seeds.get(location >> EPOCH_SHIFT, 0)
             if whole_record_at(block, at, min(at + length, len(block)), seed):
                 return message_body(block, at)
-        return self._read(place, key, at)  # not there yet when the block was read, or damaged: ask the disk
+        # not there yet when the block was read, or damaged: ask the disk
+        return message_body(self._read(place, key, at), at)
+
+    def check(self, place: Place) -> None:
+        """Looks at a record on the disk; nothing is kept but for the next call.
+
+        Raises:
+            MessageDamaged, MessageUnreadable: see `read`.
+        """
+        location, length = place
+        at = location % BLOCK_BYTES
+        block = self._blocks.get(location - at)
+        if block is not None:
+            seed = self._seeds.get(location >> EPOCH_SHIFT, 0)
+            if whole_record_at(block, at, min(at + length, len(block)), seed):
+                return
+        self._blocks.clear()
+        self._read(place, location - at, at)
 
     def _read(self, place: Place, key: int, at: int) -> bytes:
-        """The body from the disk; the block it stands in is kept."""
+        """The block that a record stands in, from the disk; it is kept."""
         epoch, number, offset = Location.unpack(place.location)
         name = str(DataFileName(epoch, number))
         self._seeds[epoch] = seed = record_seed(self._salts.get(epoch, 0))
         try:
             block = self._files.read(name, offset - at, max(BLOCK_BYTES, at + place.length))
         except JournalError as error:
-            raise MessageDamaged(f"{error}; wanted were {place.length} bytes from offset {offset}") from error
+            raise MessageUnreadable(
+                f"{error}; wanted were {place.length} bytes from offset {offset}"
+            ) from error
         if not whole_record_at(block, at, min(at + place.length, len(block)), seed):
             raise MessageDamaged(
                 f"damaged: {self._files.describe(name)}, {place.length} bytes from offset {offset}"
             )
         self._keep(key, block)
-        return message_body(block, at)
+        return block
 
     def _keep(self, key: int, block: bytes) -> None:
         self._blocks.pop(key, None)

@@ -47,13 +47,13 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
     Raises:
         MessageDamaged: one cannot be read; the state is as it was.
     """
-    held: dict[int, bytes] = {}
-    for messages in (*state.queues.values(), *state.topics.values()):
-        held.update((ref, read(place)) for ref, place in messages.entries_after(-1))
+    held: dict[tuple[str, int], bytes] = {}
+    for name, messages in (*state.queues.items(), *state.topics.items()):
+        held.update(((name, ref), read(place)) for ref, place in messages.entries_after(-1))
     for record in adopted:
         state.apply(record, 0, 1)
         if isinstance(record, AddMessage):
-            held[record.ref] = record.body
+            held[record.destination, record.ref] = record.body
     records: list[Record] = [Memory(state.next_ref, state.producers.known())]
     records += [AddDestination(name) for name in (*state.queues, *state.topics)]
     records += [
@@ -61,11 +61,13 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
         for each in state.subscriptions.values()
     ]
     records += [
-        AddMessage(ref, name, "", 0, held[ref]) for name, messages in state.queues.items() for ref in messages
+        AddMessage(ref, name, "", 0, held[name, ref])
+        for name, messages in state.queues.items()
+        for ref in messages
     ]
     published = [(ref, name) for name, messages in state.topics.items() for ref in messages]
     records += [  # in the order sent: a durable subscription to a wildcard receives from several topics
-        AddMessage(ref, name, "", 0, held[ref]) for ref, name in sorted(published)
+        AddMessage(ref, name, "", 0, held[name, ref]) for ref, name in sorted(published)
     ]
     for each in state.subscriptions.values():
         records += [

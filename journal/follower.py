@@ -20,7 +20,7 @@ from journal.fence import data_files, run
 from journal.files import Files
 from journal.reader import Batch, EpochReader, Position
 from journal.record import BATCH_HEADER_BYTES, Seal
-from journal.recovery import StoreReader
+from journal.recovery import Damage, StoreReader
 from journal.state import State
 
 READ_BYTES: Final = 64 * 1024
@@ -39,6 +39,7 @@ class Follower:
     Attributes:
         state: what is live, up to `place`.
         place: everything in the log before it is in the state; None if nothing is.
+        damages: what was found damaged before it.
     """
 
     def __init__(self, files: Files) -> None:
@@ -46,6 +47,7 @@ class Follower:
         self._decoder = RecordDecoder()
         self.state = State()
         self.place: Seal | None = None
+        self.damages: list[Damage] = []
         self._reader: EpochReader | None = None
         self._held: Batch | None = None
 
@@ -83,12 +85,13 @@ class Follower:
     def _read_again(self) -> None:
         """Finds out what rules and goes on from the place; or from a checkpoint, if that is of no use."""
         self._held = self._reader = None
-        reader = StoreReader(self._files, self.state, warm=self.place)
+        reader = StoreReader(self._files, self.state, warm=self.place, found=self.damages)
         try:
             run(reader.read())
         except JournalError:
             self.forget()
             raise
+        self.damages = [damage for damage in reader.report.damages if damage.length]
         reached = reader.reached
         if reached is None:  # a new store
             self.forget()
@@ -104,6 +107,7 @@ class Follower:
         """Begins anew."""
         self.state.clear()
         self.place = None
+        self.damages = []
         self._reader = self._held = None
 
 

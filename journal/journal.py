@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from journal.bodies import Bodies
+from journal.care import Kept
 from journal.caretaker import Caretaker
 from journal.codec import message_body
-from journal.errors import JournalError, StoreUnavailable
+from journal.errors import JournalError, MessageDamaged, MessageUnreadable, StoreUnavailable
 from journal.fence import run
 from journal.files import Files, PosixFiles, create_store
 from journal.follower import Follower
 from journal.mastership import become_master
 from journal.options import SMALL_FILE_BYTES, JournalOptions
+from journal.patrol import Patrol
+from journal.quarantine import Losses
 from journal.record import Record
 from journal.recovery import Report
 from journal.reserve import Reserve
@@ -44,6 +47,7 @@ class Journal:
         writer: Writer,
         caretaker: Caretaker,
         reserve: Reserve,
+        losses: Losses,
         state: State,
         epoch: int,
         report: Report,
@@ -52,6 +56,7 @@ class Journal:
         self._writer = writer
         self._caretaker = caretaker
         self._reserve = reserve
+        self._losses = losses
         self._bodies = Bodies(files, state.salts)
         self.state = state
         self.epoch = epoch
@@ -100,13 +105,18 @@ class Journal:
             if options.create:
                 create_store(directory)
             files = PosixFiles(directory)
-        warm = None
-        state = State()
-        if follower is not None:
-            state, warm = follower.state, follower.place
-        salt = secrets.randbits(64)
+        follower = follower or Follower(files)
+        state = follower.state
         with _collector_paused():
-            steps = become_master(files, state, owner=owner, salt=salt, options=options, warm=warm)
+            steps = become_master(
+                files,
+                state,
+                owner=owner,
+                salt=secrets.randbits(64),
+                options=options,
+                warm=follower.place,
+                found=follower.damages,
+            )
             opened = run(steps)
         mastership = opened.mastership
         place = opened.first.next_place(mastership.file_bytes)
@@ -115,11 +125,13 @@ class Journal:
         )
         epoch, reserve = mastership.epoch, mastership.reserve
         upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options)
-        caretaker = Caretaker(files, upkeep, writer, reserve, post, options)
+        losses = Losses(files, state, writer)
+        patrol = Patrol(files, state, epoch)
+        caretaker = Caretaker(Kept(files, upkeep, reserve, patrol, losses, options), writer, post)
         reserve.on_change = _Telling(reserve, post, on_full, caretaker.wake).changed
         writer.start()
         caretaker.start()
-        return cls(files, writer, caretaker, reserve, state, epoch, opened.report)
+        return cls(files, writer, caretaker, reserve, losses, state, epoch, opened.report)
 
     @property
     def durable_batch(self) -> int:
@@ -135,6 +147,11 @@ class Journal:
     def live_bytes(self) -> int:
         """Bytes of the records of all live messages."""
         return self.state.live_bytes
+
+    @property
+    def lost_messages(self) -> int:
+        """How many live messages were given up by this master, since their records are damaged."""
+        return self._losses.count
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether a message so long can be taken: one that does not fit the disk would end this mastership.
@@ -155,11 +172,20 @@ class Journal:
 
         Raises:
             MessageUnknown: the destination has none with this number.
-            MessageDamaged: it cannot be read; says which bytes of which file.
+            MessageDamaged: its record is damaged; says which bytes of which file, and where their copy is. It
+                is not live any more, and the log has a line about it.
+            MessageUnreadable: the disk does not give it now. It stays live: the next master tries again.
         """
         place = self.state.place(ref, destination)
         record = self._writer.unwritten(place)
-        return self._bodies.read(place) if record is None else message_body(record, 0)
+        if record is not None:
+            return message_body(record, 0)
+        try:
+            return self._bodies.read(place)
+        except MessageUnreadable:
+            raise
+        except MessageDamaged as error:
+            raise self._losses.give_up(ref, destination, place, self._losses.copy(place)) from error
 
     def close(self, timeout_s: float) -> None:
         """Writes and syncs what was appended, then gives the store up. Blocks; may be called in any thread.

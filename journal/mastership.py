@@ -4,8 +4,10 @@ A batch is acknowledged after four steps, in this order: write, sync, open the l
 holds only if nobody shortens or reorders them; `tests/simulation/journal` proves that by doing so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
 from journal.bodies import Bodies
@@ -24,7 +26,7 @@ from journal.fence import (
     reserves,
 )
 from journal.files import DataFile, Files
-from journal.options import SMALL_FILE_HALVINGS, JournalOptions
+from journal.options import ALLOCATED_HALVINGS, JournalOptions
 from journal.reader import EpochReader
 from journal.record import (
     BATCH_HEADER_BYTES,
@@ -35,9 +37,11 @@ from journal.record import (
     Location,
     Seal,
 )
-from journal.recovery import Recovered, Report, StoreReader
+from journal.recovery import Damage, Recovered, Report, StoreReader
 from journal.reserve import Reserve
 from journal.state import State
+
+T = TypeVar("T")
 
 
 class OpenBatch:
@@ -99,7 +103,6 @@ class Mastership:
         salt: of its data files.
         encoder: of its records.
         reserve: space for when the disk is full.
-        file_bytes: allocated for the newest data file; the next one is begun when so much is in it.
     """
 
     def __init__(self, files: Files, epoch: int, owner: str, salt: int, options: JournalOptions) -> None:
@@ -108,7 +111,6 @@ class Mastership:
         self.salt = salt
         self.encoder = RecordEncoder(salt)
         self._options = options
-        self.file_bytes = options.file_bytes
         self.reserve = Reserve(files, epoch, options)
         self._files = files
         self._file: DataFile | None = None
@@ -167,44 +169,52 @@ class Mastership:
         """Writes what ends at an offset; where the disk is full, with space of the reserve."""
         file = self._file
         assert file is not None
+        if end > self._allocated:
+            self._allocate(file.allocate, end)
         while True:
             try:
-                if end > self._allocated:
-                    file.allocate(end)
-                    self._allocated = end
-                file.write(offset, pieces)  # may find the disk full on file systems that cannot allocate
+                file.write(offset, pieces)
                 return
-            except StoreFull:
-                if not self.reserve.give(max(end - self._allocated, self._options.small_file_bytes)):
+            except StoreFull:  # on a file system that cannot allocate
+                if not self.reserve.give(end - offset):
                     raise
 
-    def _create(self, name: str, needed: int) -> DataFile:
-        """Creates a data file, a whole one if possible, of so many bytes at least."""
+    def _allocate(self, allocate: Callable[[int], T], end: int) -> T:
+        """Has the present data file allocated up to an offset at least; at last with space of the reserve."""
         while True:
-            for size in self._sizes(needed):
+            for length in self._lengths(end):
                 try:
-                    file = self._files.create_data(name, size)
+                    result = allocate(length)
                 except StoreFull as error:
                     full = error
                 else:
-                    self._allocated = self.file_bytes = size
-                    return file
-            if not self.reserve.give(max(needed, self._options.small_file_bytes)):
+                    self._allocated = length
+                    return result
+            if not self.reserve.give(max(end - self._allocated, self._options.small_file_bytes)):
                 raise full
+
+    def _lengths(self, end: int) -> list[int]:
+        """How long the present data file may become, the best first."""
+        step = min(self._options.allocated_bytes, self.file_bytes)
+        lengths = [self._allocated + (step >> halvings) for halvings in range(ALLOCATED_HALVINGS + 1)]
+        most = max(self.file_bytes, end)
+        return [min(length, most) for length in lengths if length > end] or [end]
+
+    @property
+    def file_bytes(self) -> int:
+        """A data file in which so much is written is the last batch's; the next begins a new one."""
+        options = self._options
+        return min(options.small_file_bytes, options.file_bytes) if self.reserve.full else options.file_bytes
+
+    @property
+    def end(self) -> int:
+        """Where the last committed batch ends in its data file. Any thread."""
+        return self._end
 
     @property
     def has_file(self) -> bool:
         """Whether a data file was created."""
         return self._number >= 0
-
-    def _sizes(self, needed: int) -> list[int]:
-        """What a new data file may be allocated, the best first."""
-        options = self._options
-        small = min(options.small_file_bytes, options.file_bytes)
-        sizes = [small >> halvings for halvings in range(SMALL_FILE_HALVINGS + 1)]
-        if not self.reserve.full:
-            sizes.insert(0, options.file_bytes)
-        return [size for size in sizes if size > needed] or [needed]
 
     def _open_file(self, number: int, needed: int) -> Steps[None]:
         if number >= FILES_PER_EPOCH_MAX:
@@ -213,7 +223,8 @@ class Mastership:
             self.give_back()
             self.close()
         name = str(DataFileName(self.epoch, number))
-        self._file = self._create(name, needed)
+        self._allocated = 0
+        self._file = self._allocate(partial(self._files.create_data, name), needed)
         self._number = number
         yield f"created {name}"
         self._files.sync_directory()
@@ -287,7 +298,7 @@ def _carried(
 ) -> list[AnyRecord] | None:
     """The whole index as records, if it is small; None if it stays where it is."""
     # A torn tail may be a damaged batch that was acknowledged: it is left for one epoch, to be looked at.
-    if recovered.report.torn is not None:
+    if recovered.report.torn is not None or _is_short_of_space(files, options):
         return None
     limits = options.carried_messages_max, options.carried_bytes_max
     if not is_small(state, recovered.adopted, messages_max=limits[0], bytes_max=limits[1]):
@@ -298,6 +309,14 @@ def _carried(
         return None
 
 
+def _is_short_of_space(files: Files, options: JournalOptions) -> bool:
+    """Whether a first batch with everything in it may find the disk full."""
+    try:
+        return files.free_bytes() < options.carried_bytes_max + options.reserve_bytes
+    except StoreUnavailable:
+        return False
+
+
 def become_master(
     files: Files,
     state: State,
@@ -306,6 +325,7 @@ def become_master(
     salt: int,
     options: JournalOptions,
     warm: Seal | None = None,
+    found: Sequence[Damage] = (),
 ) -> Steps[Opened]:
     """Claims the store, reads it into the state and begins an epoch; when it returns, serve.
 
@@ -316,6 +336,7 @@ def become_master(
         salt: random.
         options: sizes.
         warm: a place in the log, see `journal.follower`.
+        found: what was damaged before it.
 
     Raises:
         StoreFenced: another broker took it meanwhile.
@@ -332,6 +353,7 @@ def become_master(
         accept_missing=options.accept_missing,
         read_bytes=options.read_bytes,
         warm=warm,
+        found=found,
     )
     yield from _release_reserves(files, epoch)
     mastership = Mastership(files, epoch, owner, salt, options)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 DATA_FILE_BYTES: Final = 32 * 1024 * 1024
-"""A data file is allocated at once; the batch that reaches its end is its last. KahaDB's are as long."""
+"""The batch that reaches this is the last of a data file. KahaDB's are as long."""
 READ_BYTES: Final = 1024 * 1024
 """One read during recovery: large enough for the disk, small enough for the processor's cache."""
 BATCH_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -14,10 +14,13 @@ IDLE_CHECK_S: Final = 0.2
 """A master with nothing to write finds out this soon that it was fenced; a successor needs about as long to
 serve."""
 
+ALLOCATED_BYTES: Final = DATA_FILE_BYTES // 4
+"""A data file is allocated in such steps: the next begins while the one before may still be needed (P9)."""
+ALLOCATED_HALVINGS: Final = 5
+"""Where there is no space for a step, for a half, a quarter, … of it; the least is 256 KiB: thousands of
+acknowledgements."""
 SMALL_FILE_BYTES: Final = 4 * 1024 * 1024
-"""A data file is this small, or a half, a quarter, … of it, where there is no space for a whole one."""
-SMALL_FILE_HALVINGS: Final = 4
-"""The smallest is 256 KiB: thousands of acknowledgements."""
+"""A data file is this small while the disk is full, so that it can be removed the sooner."""
 RESERVE_BYTES: Final = SMALL_FILE_BYTES + BATCH_BYTES_MAX
 """Beside two checkpoints: a small data file for acknowledgements, and the batch that found the disk full."""
 
@@ -43,10 +46,11 @@ class JournalOptions:
     """How a journal is kept.
 
     Attributes:
-        file_bytes: allocated for a data file; a batch begins only below.
+        file_bytes: of a data file; a batch begins only below.
+        allocated_bytes: of a data file that are allocated at once.
         read_bytes: of one read during recovery.
         batch_bytes_max: records of a batch after which the next begins; one `append` may exceed it.
-        small_file_bytes: allocated for a data file when a whole one does not fit; less if that does not.
+        small_file_bytes: instead of `file_bytes` while the disk is full.
         reserve_bytes: of the disk that are kept for when it is full, beside those for two checkpoints.
         idle_check_s: seconds without a batch until the fence is checked.
         checkpoint_bytes: of log after which a checkpoint is written; more if much is live.
@@ -65,6 +69,7 @@ class JournalOptions:
     file_bytes: int = DATA_FILE_BYTES
     read_bytes: int = READ_BYTES
     batch_bytes_max: int = BATCH_BYTES_MAX
+    allocated_bytes: int = ALLOCATED_BYTES
     small_file_bytes: int = SMALL_FILE_BYTES
     reserve_bytes: int = RESERVE_BYTES
     idle_check_s: float = IDLE_CHECK_S

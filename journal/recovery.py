@@ -444,6 +444,7 @@ class StoreReader:
         before = reader.position
         last_before = Position(0, FILE_HEADER_BYTES, 0)
         counts = start is not None  # whether anything before the last batch changes the state
+        tried: Position | None = None
         while True:
             for batch in reader.read():
                 if last is not None:
@@ -457,6 +458,9 @@ class StoreReader:
                 break
             if later.batch == reader.position.batch:  # nothing is missing: it had just begun another file
                 reader.resume(later)
+                continue
+            if tried != reader.position:  # a master that is at work may have completed it since it was read
+                tried = reader.position
                 continue
             if last is not None:
                 self._apply(last)

@@ -9,13 +9,13 @@ passed the fence check; so the deletion may come as late as it likes, from a mas
 no successor needs the file either.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from journal.batch import decode_batch_header
 from journal.checkpoint import StateView, checkpoint_size, view_of, write_checkpoint
 from journal.codec import RecordDecoder
-from journal.errors import JournalError, StoreFailed
+from journal.errors import JournalError
 from journal.fence import (
     DataFileName,
     Steps,
@@ -36,15 +36,20 @@ from journal.record import (
     AddMessage,
     AnyRecord,
     Checkpoint,
+    Location,
     MovedMessage,
     Seal,
     data_file_key,
 )
+from journal.salvage import salvage
 from journal.state import State
 
+LIVE_SHARE: Final = 2
+"""The store may take so many times the live bytes (P9) …"""
+FILES_BEYOND: Final = 2
+"""… and so many data files."""
 COLD_SHARE: Final = 1.5
-"""Data files that recovery does not read may take so many times the live bytes; the part of the log that it
-reads, and the checkpoints, take the rest of the bound of P9."""
+"""Data files that recovery does not read may take so many times the live bytes, even if the bound is far."""
 WORTH_MOVING: Final = 0.9
 """A file whose share of live bytes is above this is left alone: moving it would free nothing."""
 WORTH_MOVING_WHEN_FULL: Final = 0.75
@@ -115,6 +120,7 @@ class Upkeep:
         self._number = 0
         self._first_trimmed = False
         self._sizes: dict[DataFileName, int] = {}
+        self._checkpoint_sizes: dict[str, int] = {}
         self._stuck: set[DataFileName] = set()  # files that cannot be read through
 
     # ---- the owner's side
@@ -180,7 +186,12 @@ class Upkeep:
         return [name for name in data_files(names) if name < first]
 
     def worst_file(
-        self, names: Iterable[str], sizes: dict[DataFileName, int], room: int | None = None
+        self,
+        names: Iterable[str],
+        sizes: dict[DataFileName, int],
+        room: int | None = None,
+        *,
+        pressed: bool = False,
     ) -> DataFileName | None:
         """The data file whose live records should move, None if the disk is within its bound (P9).
 
@@ -188,10 +199,12 @@ class Upkeep:
             names: of the store's files.
             sizes: of its data files.
             room: bytes that may be moved while the disk is full; None if it is not.
+            pressed: whether the bound is near.
         """
         usage = self._state.usage
         cold = [name for name in self._cold(names) if name in sizes]
-        if room is None and sum(sizes[name] for name in cold) <= COLD_SHARE * self._state.live_bytes:
+        enough = sum(sizes[name] for name in cold) <= COLD_SHARE * self._state.live_bytes
+        if enough and room is None and not pressed:
             return None
         shares = [
             (usage.get(data_file_key(*name), 0) / sizes[name], name)
@@ -205,6 +218,11 @@ class Upkeep:
             return name if share < WORTH_MOVING else None
         fits = share < WORTH_MOVING_WHEN_FULL and self.live_bytes_in(name) <= room
         return name if fits else None
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the records of all live messages. Any thread."""
+        return self._state.live_bytes
 
     def live_bytes_in(self, name: DataFileName) -> int:
         """Bytes of live messages in a data file. Any thread."""
@@ -245,8 +263,29 @@ class Upkeep:
         for name in present:
             if name not in self._sizes and (name.epoch < self.epoch or name < max(present)):
                 self._sizes[name] = self._files.written(str(name), 0)
-        self._sizes = {name: size for name, size in self._sizes.items() if name in set(present)}
+        kept = set(present)
+        self._sizes = {name: size for name, size in self._sizes.items() if name in kept}
         return self._sizes
+
+    def size(self, names: Iterable[str]) -> int:
+        """Bytes of the data files that are not written to any more, and of the checkpoints."""
+        names = list(names)
+        present = [checkpoint_name(*each) for each in checkpoint_files(names)]
+        for name in present:
+            if name not in self._checkpoint_sizes:
+                self._checkpoint_sizes[name] = self._files.written(name, 0)
+        self._checkpoint_sizes = {name: self._checkpoint_sizes[name] for name in present}
+        return sum(self.sizes(names).values()) + sum(self._checkpoint_sizes.values())
+
+    @property
+    def allowed_bytes(self) -> int:
+        """What the store may take beyond twice the live bytes before something must be done.
+
+        A step less than the bound, since a data file is allocated ahead, and another for what is logged until
+        it is done.
+        """
+        options = self._options
+        return FILES_BEYOND * options.file_bytes - 2 * min(options.allocated_bytes, options.file_bytes)
 
     def remove(self, doomed: Doomed) -> Steps[None]:
         """Removes files; only after the batch has passed the fence check."""
@@ -261,39 +300,67 @@ class Upkeep:
             yield f"trimmed {first}"
 
     def candidates(self, name: DataFileName, move: Callable[[list[Candidate]], object]) -> Steps[None]:
-        """Reads a data file and hands over its messages, some at a time.
-
-        A damaged batch ends it; then the file stays as it is.
-        """
-        reader = EpochReader(self._files, name.epoch, read_bytes=self._options.read_bytes)
-        decoder = RecordDecoder()
+        """Reads a data file and hands over its messages, some at a time; what is damaged is passed over."""
         try:
-            first = decode_batch_header(self._files.read(str(name), FILE_HEADER_BYTES, BATCH_HEADER_BYTES), 0)
-            if first is None or first.epoch != name.epoch or first.number != name.number:
-                raise StoreFailed(f"the beginning of {self._files.describe(str(name))} is damaged")
-            reader.resume(Position(name.number, FILE_HEADER_BYTES, first.batch - 1))
-            for batch in reader.read():
-                if batch.header.number != name.number:
-                    break
-                yield f"read batch {batch.header.batch} of epoch {name.epoch} again"
-                found: list[Candidate] = []
-                size = 0
-                records = decoder.decode(batch.data, batch.start, batch.end)
-                ends = [position for _, position in records[1:]] + [batch.end]
-                for (record, position), end in zip(records, ends, strict=True):
-                    if isinstance(record, AddMessage | MovedMessage):
-                        found.append(Candidate(record, Place(batch.base + position, end - position)))
-                        size += end - position
-                        if len(found) >= self._options.move_records or size >= self._options.move_bytes:
-                            move(found)
-                            found, size = [], 0
-                            yield "handed records over"
-                if found:
-                    move(found)
+            for records in self._records(name):
+                yield f"read some of {name} again"
+                for part in self._parts(records):
+                    move(part)
                     yield "handed records over"
         except JournalError:
             self._stuck.add(name)
             raise
+
+    def _parts(self, records: Iterable[Candidate]) -> Iterator[list[Candidate]]:
+        """As many at once as the owner takes in one turn."""
+        part: list[Candidate] = []
+        size = 0
+        for each in records:
+            part.append(each)
+            size += each.place.length
+            if len(part) >= self._options.move_records or size >= self._options.move_bytes:
+                yield part
+                part, size = [], 0
+        if part:
+            yield part
+
+    def _records(self, name: DataFileName) -> Iterator[list[Candidate]]:
+        """The messages in a data file, batch by batch; those of damaged batches that are whole themselves."""
+        reader = EpochReader(self._files, name.epoch, read_bytes=self._options.read_bytes)
+        decoder = RecordDecoder()
+        first = decode_batch_header(self._files.read(str(name), FILE_HEADER_BYTES, BATCH_HEADER_BYTES), 0)
+        known = first is not None and (first.epoch, first.number) == name
+        before = first.batch - 1 if first is not None and known else 0
+        reader.resume(Position(name.number, FILE_HEADER_BYTES, before))
+        while True:
+            for batch in reader.read():
+                if batch.header.number != name.number:
+                    return
+                records = decoder.decode(batch.data, batch.start, batch.end)
+                ends = [position for _, position in records[1:]] + [batch.end]
+                yield [
+                    Candidate(record, Place(batch.base + position, end - position))
+                    for (record, position), end in zip(records, ends, strict=True)
+                    if isinstance(record, AddMessage | MovedMessage)
+                ]
+            number, offset, _ = reader.position
+            data = reader.load(number, offset) if number == name.number else b""
+            if not data.strip(b"\0"):
+                return
+            later = reader.find_batch(data, 1, name.number, offset)
+            base = Location(*name, offset).pack()
+            yield [
+                Candidate(record, Place(base + position, length))
+                for record, position, length in salvage(
+                    data if later is None else data[: later.offset - offset],
+                    self._state.salts.get(name.epoch, 0),
+                    decoder,
+                )
+                if isinstance(record, AddMessage | MovedMessage)
+            ]
+            if later is None:
+                return
+            reader.resume(Position(name.number, later.offset, later.batch - 1))
 
     def give_up(self, name: DataFileName) -> None:
         """Leaves a data file alone from now on: something in it could not be moved."""

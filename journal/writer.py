@@ -131,6 +131,11 @@ class Writer:
         """Number of the data file in which the open batch will stand."""
         return self._open.place.number
 
+    @property
+    def end(self) -> int:
+        """Where the last committed batch ends in its data file. Any thread."""
+        return self._mastership.end
+
     def last_batch(self) -> int:
         """Number of the last batch that anything was added to."""
         with self._lock:

@@ -9,7 +9,7 @@ Fault model:
 * `power_failure()`: everything in flight is settled on all hosts, and so are the directory's changes: those
   that were not synced may be undone, each for itself.
 * Creating and removing names is atomic and seen by all hosts at once.
-* `fail(operation, error)`: the next such operation raises an error.
+* `fail(operation, error)`: the next such operation raises an error, or the next on files of one kind.
 * `capacity`: nothing can be allocated or written beyond so many bytes in all; what was allocated can be
   written. Removing and cutting files gives space back at once.
 
@@ -28,6 +28,7 @@ class _File:
     owner: str
     content: bytearray = field(default_factory=bytearray)
     in_flight: list[tuple[str, int, bytes]] = field(default_factory=list)  # host, offset, part of one sector
+    name: str = ""
 
     @property
     def size(self) -> int:
@@ -55,11 +56,17 @@ class FakeDisk:
         self.notes_survive = False
         self.capacity: int | None = None
         self._synced_names: dict[str, _File] = {}
-        self._failures: dict[str, list[JournalError]] = {}
+        self._failures: dict[str, list[tuple[str, JournalError]]] = {}
 
-    def fail(self, operation: str, error: JournalError) -> None:
-        """Makes the next call of an operation of `Files` or `DataFile` fail."""
-        self._failures.setdefault(operation, []).append(error)
+    def fail(self, operation: str, error: JournalError, name: str = "") -> None:
+        """Makes the next call of an operation of `Files` or `DataFile` fail.
+
+        Args:
+            operation: its name; `extend` is `DataFile.allocate`.
+            error: what it raises.
+            name: how the names of the files begin that it fails on.
+        """
+        self._failures.setdefault(operation, []).append((name, error))
 
     def crash(self, host: str) -> None:
         """A host is gone with what it had not synced, or its process only: then that may arrive later."""
@@ -84,12 +91,14 @@ class FakeDisk:
         """Damages what is on the disk."""
         self.files[name].content[offset : offset + len(data)] = data
 
-    def count(self, operation: str) -> None:
+    def count(self, operation: str, name: str = "") -> None:
         """Counts a call; fails it if that was asked for."""
         self.operations[operation] = self.operations.get(operation, 0) + 1
-        failures = self._failures.get(operation)
-        if failures:
-            raise failures.pop(0)
+        failures = self._failures.get(operation, ())
+        for failure in failures:
+            if name.startswith(failure[0]):
+                self._failures[operation].remove(failure)
+                raise failure[1]
 
     @property
     def used(self) -> int:
@@ -148,7 +157,7 @@ class FakeDataFile:
 
     def write(self, offset: int, pieces: Sequence[bytes]) -> None:
         """Puts the sectors in flight."""
-        self._disk.count("write")
+        self._disk.count("write", self._file.name)
         data = b"".join(pieces)
         self._disk.take(offset + len(data) - self._file.size, "cannot write fake")
         while data:
@@ -159,7 +168,7 @@ class FakeDataFile:
 
     def sync(self) -> None:
         """Lands what this host has in flight."""
-        self._disk.count("sync")
+        self._disk.count("sync", self._file.name)
         for host, offset, data in self._file.in_flight:
             if host == self._host:
                 _put(self._file.content, offset, data)
@@ -167,17 +176,17 @@ class FakeDataFile:
 
     def allocate(self, length: int) -> None:
         """Adds zeros."""
-        self._disk.count("extend")
+        self._disk.count("extend", self._file.name)
         _allocate(self._disk, self._file, length)
 
     def truncate(self, length: int) -> None:
         """Cuts what has landed."""
-        self._disk.count("truncate")
+        self._disk.count("truncate", self._file.name)
         del self._file.content[length:]
 
     def close(self) -> None:
         """Does nothing: what is in flight stays there."""
-        self._disk.count("close")
+        self._disk.count("close", self._file.name)
 
 
 class FakeFiles:
@@ -198,16 +207,16 @@ class FakeFiles:
 
     def create(self, name: str, content: bytes) -> bool:
         """Creates a file unless it exists."""
-        self._disk.count("create")
+        self._disk.count("create", name)
         if name in self._disk.files:
             return False
         lost = not self._disk.fits(len(content))
-        self._disk.files[name] = _File(self._host, bytearray(b"" if lost else content))
+        self._disk.files[name] = _File(self._host, bytearray(b"" if lost else content), name=name)
         return True
 
     def note(self, name: str, content: bytes) -> None:
         """Replaces a content, or loses it half-way."""
-        self._disk.count("note")
+        self._disk.count("note", name)
         survives = self._disk.notes_survive or self._disk.random.random() < 0.5
         self._disk.file(name).content[:] = (
             content
@@ -217,7 +226,7 @@ class FakeFiles:
 
     def remove(self, name: str) -> None:
         """Removes a name."""
-        self._disk.count("remove")
+        self._disk.count("remove", name)
         self._disk.files.pop(name, None)
 
     def sync_directory(self) -> None:
@@ -227,22 +236,22 @@ class FakeFiles:
 
     def opens(self, name: str) -> bool:
         """Whether the name exists."""
-        self._disk.count("opens")
+        self._disk.count("opens", name)
         return name in self._disk.files
 
     def create_data(self, name: str, allocated: int) -> FakeDataFile:
         """Creates a file of zeros."""
-        self._disk.count("create_data")
+        self._disk.count("create_data", name)
         if name in self._disk.files:
             raise StoreFailed(f"cannot create fake/{name}: File exists")
         self._disk.take(allocated, f"cannot create fake/{name}")
-        file = self._disk.files[name] = _File(self._host, bytearray(allocated))
+        file = self._disk.files[name] = _File(self._host, bytearray(allocated), name=name)
         return FakeDataFile(self._disk, self._host, file)
 
     def allocate(self, name: str, length: int) -> None:
         """Adds zeros."""
-        self._disk.count("allocate")
-        file = self._disk.files.setdefault(name, _File(self._host))
+        self._disk.count("allocate", name)
+        file = self._disk.files.setdefault(name, _File(self._host, name=name))
         _allocate(self._disk, file, length)
 
     def free_bytes(self) -> int:
@@ -252,12 +261,12 @@ class FakeFiles:
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """What this host sees."""
-        self._disk.count("read")
+        self._disk.count("read", name)
         return self._disk.view(name, self._host)[offset : offset + length]
 
     def written(self, name: str, offset: int) -> int:
         """Behind the last byte that is not zero, as this host sees it, up to the end of its sector."""
-        self._disk.count("written")
+        self._disk.count("written", name)
         view = self._disk.view(name, self._host)
         end = len(view.rstrip(b"\0"))
         sector = self._disk.sector_bytes
@@ -265,7 +274,7 @@ class FakeFiles:
 
     def trim(self, name: str, length: int) -> None:
         """Cuts what has landed."""
-        self._disk.count("trim")
+        self._disk.count("trim", name)
         if name in self._disk.files:
             del self._disk.files[name].content[length:]
 
