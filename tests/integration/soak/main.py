@@ -10,6 +10,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from integration.soak.accounts import Totals
 from integration.soak.faults import Faults
-from integration.soak.health import DiskUse, Growth, bad_lines_of, disk_use, left_over, look_at
+from integration.soak.health import DiskUse, Growth, bad_lines_of, disk_use, left_over, look_at, trim_memory
 from integration.soak.plan import Kind, Round, plan_round
 from integration.soak.rig import Rig
 from integration.soak.traffic import Traffic
@@ -87,6 +88,7 @@ class Soak:
         self._traffic.flows()
         self._traffic.settle(gathers=one.gathers)
         self._kinds.update(fault.kind for fault in (one.first, one.second) if fault is not None)
+        trim_memory()
         self._growth.note([*self._rig.processes(), ("clients", os.getpid())])
         self._disk_max = max(self._disk_max, self._rig.disk.used_bytes)
         if one.number % LOOK_AT_DISK_EVERY == 0:
@@ -203,6 +205,7 @@ def soak(rig: Rig, rounds: Sequence[Round]) -> tuple[list[str], str]:
 def main(arguments: Sequence[str]) -> int:
     """Set up, soak, print, clean up."""
     wanted = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # clean up then, too
     if wanted.plan:
         for one in planned(wanted, can_fill=True):
             print(f"{one.number:4d}  {one}")

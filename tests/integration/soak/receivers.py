@@ -132,8 +132,12 @@ class Latecomer:
         self._open_consumer(connection.create_session())
         connection.close()
 
-    def gather(self, timeout_s: float) -> None:
-        """Receive all that was acknowledged, and wait a moment for what should not come."""
+    def gather(self, timeout_s: float) -> bool:
+        """Receive all that was acknowledged, and wait a moment for what should not come.
+
+        Returns:
+            False if something acknowledged did not come in time.
+        """
         connection = self._connect()
         try:
             connection.start()
@@ -145,7 +149,8 @@ class Latecomer:
                     note(self.account, message)
                     self.account.settle()
                 elif not self.account.missing():
-                    break
+                    return True
+            return False
         finally:
             connection.close()
 

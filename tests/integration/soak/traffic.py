@@ -1,5 +1,6 @@
 """All who send and receive during a soak, and the questions that the soak asks them."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -24,6 +25,7 @@ FLOOD_SIZE = 128 * KIB
 FLOOD_BYTES_MAX = 48 * 1024 * KIB
 """More than a data file holds: a broker that has not refused or held anything by then has found space."""
 DRAIN_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
 STALL_S = 1.0
 """A flood that nobody has answered for so long is held."""
 
@@ -265,6 +267,24 @@ class Traffic:
         return Flood(connection, producer, receiver)
 
 
+class Gathering(threading.Thread):
+    """Somebody who comes, waits for a broker if need be, and receives.
+
+    Attributes:
+        complete: whether everything that was acknowledged came.
+    """
+
+    def __init__(self, receiver: Latecomer, timeout_s: float) -> None:
+        super().__init__(name="gathering", daemon=True)
+        self.complete = False
+        self._receiver = receiver
+        self._timeout_s = timeout_s
+
+    def run(self) -> None:
+        """Receive."""
+        self.complete = self._receiver.gather(self._timeout_s)
+
+
 class Flood:
     """Fills the store until the broker takes no more, and is received while the disk is still full."""
 
@@ -275,6 +295,7 @@ class Flood:
         self._account = receiver.account
         self._first = self._account.acknowledged_count
         self._refused_before = self._account.totals().refused
+        self._gathering: Gathering | None = None
 
     def rise(self) -> bool:
         """Send until nothing is answered any more, or refused; False if the broker has taken it all."""
@@ -312,11 +333,15 @@ class Flood:
     def drain(self) -> bool:
         """Receive what was acknowledged, as consumers may while the disk is full; False if they could not."""
         self._producer.pause()
-        self._receiver.gather(DRAIN_TIMEOUT_S)
-        return not self._account.missing()
+        self._gathering = Gathering(self._receiver, DRAIN_TIMEOUT_S)
+        self._gathering.start()
+        self._gathering.join(DRAIN_TIMEOUT_S + CONNECT_TIMEOUT_S)
+        return self._gathering.complete
 
     def ebb(self) -> None:
         """There is space again: what was held is answered; then receive the rest and leave."""
+        if self._gathering is not None:
+            self._gathering.join(FLOW_TIMEOUT_S)
         wait_until(lambda: self._producer.is_paused, FLOW_TIMEOUT_S, "the flood's sends are answered")
         self._producer.end()
         self._receiver.gather(FLOW_TIMEOUT_S)
