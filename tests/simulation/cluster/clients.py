@@ -202,7 +202,7 @@ class Producer(SimulatedClient):
             producer_id=self._id,
             destination=self._queue,
             persistent=True,
-            content=body_of(name, self.random.choice((20, 60, 300))),
+            content=body_of(name, self.random.choice((40, 300, 700))),
             message_id=MessageId(producer_id=self._id, producer_sequence_id=self._sent),
         )
         self.world.promises.sending(name, self.plan.queue)

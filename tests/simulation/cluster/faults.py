@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from simulation.cluster.damage import chosen_bit
 from simulation.cluster.simulated_broker import SimulatedBroker
 
 if TYPE_CHECKING:
@@ -157,6 +158,21 @@ def _full(world: World, fault: Fault, process: Process) -> None:
     world.clock.call_later(fault.for_s, free)
 
 
+def _flip(world: World, fault: Fault, process: Process) -> None:
+    del fault, process
+    disk, promises = world.disk, world.promises
+    if disk.damaged:
+        return
+    chosen = chosen_bit(disk, disk.random)
+    if chosen is not None:
+        disk.damaged = True
+        file = disk.files[chosen.file]
+        file.content[chosen.offset] ^= 1 << disk.random.randrange(8)
+        world.note("FAULT", f"flipped a bit of byte {chosen.offset} of {chosen.file}, in {chosen.what}")
+        promises.excused |= chosen.names
+        promises.forgetful = promises.forgetful or chosen.is_memory
+
+
 FAULTS: Final[dict[str, Callable[[Any, Any, Any], None]]] = {
     "kill": _kill,
     "host": _host,
@@ -173,6 +189,7 @@ FAULTS: Final[dict[str, Callable[[Any, Any, Any], None]]] = {
     "deaf": _deaf,
     "outage": _outage,
     "full": _full,
+    "flip": _flip,
 }
 
 

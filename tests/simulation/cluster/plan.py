@@ -100,6 +100,7 @@ TAKEOVER_STEPS: Final = (
 COMMIT_STEPS: Final = (
     "wrote batch",
     "wrote batch",
+    "wrote batch",
     "synced batch",
     "synced batch",
     "checked batch",
@@ -128,7 +129,15 @@ DISK_CALLS: Final = (
     "disk trim",
     "disk allocate",
 )
-LONG_S: Final = (2.0, 2.6, 3.4)
+HEIR_STEPS: Final = (
+    "disk remove",
+    "disk remove",
+    "disk remove",
+    "listed the data",
+    "read batch",
+    "disk read",
+)
+LONG_S: Final = (1.3, 1.8, 2.6)
 """Longer than a session lasts: meanwhile another takes over."""
 PASSING: Final = (
     "kill",
@@ -146,36 +155,35 @@ PASSING: Final = (
 
 
 def plan_of(seed: int) -> Plan:
-    """The plan of a seed: half of them chains of faults that belong together, half of them anything."""
+    """The plan of a seed: most of them a chain of faults that belong together, and any others."""
     rng = random.Random(f"plan {seed}")
     brokers = rng.choice((2, 2, 3))
     queues = rng.choice((1, 1, 2))
+    chain = rng.choice(CHAINS) if rng.random() < 0.75 else None
+    is_busy, is_slow = chain in BUSY, chain in SLOW
     producers = tuple(
         ProducerPlan(
             queue=f"q{index % queues}",
-            messages=rng.choice((4, 8, 12)),
+            messages=12 if is_busy else rng.choice((6, 8, 12)),
             window=rng.choice((1, 1, 4)),
-            pause_s=rng.choice((0.05, 0.2, 0.4)),
+            pause_s=rng.choice((0.15, 0.25) if is_busy else (0.05, 0.2, 0.3)),
         )
         for index in range(max(queues, rng.choice((1, 2))))
     )
     consumers = tuple(
         ConsumerPlan(
             queue=f"q{index % queues}",
-            prefetch_size=rng.choice((1, 3, 100)),
+            prefetch_size=rng.choice((3, 100) if is_slow else (1, 3, 100)),
             together=rng.choice((1, 1, 3)),
-            work_s=rng.choice((0.001, 0.02, 0.2)),
+            work_s=rng.choice((0.15,) if is_slow else (0.001, 0.05, 0.15)),
         )
-        for index in range(max(queues, rng.choice((1, 1, 2))))
+        for index in range(max(queues, 1 if is_slow else rng.choice((1, 1, 2))))
     )
     names = [f"b{index}" for index in range(brokers)]
-    clients = [f"p{index}" for index in range(len(producers))] + [
-        f"c{index}" for index in range(len(consumers))
-    ]
-    faults: list[Fault] = []
-    if rng.random() < 0.5:
-        faults += rng.choice(CHAINS)(rng)
-    for _ in range(rng.choice((0, 1, 1, 2, 4))):
+    clients = [f"p{index}" for index in range(len(producers))]
+    clients += [f"c{index}" for index in range(len(consumers))]
+    faults = [] if chain is None else chain(rng)
+    for _ in range(rng.choice((0, 1, 2, 3, 4) if chain is None else (0, 0, 1, 1, 2))):
         faults.append(_anything(rng, names, clients))
     return Plan(
         seed,
@@ -185,7 +193,7 @@ def plan_of(seed: int) -> Plan:
         tuple(faults),
         carries=rng.random() < 0.3,
         is_fast_disk=rng.random() < 0.2,
-        sector_bytes=rng.choice((64, 512)),
+        sector_bytes=64 if chain is _torn else rng.choice((64, 512)),
     )
 
 
@@ -227,14 +235,32 @@ def _ending(rng: random.Random) -> list[Fault]:
     if rng.random() < 0.3:
         return []
     kind = rng.choice(("kill", "host", "power", "stop", "expire"))
-    return [Fault(kind, "master", at_s=3.0 + 2.0 * rng.random(), for_s=rng.random())]
+    return [Fault(kind, "master", at_s=2.0 + 1.5 * rng.random(), for_s=rng.random())]
 
 
 def _zombie(rng: random.Random) -> list[Fault]:
     """A master sleeps in the middle of a batch until another has taken its place."""
-    count = rng.randint(2, 10)
+    count = rng.randint(2, 8)
     sleep = Fault("pause", "master", step=rng.choice(COMMIT_STEPS), count=count, for_s=rng.choice(LONG_S))
     return [sleep, *_ending(rng)]
+
+
+def _zombie_with_a_write(rng: random.Random) -> list[Fault]:
+    """The same, with a batch that is written and not yet synced."""
+    count = rng.randint(3, 8)
+    return [
+        Fault("pause", "master", step="wrote batch", count=count, for_s=rng.choice(LONG_S)),
+        *_ending(rng),
+    ]
+
+
+def _late_token(rng: random.Random) -> list[Fault]:
+    """Who has claimed an epoch sleeps, and makes its token when a higher one already serves."""
+    count = rng.choice((1, 1, 2))
+    faults = [Fault("pause", "master", step="created claim", count=count, for_s=rng.choice(LONG_S))]
+    if count > 1:
+        faults.append(Fault("kill", "master", at_s=0.3 + 0.3 * rng.random(), for_s=0.2))
+    return [*faults, *_ending(rng)]
 
 
 def _sleepy_heir(rng: random.Random) -> list[Fault]:
@@ -249,10 +275,10 @@ def _sleepy_heir(rng: random.Random) -> list[Fault]:
 
 def _unaware(rng: random.Random) -> list[Fault]:
     """A master is cut off from ZooKeeper and goes on, while its successor takes its time over a step."""
-    step = rng.choice(TAKEOVER_STEPS[4:11])
+    step = rng.choice(HEIR_STEPS)
     return [
-        Fault("cut", "master", at_s=0.3 + 0.3 * rng.random(), for_s=3.0, other="zk"),
-        Fault("stall", "heir", step=step, count=1, for_s=0.3 + rng.random()),
+        Fault("cut", "master", at_s=0.05 + 0.2 * rng.random(), for_s=3.0, other="zk"),
+        Fault("pause", "heir", step=step, count=rng.choice((1, 2, 2)), for_s=0.3 + 0.4 * rng.random()),
         *_ending(rng),
     ]
 
@@ -262,7 +288,7 @@ def _torn(rng: random.Random) -> list[Fault]:
     died = Fault(
         rng.choice(("host", "kill")), "master", step="wrote batch", count=rng.randint(3, 10), for_s=0.5
     )
-    return [died, Fault("power", "master", at_s=3.0 + rng.random(), for_s=0.2), *_ending(rng)]
+    return [died, Fault("power", "master", at_s=1.5 + rng.random(), for_s=0.2), *_ending(rng)]
 
 
 def _unanswered(rng: random.Random) -> list[Fault]:
@@ -274,6 +300,22 @@ def _unanswered(rng: random.Random) -> list[Fault]:
         for count in (rng.randint(2, 5), rng.randint(6, 12))
     ]
     return faults + _ending(rng)
+
+
+def _nervous_consumer(rng: random.Random) -> list[Fault]:
+    """A consumer loses its connection again and again, and what it has not acknowledged is given to it anew."""
+    times = sorted(rng.random() for _ in range(rng.choice((2, 4))))
+    return [Fault("reset", "master", at_s=0.05 + time_s, other="c0") for time_s in times]
+
+
+def _flipped(rng: random.Random) -> list[Fault]:
+    """A bit changes somewhere, and later somebody has to read it."""
+    flip = Fault("flip", "zk", at_s=0.3 + 1.2 * rng.random())
+    return [
+        flip,
+        Fault(rng.choice(("kill", "host", "expire", "power")), "master", at_s=1.6, for_s=0.1),
+        *_ending(rng),
+    ]
 
 
 def _short_of_space(rng: random.Random) -> list[Fault]:
@@ -292,12 +334,23 @@ def _hurried_upkeep(rng: random.Random) -> list[Fault]:
     ]
 
 
+BUSY: Final = (_zombie, _zombie_with_a_write, _unaware, _torn)
+"""Chains that matter only while producers send."""
+SLOW: Final = (_nervous_consumer, _flipped, _hurried_upkeep)
+"""Chains that matter only while much waits to be consumed."""
 CHAINS: Final = (
     _zombie,
-    _zombie,
+    _zombie_with_a_write,
+    _zombie_with_a_write,
+    _late_token,
     _sleepy_heir,
     _unaware,
+    _unaware,
+    _nervous_consumer,
+    _nervous_consumer,
     _torn,
+    _torn,
+    _flipped,
     _unanswered,
     _short_of_space,
     _hurried_upkeep,

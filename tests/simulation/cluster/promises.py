@@ -85,7 +85,9 @@ class Promises:
         self.removed: set[str] = set()
         self.consumed: set[str] = set()
         self.excused: set[str] = set()
-        """Messages that damage may cost."""
+        """Messages that damage may cost, or bring back."""
+        self.forgetful = False
+        """Whether damage may have cost what was known of producers."""
         self.reigns: list[Reign] = []
         self._views: list[tuple[int, frozenset[tuple[str, int]]]] = []
 
@@ -101,7 +103,7 @@ class Promises:
         names = dict(live)
         known = frozenset(names.values())
         pairs = frozenset((name, ref) for ref, name in names.items())
-        if len(known) < len(names):
+        if len(known) < len(names) and not self.forgetful:
             twice = sorted(name for name in known if list(names.values()).count(name) > 1)
             self.break_(f"P3: epoch {epoch} has stored {twice[0]} twice")
         lost = (self.stored | self.answered) - self.removing - known - self.excused
@@ -141,9 +143,9 @@ class Promises:
         while pending and pending[0][0] <= batch:
             _, is_added, name = pending.pop(0)
             if not is_added:
-                self.removed.add(name)
+                self._removed_for_good(reign, name)
                 continue
-            if name in self.stored or name in reign.known:
+            if (name in self.stored or name in reign.known) and not self.may_repeat(name):
                 self.break_(f"P3: epoch {reign.epoch} stores {name} again")
             self.stored.add(name)
             for later in self.reigns:
@@ -151,6 +153,18 @@ class Promises:
                     self.break_(
                         f"P2: epoch {reign.epoch} acknowledges {name}, serving epoch {later.epoch} lacks"
                     )
+
+    def _removed_for_good(self, reign: Reign, name: str) -> None:
+        self.removed.add(name)
+        for later in self.reigns:
+            if later.epoch > reign.epoch and name in later.known - self.excused:
+                self.break_(
+                    f"P2: epoch {reign.epoch} is done with {name}, serving epoch {later.epoch} has it"
+                )
+
+    def may_repeat(self, name: str) -> bool:
+        """Whether damage is to blame for a repetition."""
+        return self.forgetful or name in self.excused
 
     # ---- clients
 
@@ -230,7 +244,7 @@ class Order:
             self._promises.break_(f"P1: {self._name} gets {name} before it is safe")
         if not self._is_alone:
             return
-        if int(number) <= self._dispatched.get(producer, 0):
+        if int(number) <= self._dispatched.get(producer, 0) and not self._promises.may_repeat(name):
             before = self._dispatched[producer]
             self._promises.break_(f"P4: {self._name} gets {name} after {producer}/{before}")
         self._dispatched[producer] = int(number)
@@ -238,7 +252,7 @@ class Order:
     def delivered(self, name: str) -> None:
         """The program gets a message."""
         producer, _, number = name.partition("/")
-        if name in self._acknowledged:
+        if name in self._acknowledged and not self._promises.may_repeat(name):
             self._promises.break_(f"P3: {self._name} gets {name} again after acknowledging it")
         if self._is_alone and int(number) > self._first.get(producer, 0):
             self._first[producer] = int(number)

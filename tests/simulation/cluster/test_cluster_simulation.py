@@ -7,7 +7,7 @@ a history follows from its seed: see `plan`. A seed that ever failed stays in `r
 from pathlib import Path
 
 import pytest
-from simulation.cluster.bugs import planted
+from simulation.cluster.bugs import BUGS, planted
 from simulation.cluster.plan import plan_of
 from simulation.cluster.world import live
 
@@ -37,7 +37,7 @@ def test_what_once_failed_holds() -> None:
     assert [f"seed {each.plan.seed}: {each.violation}" for each in outcomes if each.violation] == []
 
 
-@pytest.mark.parametrize("name", ["acknowledge before sync", "check before sync"])
+@pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
     """The checkers can fail: each mistake breaks a promise within 200 histories."""
     with planted(name):

@@ -16,10 +16,10 @@ from simulation.cluster.clock import Process, Timer
 from simulation.cluster.network import Network, Stream
 from support.fake_zookeeper import FakeZooKeeper
 
-SESSION_TIMEOUT_S: Final = 1.5
+SESSION_TIMEOUT_S: Final = 1.0
 """Short, so that a history is."""
 RECONNECT_S: Final = 0.05
-ATTEMPT_S: Final = 0.5
+ATTEMPT_S: Final = 0.3
 """See `registry.kazoo_edge.FIRST_REPLY_TIMEOUT_S`."""
 
 
