@@ -1,11 +1,24 @@
 """`python -m journal`."""
 
+import io
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from support.journal_stores import append, fill, fingerprint
+from support.waiting import wait_until
 
+from journal import __main__ as tool
 from journal.__main__ import main
+from journal.batch import encode_file_header
+from journal.errors import StoreReadOnly
+from journal.files import PosixFiles
 from journal.journal import Journal
 from journal.options import JournalOptions
 from journal.record import AddMessage, AddSubscription
@@ -142,3 +155,252 @@ def test_a_wrong_command_line_shows_the_usage(
         main(arguments)
     assert exit_.value.code == 2
     assert "usage: python -m journal" in capsys.readouterr().err
+
+
+def test_inspect_lists_the_records_of_a_file(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each record is shown with its place and what it says, but for the body."""
+    assert main(["inspect", str(store), "--records"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "data-000001-000000"
+    kinds = [line.split()[3] for line in lines[2:]]
+    assert kinds[:3] == ["epoch-begin", "memory", "epoch-begin"]
+    assert kinds[3:7] == ["add-subscription", "add-message", "add-message", "add-message"]
+    assert kinds[-1] == "epoch-end"
+    assert any(f"destination={QUEUE}" in line and "body_bytes=10" in line for line in lines)
+
+
+def test_inspect_lists_records_as_json(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Programs get the same, and are told whether there is more."""
+    arguments = ["inspect", str(store), "--records", "--file", "data-000001-000000", "--json"]
+    assert main([*arguments, "--limit", "5"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["more"] is True
+    assert found["records"][4]["kind"] == "add-message"
+    assert found["records"][4]["ref"] == 1
+    assert main([*arguments, "--limit", "0"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["more"] is False
+    assert found["records"][0]["owner"] == "brokercontainer"
+
+
+def test_inspect_says_when_there_are_more_records(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A listing that was cut says so."""
+    assert main(["inspect", str(store), "--records", "--limit", "2"]) == 0
+    assert "--limit 0 shows all" in capsys.readouterr().out
+
+
+def test_inspect_lists_damaged_regions(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read is a line of the listing, followed by the records in it that are whole."""
+    file = store / "data-000001-000000"
+    data = bytearray(file.read_bytes())
+    data[data.index(b"first body")] ^= 1
+    file.write_bytes(data)
+    assert main(["inspect", str(store), "--records", "--json"]) == 0
+    kinds = [each["kind"] for each in json.loads(capsys.readouterr().out)["records"]]
+    assert "damaged" in kinds
+
+
+@pytest.mark.parametrize("name", ["data-000009-000000", "claim-1", "../x"])
+def test_a_wrong_data_file_is_said_so(name: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only data files of this store have records."""
+    assert main(["inspect", str(store), "--records", "--file", name]) == 2
+    assert f"no data file {name}" in capsys.readouterr().err
+
+
+def test_stats_shows_what_is_queued_and_what_takes_the_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Destinations, subscriptions, live and dead bytes of each data file, and the bound of P9."""
+    for _ in range(2):
+        fill(tmp_path / "store", 60)
+    assert main(["stats", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    assert "within" in out
+    assert "queue://orders.new" in out
+    assert main(["stats", str(tmp_path / "store"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["within_bound"] is True
+    assert found["live_bytes"] == sum(each["bytes"] for each in found["destinations"])
+    assert found["live_bytes"] == sum(each["live_bytes"] for each in found["files"])
+    assert found["bound_bytes"] == 2 * found["live_bytes"] + 64 * 1024 * 1024
+    assert found["disk_bytes"] >= found["data_bytes"] > 0
+    assert found["producers"] == 4
+    first = found["destinations"][0]
+    assert 0 < first["oldest_ref"] < first["newest_ref"] < found["next_ref"]
+    gold = next(each for each in found["subscriptions"] if each["name"] == "gold")
+    assert gold["pending"] > 5
+    assert gold["oldest_ref"] > 0
+
+
+def test_export_and_import_on_the_command_line(
+    store: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Through files and through standard input and output, with a line that says what was done."""
+    assert main(["export", str(store)]) == 0
+    captured = capsysbinary.readouterr()
+    assert b"exported 3 messages" in captured.err
+    assert main(["export", str(store), str(tmp_path / "out.jsonl")]) == 0
+    assert b"exported 3 messages" in capsysbinary.readouterr().out
+    assert (tmp_path / "out.jsonl").read_bytes() == captured.out
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "copy").mkdir()
+    assert main(["import", str(tmp_path / "copy"), str(tmp_path / "out.jsonl"), "--check"]) == 0
+    assert b"checked, nothing stored: 3 messages" in capsysbinary.readouterr().out
+    assert list((tmp_path / "copy").iterdir()) == []
+    assert main(["import", str(tmp_path / "copy"), str(tmp_path / "out.jsonl"), "--json"]) == 0
+    done = json.loads(capsysbinary.readouterr().out)
+    assert (done["messages"], done["earlier"], done["shift"]) == (3, 0, 0)
+    assert main(["export", str(tmp_path / "copy"), "-"]) == 0
+    assert capsysbinary.readouterr().out == captured.out
+
+
+def test_import_reads_standard_input(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export may come through a pipe, although it is read twice."""
+    assert main(["export", str(store), str(tmp_path / "out.jsonl")]) == 0
+    (tmp_path / "copy").mkdir()
+    stdin = SimpleNamespace(buffer=io.BytesIO((tmp_path / "out.jsonl").read_bytes()))
+    monkeypatch.setattr(tool.sys, "stdin", stdin)
+    assert main(["import", str(tmp_path / "copy")]) == 0
+    assert "imported 3 messages" in capsys.readouterr().out
+
+
+def test_export_overwrites_nothing_by_accident(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is there stays, a store is no place for an export, and a failed one leaves nothing."""
+    target = tmp_path / "out.jsonl"
+    target.write_text("precious")
+    assert main(["export", str(store), str(target)]) == 2
+    assert "exists; --force overwrites it" in capsys.readouterr().err
+    assert target.read_text() == "precious"
+    assert main(["export", str(store), str(target), "--force"]) == 0
+    before = fingerprint(store)
+    assert main(["export", str(store), str(store / "out.jsonl")]) == 2
+    assert "within the store" in capsys.readouterr().err
+    assert fingerprint(store) == before
+    assert main(["export", str(tmp_path), str(tmp_path / "other.jsonl")]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "store"]
+    assert main(["export", str(store), str(tmp_path / "no" / "folder")]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
+
+
+def test_import_refuses_other_directories(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only an empty directory becomes a store; a missing one is not made; a missing file is named."""
+    export = tmp_path / "out.jsonl"
+    assert main(["export", str(store), str(export)]) == 0
+    assert main(["import", str(tmp_path), str(export)]) == 2
+    assert "neither empty nor a store: it holds out.jsonl" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "missing"), str(export)]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
+    (tmp_path / "copy").mkdir()
+    assert main(["import", str(tmp_path / "copy"), str(tmp_path / "nowhere")]) == 2
+    assert f"{tmp_path / 'nowhere'}: No such file" in capsys.readouterr().err
+    export.write_bytes(export.read_bytes()[:-20])
+    assert main(["import", str(tmp_path / "copy"), str(export), "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert found["kind"] == "ExportInvalid"
+    assert "cut off" in found["error"]
+    assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_import_refuses_the_store_of_a_running_master(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A master that runs is not disturbed, unless that is wanted: then it is fenced."""
+    assert main(["export", str(store), str(tmp_path / "out.jsonl")]) == 0
+    failed: list[object] = []
+    journal = Journal.open(
+        tmp_path / "other",
+        owner=f"brokercontainer (pid {os.getpid()} on {socket.gethostname()})",
+        post=lambda call: call(),
+        on_durable=lambda _: None,
+        on_failed=failed.append,
+        options=JournalOptions(create=True, reserve_bytes=1000),
+    )
+    append(journal, AddMessage(1, QUEUE, "", 0, b"x"))
+    before = fingerprint(tmp_path / "other")
+    arguments = ["import", str(tmp_path / "other"), str(tmp_path / "out.jsonl")]
+    for options in ([], ["--check"]):
+        assert main([*arguments, *options]) == 2
+        assert "the store's master is running: brokercontainer" in capsys.readouterr().err
+    assert fingerprint(tmp_path / "other").keys() == before.keys()
+    assert not failed
+    assert main([*arguments, "--take-over"]) == 0
+    wait_until(lambda: failed)
+    journal.close(10)
+
+
+def test_a_newer_store_is_left_alone(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store of a later version is not guessed about, and says what to do."""
+    import journal.batch as batch_module
+
+    file = store / "data-000001-000000"
+    version = batch_module.FORMAT_VERSION
+    try:
+        batch_module.FORMAT_VERSION = version + 1  # type: ignore[misc] # of the software that writes it
+        header = encode_file_header(batch_module.FileHeader(1, 0, 7))
+    finally:
+        batch_module.FORMAT_VERSION = version  # type: ignore[misc] # as above
+    file.write_bytes(header + file.read_bytes()[64:])
+    for command in ("inspect", "verify", "stats", "export"):
+        assert main([command, str(store)]) == 2
+        assert "use a newer version" in capsys.readouterr().err
+
+
+def test_a_store_that_may_not_be_read_is_said_so(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without permission nothing is read, and the sentence says what is needed."""
+
+    def read(self: PosixFiles, name: str, offset: int, length: int) -> bytes:
+        raise StoreReadOnly(f"cannot read {name}: Permission denied; access is needed")
+
+    monkeypatch.setattr(PosixFiles, "read", read)
+    for command in ("inspect", "verify", "stats", "export"):
+        assert main([command, str(store)]) == 2
+        assert "Permission denied" in capsys.readouterr().err
+
+
+def test_names_cannot_move_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What clients call their queues is shown without control characters."""
+    journal = open_journal(tmp_path / "store")
+    append(journal, AddMessage(1, "queue://\x1b[2Jevil\n\ud800", "", 0, b"x"))
+    journal.close(10)
+    assert main(["inspect", str(tmp_path / "store")]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "queue://\\x1b[2Jevil\\n\\ud800" in out
+
+
+def run_tool(*arguments: str, **options: object) -> subprocess.Popen[str]:
+    """The tool as a process."""
+    command = [sys.executable, "-m", "journal", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return] # options of a process
+
+
+def test_ctrl_c_ends_at_once_and_cleanly(store: Path, tmp_path: Path) -> None:
+    """No traceback, exit code 130, and no half file."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "copy").mkdir()
+    process = run_tool("import", str(tmp_path / "copy"), str(tmp_path / "pipe"))
+    with (tmp_path / "pipe").open("wb"):  # it has opened the other end, and waits for the first line
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "journal: interrupted\n")
+    assert list((tmp_path / "copy").iterdir()) == []
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    """`export | head` ends quietly, with the shell's exit code for a closed pipe."""
+    fill(tmp_path / "store", 300)
+    with run_tool("export", str(tmp_path / "store")) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.wait(20)
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
