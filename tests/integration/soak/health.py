@@ -60,10 +60,17 @@ RESIDENT_GROWTH_MAX = 128 * MIB
 """Messages may take 64 MiB of a broker's memory, and what they leave behind is not all given back."""
 
 
-def trim_memory() -> None:
-    """Give free memory back to the system, so that what this process takes is what it holds."""
+_M_ARENA_MAX = -8
+"""Of glibc's mallopt(3)."""
+
+
+def share_one_heap() -> None:
+    """Let all threads of this process share a heap, so that what it takes is about what it holds.
+
+    Each of some sixty threads would keep a heap of its own that a flood has filled once.
+    """
     with contextlib.suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 @dataclass(frozen=True, slots=True)
