@@ -148,7 +148,7 @@ def describe_figures(figures: Figures) -> str:
         f"reserve         {in_bytes(figures.reserve_bytes)}",
         f"other files     {in_bytes(figures.other_bytes)}",
         f"disk            {in_bytes(figures.disk_bytes)}, bound {in_bytes(figures.bound_bytes)}: "
-        + ("within" if figures.disk_bytes <= figures.bound_bytes else "ABOVE"),
+        + ("within" if figures.disk_bytes <= figures.bound_bytes else "ABOVE, a running master tidies up"),
         f"producers       {figures.producers}",
         f"next message    {figures.next_ref}",
         "",

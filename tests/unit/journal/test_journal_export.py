@@ -1,5 +1,6 @@
 """`python -m journal export` and `import`: what goes out comes in again, all of it or nothing."""
 
+import base64
 import io
 import json
 from collections.abc import Callable
@@ -106,6 +107,42 @@ def test_any_store_survives_the_round_trip(seed: int, tmp_path: Path) -> None:
     export_files(history.files, "here", stream)
     imported(tmp_path / "copy", stream.getvalue())
     assert exported(tmp_path / "copy") == stream.getvalue()
+
+
+class BusyStream(io.BytesIO):
+    """While lines are written to it the store's masters come, compact, remove files and go."""
+
+    def __init__(self, history: StoreHistory) -> None:
+        super().__init__()
+        self.history = history
+        self.writes = 0
+
+    def write(self, data: Any) -> int:
+        """Every few lines there is another master."""
+        self.writes += 1
+        if self.writes % 7 == 0:
+            self.history.master(15)
+        return super().write(data)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_an_export_goes_on_while_masters_come_and_go(seed: int) -> None:
+    """What is live from the beginning to the end is in the export, once, with its body."""
+    history = StoreHistory(seed)
+    history.run(3)
+    before = inspect_files(history.files, "here").state
+    stream = BusyStream(history)
+    done = export_files(history.files, "here", stream)
+    after = inspect_files(history.files, "here").state
+    assert done.damaged == 0, done.errors
+    export = {(each["destination"], each["ref"]): each["body"] for each in lines(stream.getvalue())}
+    assert len(export) == done.messages
+    for name, messages in before.queues.items():
+        still = set(after.queues.get(name, ()))
+        for ref in messages:
+            if ref in still:
+                assert base64.b64decode(export[name, ref]) == history.bodies[ref]
+    read_through(io.BytesIO(stream.getvalue()), Progress())
 
 
 def test_an_export_changes_nothing(store: Path) -> None:
