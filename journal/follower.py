@@ -20,7 +20,8 @@ from journal.fence import data_files, run
 from journal.files import Files
 from journal.reader import Batch, EpochReader, Position
 from journal.record import BATCH_HEADER_BYTES, Seal
-from journal.recovery import Damage, StoreReader
+from journal.recovery import StoreReader
+from journal.report import Damage
 from journal.state import State
 
 READ_BYTES: Final = 64 * 1024

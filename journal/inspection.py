@@ -39,7 +39,8 @@ from journal.record import (
     Seal,
     data_file_key,
 )
-from journal.recovery import Recovered, Report, StoreReader
+from journal.recovery import Recovered, StoreReader
+from journal.report import Report
 from journal.state import State
 
 LOOKS_MAX: Final = 10

@@ -20,7 +20,7 @@ from journal.options import SMALL_FILE_BYTES, JournalOptions
 from journal.patrol import Patrol
 from journal.quarantine import Losses
 from journal.record import Record
-from journal.recovery import Report
+from journal.report import Report
 from journal.reserve import Reserve
 from journal.state import State
 from journal.upkeep import Upkeep

@@ -26,7 +26,7 @@ line in the log says what happened to which file.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from journal.checkpoint import read_checkpoint
@@ -63,63 +63,11 @@ from journal.record import (
     Seal,
     data_file_key,
 )
+from journal.report import Damage, Report
 from journal.salvage import salvage
 from journal.state import State
 
 _log = logging.getLogger(__name__)
-
-
-class Damage(NamedTuple):
-    """A region of a data file that cannot be read any more.
-
-    Attributes:
-        file: path of the data file.
-        offset: where the region starts in it.
-        length: in bytes.
-        saved: records in it that were whole.
-        quarantine: path of the copy, "" if none was made.
-    """
-
-    file: str
-    offset: int
-    length: int
-    saved: int
-    quarantine: str
-
-    def __str__(self) -> str:
-        """One line for the log."""
-        if not self.offset and not self.length:
-            return f"missing: {self.file}; what it held is lost"
-        if not self.length:
-            return f"damaged: {self.file} ends too early, at offset {self.offset}"
-        kept = f", copy in {self.quarantine}" if self.quarantine else ""
-        return (
-            f"damaged: {self.file}, {self.length} bytes from offset {self.offset}; "
-            f"{self.saved} records in them are whole and were delivered{kept}"
-        )
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found while a store was read.
-
-    Attributes:
-        ruler: the ruling epoch, 0 in a new store.
-        owner: who wrote it.
-        batches: batches that count.
-        records: records that count.
-        damages: in the order of the log.
-        torn: file and offset of a torn tail.
-        checkpoint: name of the checkpoint that reading began with, "" if there was none.
-    """
-
-    ruler: int = 0
-    owner: str = ""
-    batches: int = 0
-    records: int = 0
-    damages: list[Damage] = field(default_factory=list)
-    torn: tuple[str, int] | None = None
-    checkpoint: str = ""
 
 
 @dataclass(slots=True)
@@ -271,6 +219,8 @@ class StoreReader:
             recovered = yield from self._read_below(ruler, at)
         except StoreIncomplete:  # removed, since a checkpoint has it
             return None
+        if self.report.damages:  # or cut: what stood there may have been moved, and only a checkpoint has it
+            return None
         return recovered
 
     def _report_found(self) -> None:
@@ -373,8 +323,16 @@ class StoreReader:
             if name not in self._present:
                 self._missing(name)
 
+    @property
+    def _has_holes(self) -> bool:
+        """Whether records of the log are lost for good."""
+        return any(damage.length and damage.offset for damage in self.report.damages)
+
     def check_live(self) -> None:
         """Misses data files with live messages in them; to be called when the adopted records are applied.
+
+        After damage elsewhere in the log such a file may have been removed rightly: that its messages had
+        moved, or were consumed, stood in what is lost. Nobody could put it back: its loss is only reported.
 
         Raises:
             StoreIncomplete: one is missing.
@@ -384,7 +342,11 @@ class StoreReader:
             location = Location.unpack(key << FILE_SHIFT)
             if self._below is not None and location.epoch >= self._below:
                 continue  # ours: what was adopted is not written yet
-            self._missing(DataFileName(location.epoch, location.number))
+            name = DataFileName(location.epoch, location.number)
+            if self._has_holes:  # perhaps the record that moved its last message was in one
+                self._report(Damage(self._files.describe(str(name)), 0, 0, 0, ""))
+            else:
+                self._missing(name)
             self._state.forget_data_file(key)
 
     def _beginning(self, epoch: int, *, served: bool) -> "_Beginning | None":

@@ -28,7 +28,7 @@ from journal.record import (
     MovedMessage,
     data_file_key,
 )
-from journal.recovery import Damage
+from journal.report import Damage
 from journal.walk import FileWalk, Gap, records_of
 
 LOST_LISTED_MAX: Final = 10_000
