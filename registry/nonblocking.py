@@ -84,7 +84,7 @@ class NonblockingSession:
         self._closed = False
         self._lock = threading.Lock()  # for the two collections below
         self._listeners: list[StateListener] = []
-        self._watches: set[NodeWatch[Any]] = set()
+        self._watches: dict[NodeWatch[Any], None] = {}  # armed again in the order made
 
     def _delivery_thread(self) -> DeliveryThread:
         assert self._delivery is not None
@@ -299,13 +299,13 @@ class NonblockingSession:
             on_cancel=self._forget_watch,
         )
         with self._lock:
-            self._watches.add(watch)
+            self._watches[watch] = None
         self.post(watch.arm)
         return watch
 
     def _forget_watch(self, watch: NodeWatch[Any]) -> None:
         with self._lock:
-            self._watches.discard(watch)
+            self._watches.pop(watch, None)
 
 
 def _dispose(client: Any) -> None:  # noqa: ANN401 - kazoo is not typed

@@ -76,7 +76,7 @@ class FakeDisk:
 
     def power_failure(self) -> None:
         """All hosts and the disk are without power."""
-        for name in self.files.keys() | self._synced_names.keys():
+        for name in sorted(self.files.keys() | self._synced_names.keys()):
             was = self._synced_names.get(name)
             if self.files.get(name) is not was and self.random.random() < 0.5:
                 if was is None:
