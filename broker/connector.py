@@ -134,7 +134,7 @@ class ClientTransport(TwistedProtocol):
             self._bind(server.connection)
         if server.held_batch:
             self._turn.hold(self)
-        self._turn.touch(self)
+        self._turn.heard(self)
 
     def connectionLost(  # noqa: N802 - Twisted's name
         self, reason: Failure | None = None

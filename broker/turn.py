@@ -69,6 +69,8 @@ class Turn:
         self._of_connection: dict[RegionConnection, Line] = {}
         self._touched: dict[Line, None] = {}
         self._holding: dict[Line, None] = {}
+        self._heard = 0
+        self._alone = False
         self._end: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
         self._alarm_ms = 0
@@ -113,10 +115,23 @@ class Turn:
         return self.monotonic_s()
 
     def touch(self, line: Line) -> None:
-        """The line has received something, or has something to send."""
+        """The line has something to send."""
         self._touched[line] = None
         if self._end is None:
             self.schedule()
+
+    def heard(self, line: Line) -> None:
+        """The line has received something.
+
+        Where only one line was heard in the last pass there is nothing to gather: the turn of this one ends
+        at once, which saves a request of a lone client the way around the reactor's loop. Should another line
+        be heard in this pass, that one waits for its end, and the next passes gather again.
+        """
+        self._touched[line] = None
+        self._heard += 1
+        if self._alone and self._end is None and not self._halted:
+            self._finish()
+        self.schedule()
 
     def schedule(self) -> None:
         """Have an end of turn."""
@@ -130,9 +145,8 @@ class Turn:
         for line in holding:
             line.durable(batch)
             self._touched[line] = None
-        if self._halted:
-            self._write()
-        else:
+        self._write()  # who waits for a reply goes before who waits for messages
+        if not self._halted:
             self._finish()
 
     def stop_dispatch(self) -> None:
@@ -149,6 +163,8 @@ class Turn:
 
     def _run(self) -> None:
         self._end = None
+        self._alone = self._heard <= 1
+        self._heard = 0
         self._finish()
 
     def _finish(self) -> None:

@@ -96,7 +96,7 @@ def test_a_blocked_producer_goes_on_by_itself(broker_with: BrokerWith, connectio
         for send in sends[10:]:
             producer.answer(send)
     wait_logged(broker, "There is space for persistent messages again")
-    assert log_of(broker).count(WAITS) == 1
+    assert log_of(broker).count(WAITS) <= 2  # what was held may fill the store once more
 
 
 def test_a_flood_that_is_blocked_costs_bounded_memory(broker_with: BrokerWith) -> None:

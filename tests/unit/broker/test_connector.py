@@ -188,6 +188,27 @@ def test_a_turn_writes_once_per_connection_and_flushes_once() -> None:
     assert bench.flushes == 1
 
 
+def test_a_lone_client_is_answered_at_once_and_several_are_gathered() -> None:
+    """Nothing is to be gained by waiting for others where nobody else speaks; where somebody does, it is."""
+    bench = Bench()
+    protocol, socket, _ = bench.client()
+    other, other_socket, _ = bench.client()
+    protocol.dataReceived(b"a")
+    bench.end_turn()
+    protocol.dataReceived(b"b")
+    assert socket.writes == [b"hello a", b"b"]
+    other.dataReceived(b"1")
+    protocol.dataReceived(b"c")
+    assert (socket.writes[2:], other_socket.writes[1:]) == ([], [])
+    bench.end_turn()
+    assert (socket.writes[2:], other_socket.writes[1:]) == ([b"c"], [b"1"])
+    protocol.dataReceived(b"d")
+    assert socket.writes[3:] == []  # the pass before had heard two
+    bench.end_turn()
+    protocol.dataReceived(b"e")
+    assert socket.writes[3:] == [b"d", b"e"]
+
+
 def test_held_replies_leave_when_their_batch_is_durable() -> None:
     """P1: nothing is acknowledged before its sync; then it is, in the same turn."""
     bench = Bench()
