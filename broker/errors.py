@@ -6,6 +6,7 @@
     ├── ConfigurationInvalid
     ├── PortUnavailable
     ├── MessageInvalid             a journal body that cannot be read
+    ├── CodecError                 bytes that are nothing in their encoding, or what has no bytes in it
     ├── SendBlocked                a send that has to wait for space; no answer yet
     └── ClientError                the answer to one client's request
         ├── InvalidDestination     javax.jms.InvalidDestinationException
@@ -34,6 +35,10 @@ class PortUnavailable(BrokerError):
 
 class MessageInvalid(BrokerError):
     """A stored message cannot be read."""
+
+
+class CodecError(BrokerError):
+    """These bytes cannot be read in their encoding, or this cannot be written in it."""
 
 
 class SendBlocked(BrokerError):

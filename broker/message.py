@@ -26,7 +26,7 @@ lengths                int32   message id, destination, producer id, correlation
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -79,6 +79,7 @@ class Message:
         wire_format: names the protocol and version that `wire` is encoded in; empty: no `wire`.
         wire: the message as that protocol writes it, so that it need not be encoded again. Journaled.
         native: the protocol's prepared form in memory (such as the decoded command); never journaled.
+        decoded: the properties once `broker.properties.properties_of` has decoded them; never journaled.
     """
 
     message_id: str
@@ -102,6 +103,7 @@ class Message:
     wire_format: str = ""
     wire: bytes | None = None
     native: object = field(default=None, compare=False, repr=False)
+    decoded: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
 
     @property
     def size_bytes(self) -> int:

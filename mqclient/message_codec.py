@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from broker.openwire import modified_utf8
+from broker import modified_utf8
 from broker.openwire.commands import (
     ActiveMQBytesMessage,
     ActiveMQMapMessage,
@@ -18,7 +18,7 @@ from broker.openwire.commands import (
 )
 from broker.openwire.commands import Message as MessageCommand
 from broker.openwire.errors import CodecError
-from broker.openwire.primitive_map import Value, decode_map, decode_stream, encode_map, encode_stream
+from broker.primitive_map import Value, decode_map, decode_stream, encode_map, encode_stream
 from mqclient import destination as destinations
 from mqclient.errors import MessageFormatError
 from mqclient.identity import message_id_text

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Never
 
-from broker.openwire import modified_utf8
+from broker import modified_utf8
 from broker.openwire.commands import DataStructure
 from broker.openwire.errors import CodecError, FrameTooLarge
 from broker.openwire.limits import (

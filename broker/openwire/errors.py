@@ -2,20 +2,15 @@
 
 ::
 
-    OpenWireError
-    └── CodecError        bytes that are no command, or a command that has no bytes
-        └── FrameTooLarge a frame above the limit that was negotiated
+    CodecError        bytes that are no command, or a command that has no bytes; the broker's own
+    └── FrameTooLarge a frame above the limit that was negotiated
 """
 
 from __future__ import annotations
 
+from broker.errors import CodecError
 
-class OpenWireError(Exception):
-    """OpenWire failed."""
-
-
-class CodecError(OpenWireError):
-    """These bytes are no OpenWire command, or this command cannot be written as one."""
+__all__ = ["CodecError", "FrameTooLarge"]
 
 
 class FrameTooLarge(CodecError):

@@ -22,9 +22,6 @@ CAUSES_MAX = 32
 # Elements of an array or lines of a stack trace: what the 16-bit count can say; negative ones are refused.
 ARRAY_LENGTH_MAX = 32_767
 
-# Maps and lists within the maps and lists of message properties and bodies.
-PRIMITIVE_DEPTH_MAX = 64
-
 # Bytes of one string: loose encoding has an unsigned 16-bit length, Apache's tight encoder stops at 32766.
 LOOSE_STRING_SIZE_MAX = 65_535
 TIGHT_STRING_SIZE_MAX = 32_766

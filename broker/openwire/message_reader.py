@@ -12,10 +12,11 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
+from broker import modified_utf8
 from broker.destination import Destination
 from broker.errors import ClientError, InvalidDestination, MessageInvalid
 from broker.message import WIRE_READERS, Message
-from broker.openwire import commands, modified_utf8, translation
+from broker.openwire import commands, translation
 from broker.openwire.commands import ActiveMQDestination, MessageId, ProducerId
 from broker.openwire.errors import CodecError
 from broker.openwire.memo import Memo

@@ -26,8 +26,8 @@ from broker.openwire import limits
 from broker.openwire.codec import Codec
 from broker.openwire.commands import BaseCommand, DataStructure, KeepAliveInfo, WireFormatInfo
 from broker.openwire.errors import CodecError, FrameTooLarge
-from broker.openwire.primitive_map import Long, Value, decode_map, encode_map
 from broker.openwire.schema import VERSION_MAX, VERSION_MIN, concrete
+from broker.primitive_map import Long, Value, decode_map, encode_map
 
 _SIZE = struct.Struct(">i")
 _MAGIC = b"ActiveMQ"

@@ -22,7 +22,6 @@ from broker.openwire.commands import (
     SessionInfo,
     WireFormatInfo,
 )
-from broker.openwire.primitive_map import encode_map
 from broker.openwire.wireformat import (
     CommandReceived,
     Event,
@@ -33,6 +32,7 @@ from broker.openwire.wireformat import (
     WireFormat,
     WireFormatOptions,
 )
+from broker.primitive_map import encode_map
 
 APACHE = WireFormatOptions(tight_encoding_enabled=True, cache_enabled=True, stack_trace_enabled=True)
 COMMANDS: list[DataStructure] = [

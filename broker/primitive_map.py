@@ -13,9 +13,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping, Sequence
 
-from broker.openwire import modified_utf8
-from broker.openwire.errors import CodecError
-from broker.openwire.limits import PRIMITIVE_DEPTH_MAX
+from broker import modified_utf8
+from broker.errors import CodecError
 
 
 class Byte(int):
@@ -39,6 +38,9 @@ class Char(str):
 
     __slots__ = ()
 
+
+PRIMITIVE_DEPTH_MAX = 64
+"""Maps and lists within the maps and lists of message properties and bodies."""
 
 Value = None | bool | int | float | str | bytes | Mapping[str, "Value"] | Sequence["Value"]
 """What a map or stream may hold."""

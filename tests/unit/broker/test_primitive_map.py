@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.openwire import limits, modified_utf8
-from broker.openwire.errors import CodecError
-from broker.openwire.primitive_map import (
+from broker import modified_utf8
+from broker.errors import CodecError
+from broker.primitive_map import (
+    PRIMITIVE_DEPTH_MAX,
     Byte,
     Char,
     Float,
@@ -176,7 +177,7 @@ def test_garbage_raises_codec_error_only(data: bytes) -> None:
 def test_nesting_has_a_limit() -> None:
     """Lists in lists are followed to a limit."""
     value: Any = []
-    for _ in range(limits.PRIMITIVE_DEPTH_MAX - 1):
+    for _ in range(PRIMITIVE_DEPTH_MAX - 1):
         value = [value]
     assert decode_stream(encode_stream([value])) == [value]
     with pytest.raises(CodecError, match="nested more than"):

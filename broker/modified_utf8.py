@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from broker.openwire.errors import CodecError
+from broker.errors import CodecError
 
 _BEYOND_BMP = re.compile("[\U00010000-\U0010ffff]+")
 _FOUR_BYTES_FROM = 0xF0  # the first byte of standard UTF-8's four-byte forms, which Java refuses
