@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import ConfigurationInvalid
+from broker.policies import NO_POLICIES, PolicyMap
 
 NAME: Final = re.compile(r"[a-zA-Z0-9]+[.a-zA-Z0-9_-]*")
 PORT_MAX: Final = 65535
@@ -180,6 +181,7 @@ class BrokerConfig:
         standby_pool: recorded only.
         ignore_missing_data_files: serve without data files that are missing; what they held is lost.
         usage: what it may take.
+        policies: what holds for which destinations.
     """
 
     name: str
@@ -191,6 +193,7 @@ class BrokerConfig:
     standby_pool: str = "default"
     ignore_missing_data_files: bool = False
     usage: UsageConfig = UsageConfig()
+    policies: PolicyMap = NO_POLICIES
 
     @classmethod
     def from_properties(
@@ -223,6 +226,7 @@ class BrokerConfig:
             standby_pool=values.get("standby.pool") or "default",
             ignore_missing_data_files=_flag(values, IGNORE_MISSING),
             usage=_usage(values),
+            policies=PolicyMap.parse(values),
         )
 
 

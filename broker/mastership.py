@@ -103,7 +103,11 @@ class Mastership:
                 self._stop_listening()
         journal = self._journal
         self.region = region = Region(
-            journal, now_ms=int(time.time() * 1000), usage=self._usage, temporary=self._temporary
+            journal,
+            now_ms=int(time.time() * 1000),
+            usage=self._usage,
+            temporary=self._temporary,
+            policies=self._config.policies,
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()

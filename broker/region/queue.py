@@ -35,6 +35,7 @@ class Queue:
         self.region = region
         self.destination = destination
         self.uri = destination.uri
+        self.policy = region.policies.of(destination)
         self.owner = owner
         """The connection a temporary queue belongs to."""
         self.stored = not destination.is_temporary

@@ -21,6 +21,7 @@ from broker.errors import (
     ResourceExhausted,
 )
 from broker.message import Message, decode_message
+from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
 from broker.region.limits import RegionLimits
@@ -62,6 +63,7 @@ class Region:
         now_ms: int = 0,
         usage: UsageLimits | None = None,
         temporary: Path | None = None,
+        policies: PolicyMap | None = None,
     ) -> None:
         """Take over what the journal holds.
 
@@ -71,9 +73,11 @@ class Region:
             now_ms: the time.
             usage: what the broker may take.
             temporary: folder for non-persistent messages for which there is no memory; None: there is none.
+            policies: what holds for which destinations.
         """
         self.store = store
         self.limits = limits or RegionLimits()
+        self.policies = policies or NO_POLICIES
         usage = usage or UsageLimits()
         spool = Spool(temporary, usage.temp_bytes_max, usage.memory_bytes_max // ENTRY_BYTES)
         self.usage = Usage(store, usage, spool, now_ms)

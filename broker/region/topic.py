@@ -27,6 +27,7 @@ class Topic:
         self.region = region
         self.destination = destination
         self.uri = destination.uri
+        self.policy = region.policies.of(destination)
         self.owner = owner
         self.stored = not destination.is_temporary
         self.subscriptions: list[TopicSubscription] = []

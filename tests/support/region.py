@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from broker.destination import Destination
 from broker.errors import ClientError, SendBlocked
 from broker.message import BodyKind, Message
+from broker.policies import PolicyMap
 from broker.region.connection import RegionConnection
 from broker.region.consumer import AckKind, Consumer, ConsumerOptions
 from broker.region.limits import RegionLimits
@@ -273,9 +274,25 @@ def new_region(
     limits: RegionLimits | None = None,
     usage: UsageLimits | None = None,
     temporary: Path | None = None,
+    policies: Mapping[str, str] | None = None,
 ) -> Region:
-    """A region over a memory store that begins with these records, at time 1000."""
-    return Region(MemoryStore(records), limits, now_ms=1000, usage=usage, temporary=temporary)
+    """A region over a memory store that begins with these records, at time 1000.
+
+    Args:
+        records: what the store holds.
+        limits: of the region.
+        usage: likewise.
+        temporary: folder of its temporary files.
+        policies: properties as in a PID, such as `{"policy.queue.>.gcInactiveDestinations": "true"}`.
+    """
+    return Region(
+        MemoryStore(records),
+        limits,
+        now_ms=1000,
+        usage=usage,
+        temporary=temporary,
+        policies=PolicyMap.parse(policies or {}),
+    )
 
 
 def restarted(
@@ -284,8 +301,15 @@ def restarted(
     limits: RegionLimits | None = None,
     usage: UsageLimits | None = None,
     temporary: Path | None = None,
+    policies: Mapping[str, str] | None = None,
 ) -> Region:
     """A new broker over what the old one's journal has made durable."""
     store = region.store
     assert isinstance(store, MemoryStore)
-    return new_region(store.records(store.durable_batch), limits=limits, usage=usage, temporary=temporary)
+    return new_region(
+        store.records(store.durable_batch),
+        limits=limits,
+        usage=usage,
+        temporary=temporary,
+        policies=policies,
+    )
