@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Final
 
@@ -123,6 +123,34 @@ WIRE_READERS: Final[dict[str, Callable[[bytes], Message]]] = {}
 A protocol that enters itself here promises that the neutral attributes follow from the frame. Raises
 `MessageInvalid`.
 """
+WIRE_ADDRESSERS: Final[dict[str, Callable[[bytes, Destination, Destination, int | None], bytes]]] = {}
+"""Per wire format: a message's `wire` with another destination, the one it was sent to as its original one,
+and another expiration if that is not None. Raises `MessageInvalid`."""
+
+
+def readdressed(message: Message, destination: Destination, *, expiration: int | None = None) -> Message:
+    """A message as it goes on to another destination; its consumers can see what it was sent to.
+
+    Args:
+        message: stays as it is.
+        destination: where it goes.
+        expiration: milliseconds since the epoch, 0 never; None: as it is.
+
+    Raises:
+        MessageInvalid: it is damaged.
+    """
+    addresser = WIRE_ADDRESSERS.get(message.wire_format)
+    wire = None
+    if message.wire is not None and addresser is not None:
+        wire = addresser(message.wire, destination, message.destination, expiration)
+    return replace(
+        message,
+        destination=destination,
+        expiration=message.expiration if expiration is None else expiration,
+        wire=wire,
+        wire_format="" if wire is None else message.wire_format,
+        native=None,
+    )
 
 
 def encode_message(message: Message) -> bytes:

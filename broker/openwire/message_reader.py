@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from broker import modified_utf8
 from broker.destination import Destination
 from broker.errors import ClientError, InvalidDestination, MessageInvalid
-from broker.message import WIRE_READERS, Message
+from broker.message import WIRE_ADDRESSERS, WIRE_READERS, Message
 from broker.openwire import commands, translation
 from broker.openwire.commands import ActiveMQDestination, MessageId, ProducerId
 from broker.openwire.errors import CodecError
@@ -94,6 +94,18 @@ def message_of_frame(frame: bytes) -> Message:
 
 
 WIRE_READERS[translation.WIRE_FORMAT] = message_of_frame
+
+
+def _readdress(
+    frame: bytes, destination: Destination, original: Destination, expiration: int | None
+) -> bytes:
+    try:
+        return translation.readdress(frame, destination, original, expiration)
+    except CodecError as error:
+        raise MessageInvalid(f"The message cannot be readdressed: {error}.") from error
+
+
+WIRE_ADDRESSERS[translation.WIRE_FORMAT] = _readdress
 
 
 def _read(b: bytes) -> ReceivedMessage:

@@ -245,3 +245,41 @@ def _skip_nested(frame: bytes, at: int) -> int:
 
 
 _DESTINATION_CODES = frozenset(each.TYPE_CODE for each in _KINDS)
+
+
+def readdress(
+    frame: bytes, destination: Destination, original: Destination, expiration: int | None = None
+) -> bytes:
+    """A frame of :data:`WIRE_FORMAT` with another destination; nothing else of it is read.
+
+    Args:
+        frame: of a message.
+        destination: where the message goes.
+        original: what it was sent to, for its consumers.
+        expiration: milliseconds since the epoch; None: as it is.
+
+    Raises:
+        CodecError: it is damaged, or cannot be written.
+    """
+    if expiration is not None:
+        command = read_frame(frame)
+        command.expiration = expiration
+        frame = _codec.encode(command)
+    try:
+        destination_at = _skip_nested(frame, _HEAD)
+        transaction_at = _skip_nested(frame, destination_at)
+        original_at = _skip_nested(frame, transaction_at)
+        rest_at = _skip_nested(frame, original_at)
+    except (struct.error, IndexError) as error:
+        raise CodecError(f"a message is damaged: {error}") from error
+    return b"".join(
+        (
+            frame[:destination_at],
+            b"\1",
+            _codec.encode(from_destination(destination)),
+            frame[transaction_at:original_at],
+            b"\1",
+            _codec.encode(from_destination(original)),
+            frame[rest_at:],
+        )
+    )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from broker.destination import NAME_CHARACTERS_MAX, Destination, DestinationKind
 from broker.errors import InvalidDestination, MessageInvalid
-from broker.message import WIRE_READERS, BodyKind, Message, decode_message, encode_message
+from broker.message import WIRE_READERS, BodyKind, Message, decode_message, encode_message, readdressed
 
 NAMES = st.text(st.sampled_from(string.ascii_letters + ".-_:ü$/ "), min_size=1).filter(str.strip)
 DESTINATIONS = st.builds(Destination, st.sampled_from(DestinationKind), NAMES)
@@ -129,3 +129,16 @@ def test_composites_and_patterns_are_told_from_names() -> None:
     assert Destination.queue("a.*.b").is_pattern
     assert Destination.queue("a.>").is_pattern
     assert not Destination.queue("a*.b>").is_pattern
+
+
+@given(MESSAGES, st.none() | st.integers(0, 2**63 - 1))
+def test_readdressed_messages_keep_all_but_their_place(message: Message, expiration: int | None) -> None:
+    """All but destination and expiration stays as it was; a frame that nobody can readdress goes."""
+    moved = readdressed(message, Destination.topic("t"), expiration=expiration)
+    assert moved == dataclasses.replace(
+        message,
+        destination=Destination.topic("t"),
+        expiration=message.expiration if expiration is None else expiration,
+        wire=None,
+        wire_format="",
+    )

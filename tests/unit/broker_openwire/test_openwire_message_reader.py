@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.openwire_strategies import structures
 
+from broker.destination import Destination
 from broker.errors import ClientError, MessageInvalid
-from broker.message import decode_message, encode_message
+from broker.message import decode_message, encode_message, readdressed
 from broker.openwire import memo, message_reader, schema, translation
 from broker.openwire.codec import Codec
 from broker.openwire.commands import (
@@ -179,3 +180,32 @@ def test_the_journal_gives_back_the_same_message(message: Message) -> None:
     """A journal body holds the frame, and reading it gives an equal message."""
     kept = translation.to_message(message, None)
     assert decode_message(encode_message(kept)) == kept
+
+
+@pytest.mark.parametrize("message", [*PLAIN, RARE[0], RARE[6]], ids=range(len(PLAIN) + 2))
+@pytest.mark.parametrize("expiration", [None, 0, 77])
+def test_readdressed_messages_are_what_they_were(message: Message, expiration: int | None) -> None:
+    """Another destination changes nothing else, says where the message was sent to, and can be kept again."""
+    kept = message_of_frame(written(message))
+    target = Destination.queue("dé")
+    moved = readdressed(kept, target, expiration=expiration)
+    expected = replace(
+        translation.read_frame(written(message)),
+        destination=ActiveMQQueue("dé"),
+        original_destination=translation.from_destination(kept.destination),
+    )
+    if expiration is not None:
+        expected = replace(expected, expiration=expiration)
+    assert moved.wire is not None
+    assert translation.read_frame(moved.wire) == expected
+    assert moved == message_of_frame(moved.wire)
+    assert translation.dispatch_frame(moved)[0] == moved.wire
+    assert readdressed(moved, kept.destination).destination == kept.destination
+
+
+def test_damaged_messages_are_not_readdressed() -> None:
+    """A frame that ends too early is an error of the message."""
+    kept = message_of_frame(written(PLAIN[0]))
+    assert kept.wire is not None
+    with pytest.raises(MessageInvalid, match="readdressed"):
+        readdressed(replace(kept, wire=kept.wire[:9]), Destination.queue("d"))
