@@ -100,6 +100,26 @@ class Destination:
         """The name lists several destinations, separated by commas."""
         return "," in self.name
 
+    def members(self) -> tuple[Destination, ...]:
+        """What a composite destination lists, each once; of any other: itself.
+
+        A member without a scheme is of the same kind as the whole.
+
+        Raises:
+            InvalidDestination: it lists nothing, or something that cannot be a destination.
+        """
+        if not self.is_composite:
+            return (self,)
+        parts = [part.strip() for part in self.name.split(",")]
+        found = dict.fromkeys(
+            Destination.parse(part) if "://" in part else Destination(self.kind, check_name(part))
+            for part in parts
+            if part
+        )
+        if not found:
+            raise InvalidDestination("A composite destination needs at least one name.")
+        return tuple(found)
+
     @property
     def is_pattern(self) -> bool:
         """The name holds a wildcard (``*`` one element, ``>`` the rest)."""

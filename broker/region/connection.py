@@ -22,6 +22,7 @@ from broker.message import Message
 from broker.region.blocked import Answer, BlockedSend, BlockedSends
 from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
+from broker.region.parts import attach_parts
 from broker.region.queue import Queue
 from broker.region.topic import Topic, TopicSubscription
 from broker.region.transaction import Transaction
@@ -78,12 +79,13 @@ class RegionConnection:
 
         Args:
             key: the server's own name for it.
-            destination: a queue or topic; of the composite ones only the temporary destinations' advisories.
+            destination: a queue or topic, a wildcard for them, or several of these.
             options: what it asks for.
 
         Raises:
             InvalidSelector: there is a selector.
-            InvalidDestination: a wildcard or composite, or somebody else's temporary destination.
+            InvalidDestination: it cannot be one, or is somebody else's temporary one, or several for a
+                browser or durable subscriber.
             InvalidClientId: a durable subscriber without client id.
             RequestInvalid: the key, or the durable subscription, is in use.
             ResourceExhausted: too many of something.
@@ -107,6 +109,12 @@ class RegionConnection:
         if destination.kind is DestinationKind.TOPIC and _is_temporary_advisory(destination):
             region.advisories.attach(consumer)
             return 0
+        if destination.is_composite or destination.is_pattern:
+            if options.browser or options.subscription_name:
+                what = "A browser" if options.browser else "A durable subscriber"
+                raise InvalidDestination(f"{what} of several destinations is not supported: {destination}.")
+            attach_parts(consumer)
+            return region.last_batch
         target = region.target(destination, consuming=self)
         if target.owner is not None and target.owner is not self:
             raise InvalidDestination(f"{destination} belongs to another connection.")
@@ -120,8 +128,15 @@ class RegionConnection:
             raise InvalidDestination(f"Only a queue can be browsed, not {destination}.")
         if options.subscription_name:
             return self._attach_durable(consumer, target, options)
-        TopicSubscription(target, no_local=options.no_local).attach(consumer)
+        self.attach_to(target, consumer)
         return 0
+
+    def attach_to(self, target: Queue | Topic, consumer: Consumer) -> None:
+        """Attach a consumer, or one part of it, that is neither a browser nor durable."""
+        if isinstance(target, Queue):
+            target.attach(consumer)
+        else:
+            TopicSubscription(target, no_local=consumer.options.no_local).attach(consumer)
 
     def _attach_durable(self, consumer: Consumer, topic: Topic, options: ConsumerOptions) -> int:
         """Activate the subscription of that name; make it, or make it anew if it is now another one."""

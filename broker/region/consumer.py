@@ -207,6 +207,10 @@ class Consumer:
                 entry.delivered = False
                 self.delivered_count -= 1
 
+    def end(self) -> None:
+        """Its destination is deleted, or wants no more of it."""
+        self.connection.remove_consumer(self.key)
+
     def close(self, last_delivered_ref: int) -> None:
         """Give back all that is dispatched, except what an open transaction has acknowledged.
 

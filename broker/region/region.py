@@ -25,6 +25,7 @@ from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
 from broker.region.limits import RegionLimits
+from broker.region.parts import Wildcards
 from broker.region.queue import Queue
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.topic import Topic, TopicSubscription
@@ -90,6 +91,7 @@ class Region:
         self.connections: dict[str, RegionConnection] = {}
         self.client_ids: dict[str, RegionConnection] = {}
         self.advisories = Advisories(self)
+        self.wildcards = Wildcards()
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
         self.touched: dict[RegionConnection, None] = {}
@@ -186,9 +188,9 @@ class Region:
             return self.add_temporary(destination, consuming)
         check_name(destination.name)
         if destination.is_composite:
-            raise InvalidDestination(f"Composite destinations are not supported yet: {destination}.")
+            raise InvalidDestination(f"Several destinations cannot be used as one here: {destination}.")
         if destination.is_pattern:
-            raise InvalidDestination(f"Wildcards in destinations are not supported yet: {destination}.")
+            raise InvalidDestination(f"Only consumers can use wildcards: {destination}.")
         self._check_room()
         made: Queue | Topic
         if destination.kind is DestinationKind.QUEUE:
@@ -197,6 +199,7 @@ class Region:
         else:
             made = Topic(self, destination)
         self.targets[destination] = made
+        self.wildcards.made(made)
         return made
 
     def add_temporary(self, destination: Destination, owner: RegionConnection) -> Queue | Topic:
@@ -248,7 +251,7 @@ class Region:
         if self.targets.pop(target.destination, None) is None:
             return
         for consumer in list(target.consumers):
-            consumer.connection.remove_consumer(consumer.key)
+            consumer.end()
         if isinstance(target, Queue):
             target.drop()
         self.advisories.advise(target, False)

@@ -4,7 +4,7 @@ import pytest
 from support.region import QUEUE, MemoryStore, Peer, new_region, restarted, settle
 
 from broker.destination import Destination
-from broker.errors import InvalidDestination, InvalidSelector, RequestInvalid, ResourceExhausted
+from broker.errors import InvalidSelector, RequestInvalid, ResourceExhausted
 from broker.region.consumer import DELIVERED_NONE, AckKind, ConsumerOptions
 from broker.region.limits import RegionLimits
 from broker.region.usage import UsageLimits
@@ -399,14 +399,6 @@ def test_a_selector_is_refused_clearly() -> None:
     peer = Peer(new_region())
     with pytest.raises(InvalidSelector, match="not supported yet"):
         peer.connection.add_consumer("k", QUEUE, ConsumerOptions(selector="a = 1"))
-
-
-@pytest.mark.parametrize("name", ["a,b", "a.*", "a.>"])
-def test_composites_and_wildcards_are_refused_clearly(name: str) -> None:
-    """They come later; until then they are no names."""
-    peer = Peer(new_region())
-    with pytest.raises(InvalidDestination, match="not supported yet"):
-        peer.consume(destination=Destination.queue(name))
 
 
 def test_the_same_consumer_key_twice_is_refused() -> None:
