@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.errors import ConfigurationInvalid
+from broker.forwarding import DEFAULT_FORWARDING, Forwarding
 from broker.policies import NO_POLICIES, PolicyMap
 
 NAME: Final = re.compile(r"[a-zA-Z0-9]+[.a-zA-Z0-9_-]*")
@@ -182,6 +183,7 @@ class BrokerConfig:
         ignore_missing_data_files: serve without data files that are missing; what they held is lost.
         usage: what it may take.
         policies: what holds for which destinations.
+        forwarding: what feeds what.
     """
 
     name: str
@@ -194,6 +196,7 @@ class BrokerConfig:
     ignore_missing_data_files: bool = False
     usage: UsageConfig = UsageConfig()
     policies: PolicyMap = NO_POLICIES
+    forwarding: Forwarding = DEFAULT_FORWARDING
 
     @classmethod
     def from_properties(
@@ -227,6 +230,7 @@ class BrokerConfig:
             ignore_missing_data_files=_flag(values, IGNORE_MISSING),
             usage=_usage(values),
             policies=PolicyMap.parse(values),
+            forwarding=Forwarding.parse(values),
         )
 
 

@@ -108,6 +108,7 @@ class Mastership:
             usage=self._usage,
             temporary=self._temporary,
             policies=self._config.policies,
+            forwarding=self._config.forwarding,
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()

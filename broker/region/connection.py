@@ -24,6 +24,7 @@ from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
 from broker.region.parts import attach_parts
 from broker.region.queue import Queue
+from broker.region.routing import send_along
 from broker.region.topic import Topic, TopicSubscription
 from broker.region.transaction import Transaction
 from journal.record import AddSubscription, Record, RemoveSubscription
@@ -215,7 +216,7 @@ class RegionConnection:
         if len(self._producers) >= limit:
             raise ResourceExhausted(f"A connection has at most {limit} producers.")
         if destination is not None:
-            self.region.target(destination)
+            self.region.routing.targets(destination)
         self._producers.add(producer_id)
 
     def remove_producer(self, producer_id: str) -> None:
@@ -237,15 +238,17 @@ class RegionConnection:
         """
         region = self.region
         target = region.targets.get(message.destination)
-        if target is None:
-            target = region.target(message.destination)
+        routes = None
+        if target is None or target.forwards is not None:
+            routes = region.routing.routes(message)
+            target = routes[0][0]
         if self.failover_reconnect and message.persistent and self._is_repeat(message):
             region.repeats_dropped += 1
             return region.last_batch
         if region.usage.is_short:
             self._check_space(message.persistent and target.stored, transaction)
         if transaction is None:
-            return target.send(message, self)
+            return target.send(message, self) if routes is None else send_along(region, routes, self)
         self._transaction(transaction).sends.append(message)
         self._charge(transaction, message.size_bytes)
         return 0
@@ -520,7 +523,7 @@ class RegionConnection:
         if destination.is_temporary:
             self.region.add_temporary(destination, self)
             return 0
-        self.region.target(destination)
+        self.region.routing.targets(destination)
         return self.region.last_batch
 
     def remove_destination(self, destination: Destination) -> int:

@@ -1,8 +1,8 @@
 """Consumers of several destinations: wildcards and composite destinations.
 
 Such a consumer has one window, and a *part* at each of its destinations: a consumer of its own to the queue
-or topic, which asks the whole whether there is room and gives it what is dispatched. A wildcard's parts come and
-go with the destinations that match it.
+or topic, which asks the whole whether there is room and gives it what is dispatched. A wildcard's parts come
+and go with the destinations that match it.
 """
 
 from __future__ import annotations
@@ -204,6 +204,12 @@ class Wildcards:
         return list(self._patterns)
 
 
+def place_of(consumer: Consumer, entry: Entry) -> Source:
+    """The queue, subscription or browse that a message came from which was dispatched to this consumer."""
+    source = consumer.source
+    return source.place_of(entry) if isinstance(source, Parts) else source
+
+
 def attach_parts(consumer: Consumer) -> None:
     """Attach a consumer to all destinations that its wildcard or composite destination names.
 
@@ -220,6 +226,9 @@ def attach_parts(consumer: Consumer) -> None:
     for target in targets:
         if target.owner is not None and target.owner is not connection:
             raise InvalidDestination(f"{target.destination} belongs to another connection.")
+    for pattern in patterns:
+        for queue in region.routing.queues_listened_to(pattern):
+            region.target(queue)
     parts = Parts(consumer)
     for target in targets:
         parts.add(target)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.region import Region
+    from broker.region.routing import Forwards
 
 _by_ref: Final = attrgetter("ref")
 
@@ -36,6 +37,7 @@ class Queue:
         self.destination = destination
         self.uri = destination.uri
         self.policy = region.policies.of(destination)
+        self.forwards: Forwards | None = None
         self.owner = owner
         """The connection a temporary queue belongs to."""
         self.stored = not destination.is_temporary

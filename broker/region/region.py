@@ -20,6 +20,7 @@ from broker.errors import (
     RequestInvalid,
     ResourceExhausted,
 )
+from broker.forwarding import DEFAULT_FORWARDING, Forwarding
 from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.browse import Advisories
@@ -27,6 +28,7 @@ from broker.region.connection import RegionConnection
 from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards
 from broker.region.queue import Queue
+from broker.region.routing import Arrivals, Routing
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.topic import Topic, TopicSubscription
 from broker.region.usage import Usage, UsageLimits
@@ -65,6 +67,7 @@ class Region:
         usage: UsageLimits | None = None,
         temporary: Path | None = None,
         policies: PolicyMap | None = None,
+        forwarding: Forwarding | None = None,
     ) -> None:
         """Take over what the journal holds.
 
@@ -75,6 +78,7 @@ class Region:
             usage: what the broker may take.
             temporary: folder for non-persistent messages for which there is no memory; None: there is none.
             policies: what holds for which destinations.
+            forwarding: what feeds what.
         """
         self.store = store
         self.limits = limits or RegionLimits()
@@ -92,6 +96,7 @@ class Region:
         self.client_ids: dict[str, RegionConnection] = {}
         self.advisories = Advisories(self)
         self.wildcards = Wildcards()
+        self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
         self.touched: dict[RegionConnection, None] = {}
@@ -106,12 +111,12 @@ class Region:
         for uri, live in state.queues.items():
             destination = Destination.parse(uri)
             if destination.is_queue:
-                self.targets[destination] = Queue(self, destination, Backlog(live))
+                self._add_target(Queue(self, destination, Backlog(live)))
         for (client_id, name), recovered in state.subscriptions.items():
             destination = Destination.parse(recovered.destination)
             topic = self.targets.get(destination)
             if topic is None:
-                topic = self.targets[destination] = Topic(self, destination)
+                self._add_target(topic := Topic(self, destination))
             assert isinstance(topic, Topic)
             self.subscriptions[client_id, name] = TopicSubscription(
                 topic, client_id, name, no_local=recovered.no_local, backlog=Backlog(recovered.pending)
@@ -191,6 +196,8 @@ class Region:
             raise InvalidDestination(f"Several destinations cannot be used as one here: {destination}.")
         if destination.is_pattern:
             raise InvalidDestination(f"Only consumers can use wildcards: {destination}.")
+        for queue in self.routing.queues_wanted(destination):
+            self.target(queue)
         self._check_room()
         made: Queue | Topic
         if destination.kind is DestinationKind.QUEUE:
@@ -198,9 +205,14 @@ class Region:
             self.append((AddDestination(destination.uri),))
         else:
             made = Topic(self, destination)
-        self.targets[destination] = made
-        self.wildcards.made(made)
+        self._add_target(made)
         return made
+
+    def _add_target(self, target: Queue | Topic) -> None:
+        """There is a new destination, or one that the journal has kept."""
+        self.targets[target.destination] = target
+        self.routing.made(target)
+        self.wildcards.made(target)
 
     def add_temporary(self, destination: Destination, owner: RegionConnection) -> Queue | Topic:
         """Make a connection's temporary destination and advise of it.
@@ -242,6 +254,7 @@ class Region:
             self._drop_temporary(target)
             return 0
         del self.targets[destination]
+        self.routing.gone(target)
         if isinstance(target, Topic):
             return 0
         target.drop()
@@ -314,18 +327,9 @@ class Region:
         Raises:
             InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
         """
-        targets = [self.target(message.destination) for message in transaction.sends]
-        first_ref = self.next_ref
-        records: list[Record] = []
-        stored: list[bool] = []
-        for index, (target, message) in enumerate(zip(targets, transaction.sends, strict=True)):
-            stored.append(message.persistent and target.stored)
-            if not stored[-1]:
-                continue
-            if isinstance(target, Queue):
-                records.append(target.record(message, first_ref + index))
-            else:
-                records.extend(target.records(message, first_ref + index, connection))
+        routes = [route for message in transaction.sends for route in self.routing.routes(message)]
+        arrivals = Arrivals(self, routes, connection)
+        records = arrivals.records
         for consumer, entry in transaction.acknowledged:
             entry.transaction = None
             consumer.forget([entry])
@@ -333,13 +337,7 @@ class Region:
             if not consumer.ready:
                 consumer.source.consumer_opened(consumer)
         batch = self.append(records) if records else 0
-        for index, (target, message) in enumerate(zip(targets, transaction.sends, strict=True)):
-            if isinstance(target, Queue):
-                target.accept(message, first_ref + index, batch if stored[index] else 0, stored[index])
-            else:
-                target.accept(
-                    message, first_ref + index, batch if stored[index] else 0, stored[index], connection
-                )
+        arrivals.accept(batch)
         return batch
 
     def roll_back(self, transaction: Transaction) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.region import Region
+    from broker.region.routing import Forwards
 
 
 class Topic:
@@ -28,6 +29,7 @@ class Topic:
         self.destination = destination
         self.uri = destination.uri
         self.policy = region.policies.of(destination)
+        self.forwards: Forwards | None = None
         self.owner = owner
         self.stored = not destination.is_temporary
         self.subscriptions: list[TopicSubscription] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.destination import Destination
 from broker.errors import ClientError, SendBlocked
+from broker.forwarding import Forwarding
 from broker.message import BodyKind, Message
 from broker.policies import PolicyMap
 from broker.region.connection import RegionConnection
@@ -283,7 +284,8 @@ def new_region(
         limits: of the region.
         usage: likewise.
         temporary: folder of its temporary files.
-        policies: properties as in a PID, such as `{"policy.queue.>.gcInactiveDestinations": "true"}`.
+        policies: properties as in a PID, such as `{"policy.queue.>.gcInactiveDestinations": "true"}`;
+            also those about forwarding.
     """
     return Region(
         MemoryStore(records),
@@ -292,6 +294,7 @@ def new_region(
         usage=usage,
         temporary=temporary,
         policies=PolicyMap.parse(policies or {}),
+        forwarding=Forwarding.parse(policies or {}),
     )
 
 

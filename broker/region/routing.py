@@ -1,0 +1,242 @@
+"""Where a message goes: to its destination, to several, and to what is fed by them.
+
+What is sent to several places becomes one message in each, and one append to the journal: all or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from broker.destination import Destination, DestinationKind
+from broker.errors import InvalidDestination, MessageInvalid, RequestInvalid, ResourceExhausted
+from broker.message import Message, readdressed
+from broker.policies import ONE, REST, matches
+from broker.region.queue import Queue
+
+if TYPE_CHECKING:
+    from broker.forwarding import Forwarding
+    from broker.region.connection import RegionConnection
+    from broker.region.region import Region
+    from broker.region.topic import Topic
+    from journal.record import Record
+
+COPIES_MAX: Final = 10_000
+"""Copies of one message; as many as there can be destinations."""
+
+Route = tuple["Queue | Topic", Message]
+
+
+class Forwards:
+    """What one destination feeds.
+
+    Attributes:
+        stays: messages stay in the destination itself, too.
+        destinations: made if they do not exist.
+        queues: of a virtual topic; they come and go.
+    """
+
+    __slots__ = ("destinations", "queues", "stays")
+
+    def __init__(self, stays: bool, destinations: tuple[Destination, ...], queues: dict[Queue, None]) -> None:
+        self.stays = stays
+        self.destinations = destinations
+        self.queues = queues
+
+
+class Routing:
+    """Knows what feeds what.
+
+    Attributes:
+        forwarding: as configured.
+    """
+
+    def __init__(self, region: Region, forwarding: Forwarding) -> None:
+        self._region = region
+        self.forwarding = forwarding
+        self._fed: dict[str, dict[Queue, None]] = {}
+
+    # ---- destinations come and go
+
+    def made(self, target: Queue | Topic) -> None:
+        """There is a new destination: find out what it feeds and what feeds it."""
+        destination = target.destination
+        if destination.is_temporary:
+            return
+        queues: dict[Queue, None] = {}
+        if isinstance(target, Queue):
+            for topic in self._topics_of(destination):
+                self._fed.setdefault(topic, {})[target] = None
+        elif any(each.covers(destination.name.split(".")) for each in self.forwarding.virtual_topics):
+            queues = self._fed.setdefault(destination.name, {})
+        composite = self.forwarding.composite_of(destination)
+        mirror = self.forwarding.mirror_of(destination)
+        further = () if composite is None else composite.forward_to
+        stays = composite is None or not composite.forward_only
+        if stays and mirror is not None:
+            further = (*further, mirror)
+        is_virtual = destination.kind is DestinationKind.TOPIC and self._fed.get(destination.name) is queues
+        if is_virtual or further:
+            target.forwards = Forwards(stays, further, queues)
+
+    def gone(self, target: Queue | Topic) -> None:
+        """A destination was deleted."""
+        if isinstance(target, Queue):
+            for topic in self._topics_of(target.destination):
+                queues = self._fed.get(topic)
+                if queues is not None:
+                    queues.pop(target, None)
+                    if not queues and Destination.topic(topic) not in self._region.targets:
+                        del self._fed[topic]
+        elif not self._fed.get(target.destination.name, True):
+            del self._fed[target.destination.name]
+
+    def queues_wanted(self, destination: Destination) -> list[Destination]:
+        """The queues that wildcard consumers of a new virtual topic's queues wait for."""
+        wildcards = self._region.wildcards.patterns()
+        if not wildcards or destination.kind is not DestinationKind.TOPIC:
+            return []
+        return [
+            queue
+            for wildcard in wildcards
+            if wildcard.kind is DestinationKind.QUEUE
+            for queue in self._queues_between(wildcard, destination)
+        ]
+
+    def queues_listened_to(self, wildcard: Destination) -> list[Destination]:
+        """The queues that a new wildcard consumer waits for, one for each virtual topic there is."""
+        if wildcard.kind is not DestinationKind.QUEUE:
+            return []
+        topics = [Destination.topic(name) for name in self._fed]
+        return [
+            queue
+            for topic in topics
+            if topic in self._region.targets
+            for queue in self._queues_between(wildcard, topic)
+        ]
+
+    def _queues_between(self, wildcard: Destination, topic: Destination) -> Iterator[Destination]:
+        """`Consumer.A.VirtualTopic.X`, for `Consumer.A.VirtualTopic.>` and `VirtualTopic.X`."""
+        pattern, elements = wildcard.name.split("."), topic.name.split(".")
+        for virtual in self.forwarding.virtual_topics:
+            consumer = pattern[: len(virtual.prefix)]
+            queue = (*consumer, *elements, *virtual.postfix)
+            if (
+                virtual.covers(elements)
+                and ONE not in consumer
+                and REST not in consumer
+                and matches(virtual.prefix, consumer)
+                and matches(pattern, queue)
+            ):
+                yield Destination.queue(".".join(queue))
+
+    def _topics_of(self, queue: Destination) -> list[str]:
+        elements = queue.name.split(".")
+        found = (each.topic_of(elements) for each in self.forwarding.virtual_topics)
+        return [topic for topic in found if topic is not None]
+
+    # ---- messages
+
+    def routes(self, message: Message) -> list[Route]:
+        """Where a message goes, and as what; destinations that do not exist are made.
+
+        Raises:
+            InvalidDestination: one of them cannot be sent to.
+            ResourceExhausted: there are too many destinations, or it would be too many messages.
+            RequestInvalid: the message cannot be readdressed.
+        """
+        found: dict[Queue | Topic, Message] = {}
+        try:
+            for member in message.destination.members():
+                self._add(message, member, found, set())
+        except MessageInvalid as error:
+            raise RequestInvalid(str(error)) from error
+        if not found:
+            raise InvalidDestination(f"{message.destination} is forwarded only in a circle.")
+        return list(found.items())
+
+    def _add(
+        self,
+        message: Message,
+        destination: Destination,
+        found: dict[Queue | Topic, Message],
+        path: set[Destination],
+    ) -> None:
+        """Add a destination and what it feeds; nothing is fed twice, nor feeds itself in a circle."""
+        if destination in path:
+            return
+        target = self._region.target(destination)
+        if message.destination != destination:
+            message = readdressed(message, destination)
+        forwards = target.forwards
+        if forwards is None or forwards.stays:
+            found.setdefault(target, message)
+        if len(found) > COPIES_MAX:
+            raise ResourceExhausted(f"A message goes to at most {COPIES_MAX} destinations at once.")
+        if forwards is None:
+            return
+        path = path | {destination}
+        for further in (*forwards.destinations, *[queue.destination for queue in forwards.queues]):
+            self._add(message, further, found, path)
+
+    def targets(self, destination: Destination) -> list[Queue | Topic]:
+        """The destination, or each that a composite one lists, made if it does not exist.
+
+        Raises:
+            InvalidDestination, ResourceExhausted: see `Region.target`.
+        """
+        return [self._region.target(member) for member in destination.members()]
+
+
+class Arrivals:
+    """Messages that arrive together: first their records, then, once these are appended, their places.
+
+    Attributes:
+        records: of the persistent ones; to be appended before `accept`, with nothing sent in between.
+    """
+
+    def __init__(self, region: Region, routes: Sequence[Route], connection: RegionConnection) -> None:
+        """Make the records.
+
+        Raises:
+            ResourceExhausted: a message is too large.
+        """
+        self._region = region
+        self._routes = routes
+        self._connection = connection
+        self._first_ref = region.next_ref
+        self.records: list[Record] = []
+        for ref, (target, message) in enumerate(routes, self._first_ref):
+            if not (message.persistent and target.stored):
+                continue
+            if isinstance(target, Queue):
+                self.records.append(target.record(message, ref))
+            else:
+                self.records.extend(target.records(message, ref, connection))
+
+    def accept(self, batch: int) -> None:
+        """Put them where they belong; `batch` holds their records."""
+        for ref, (target, message) in enumerate(self._routes, self._first_ref):
+            stored = message.persistent and target.stored
+            if isinstance(target, Queue):
+                target.accept(message, ref, batch if stored else 0, stored)
+            else:
+                target.accept(message, ref, batch if stored else 0, stored, self._connection)
+
+
+def send_along(region: Region, routes: Sequence[Route], connection: RegionConnection) -> int:
+    """Take a message for all the places it goes to; returns the batch, 0 if nothing is journaled.
+
+    Raises:
+        ClientError: it cannot be taken; nothing was.
+    """
+    if len(routes) == 1:
+        target, message = routes[0]
+        return target.send(message, connection)
+    size = sum(copy.size_bytes for target, copy in routes if copy.persistent and target.stored)
+    if size > region.limits.long_bytes:
+        region.usage.check_room(size)
+    arrivals = Arrivals(region, routes, connection)
+    batch = region.append(arrivals.records) if arrivals.records else 0
+    arrivals.accept(batch)
+    return batch
