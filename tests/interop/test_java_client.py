@@ -77,6 +77,32 @@ EXPECTED: dict[str, list[str]] = {
         "called back: 500",
         "sent with call-back, in order: 500",
     ],
+    "Destinations": [
+        "queues below, and the root: deep at queue://interop.w.a.b.c; early at queue://interop.w.early; "
+        "late at queue://interop.w.late; root at queue://interop.w",
+        "queues below, no more: nothing",
+        "one element: interop.a.x at queue://interop.a.x; interop.b.x at queue://interop.b.x",
+        "one element, no more: nothing",
+        "topics: topic at topic://interop.t.a",
+        "topics, no more: nothing",
+        "heard on the topic: to three at topic://interop.c3 from interop.c1,interop.c2,topic://interop.c3",
+        "taken from both queues: to three at queue://interop.c1 "
+        "from interop.c1,interop.c2,topic://interop.c3; to three at queue://interop.c2 "
+        "from interop.c1,interop.c2,topic://interop.c3",
+        "both queues, no more: nothing",
+        "before commit: nothing",
+        "after commit: committed at queue://interop.d1 from interop.d1,interop.d2; "
+        "committed at queue://interop.d2 from interop.d1,interop.d2",
+        "consumer A: virtual at queue://Consumer.A.VirtualTopic.interop.x "
+        "from topic://VirtualTopic.interop.x",
+        "consumer B: virtual at queue://Consumer.B.VirtualTopic.interop.x "
+        "from topic://VirtualTopic.interop.x",
+        "subscriber: virtual at topic://VirtualTopic.interop.x",
+        "consumer A, afterwards: while A is away at queue://Consumer.A.VirtualTopic.interop.x "
+        "from topic://VirtualTopic.interop.x",
+        "consumer A, no more: nothing",
+        "consumer C: to a wildcard",
+    ],
     "Refusals": [
         "wrong password: refused",
         "unknown user: refused",
