@@ -27,7 +27,8 @@ IGNORE_MISSING: Final = "ignoreMissingJournalfiles"
 TEMPORARY: Final = "tmpDataDirectory"
 """The folder of the temporary files; the original's broker has it under the same name."""
 WAIT_MS_MAX: Final = 7 * 86_400_000
-"""Longest `sendFailIfNoSpaceAfterTimeout`; whoever wants to wait longer waits for ever."""
+"""Longest `sendFailIfNoSpaceAfterTimeout`; whoever wants to wait longer waits for ever. Likewise of the
+other periods."""
 _UNITS: Final = {
     "": 1,
     "b": 1,
@@ -184,6 +185,8 @@ class BrokerConfig:
         usage: what it may take.
         policies: what holds for which destinations.
         forwarding: what feeds what.
+        purge_period_ms: how often idle destinations are looked for; 0: never.
+        purged_max: deleted at a time; 0: all that are idle.
     """
 
     name: str
@@ -197,6 +200,8 @@ class BrokerConfig:
     usage: UsageConfig = UsageConfig()
     policies: PolicyMap = NO_POLICIES
     forwarding: Forwarding = DEFAULT_FORWARDING
+    purge_period_ms: int = 0
+    purged_max: int = 0
 
     @classmethod
     def from_properties(
@@ -231,6 +236,8 @@ class BrokerConfig:
             usage=_usage(values),
             policies=PolicyMap.parse(values),
             forwarding=Forwarding.parse(values),
+            purge_period_ms=_number(values, "schedulePeriodForDestinationPurge", 0, 0, WAIT_MS_MAX),
+            purged_max=_number(values, "maxPurgedDestinationsPerSweep", 0, 0, 1_000_000),
         )
 
 

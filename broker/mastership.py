@@ -13,6 +13,7 @@ from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
+from broker.region.limits import RegionLimits
 from broker.region.region import Region
 from broker.turn import Turn
 from broker.usage import usage_limits
@@ -104,6 +105,7 @@ class Mastership:
         journal = self._journal
         self.region = region = Region(
             journal,
+            RegionLimits(purge_period_ms=self._config.purge_period_ms, purged_max=self._config.purged_max),
             now_ms=int(time.time() * 1000),
             usage=self._usage,
             temporary=self._temporary,

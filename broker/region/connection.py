@@ -67,7 +67,8 @@ class RegionConnection:
         """Bytes that may be dispatched before the transport must take some; below 1: dispatch pauses."""
         self.closed = False
         self.blocked = BlockedSends(self)
-        self._producers: set[str] = set()
+        self.producers: dict[str, Destination | None] = {}
+        """Open producers, and what each of them is for; None: anything."""
         self._repeats: dict[str, int] = {}
         self._transactions: dict[str, Transaction] = {}
 
@@ -213,15 +214,15 @@ class RegionConnection:
             ResourceExhausted: too many of something.
         """
         limit = self.region.limits.producers_per_connection_max
-        if len(self._producers) >= limit:
+        if len(self.producers) >= limit:
             raise ResourceExhausted(f"A connection has at most {limit} producers.")
         if destination is not None:
             self.region.routing.targets(destination)
-        self._producers.add(producer_id)
+        self.producers[producer_id] = destination
 
     def remove_producer(self, producer_id: str) -> None:
         """Close a producer."""
-        self._producers.discard(producer_id)
+        self.producers.pop(producer_id, None)
         self._repeats.pop(producer_id, None)
 
     def send(self, message: Message, transaction: str | None = None) -> int:
@@ -578,7 +579,7 @@ class RegionConnection:
         for transaction in self._transactions.values():
             self.region.roll_back(transaction)
         self._transactions.clear()
-        self._producers.clear()
+        self.producers.clear()
         self.region.forget(self)
 
     def _consumer(self, key: Hashable) -> Consumer:

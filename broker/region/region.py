@@ -25,6 +25,7 @@ from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
+from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards
 from broker.region.queue import Queue
@@ -54,6 +55,7 @@ class Region:
         last_batch: the last batch appended to.
         dirty: sources that may have something to dispatch.
         blocked: sources whose next message is not durable yet.
+        unfinished: sources that have looked at enough messages for this turn.
         touched: connections that were dispatched to; whoever writes to them clears it.
         usage: what the messages take, and which sends wait for space.
     """
@@ -99,10 +101,12 @@ class Region:
         self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
+        self.unfinished: dict[Source, None] = {}
         self.touched: dict[RegionConnection, None] = {}
         self.repeats_dropped = 0
         self._pulls: list[tuple[int, int, Consumer]] = []
         self._pull_count = 0
+        self.idle = IdleDestinations(self, self.limits.purge_period_ms, self.limits.purged_max)
         self._recover()
 
     def _recover(self) -> None:
@@ -253,16 +257,27 @@ class Region:
         if target.owner is not None:
             self._drop_temporary(target)
             return 0
-        del self.targets[destination]
+        return self.delete([target])
+
+    def delete(self, targets: Sequence[Queue | Topic]) -> int:
+        """Delete destinations that nobody uses, and what they hold, in one append; returns the batch."""
+        records: list[Record] = []
+        for target in targets:
+            self._remove_target(target)
+            if isinstance(target, Queue):
+                target.drop()
+                records.append(RemoveDestination(target.uri))
+        return self.append(records) if records else 0
+
+    def _remove_target(self, target: Queue | Topic) -> None:
+        """There is a destination less."""
+        del self.targets[target.destination]
         self.routing.gone(target)
-        if isinstance(target, Topic):
-            return 0
-        target.drop()
-        return self.append((RemoveDestination(target.uri),))
 
     def _drop_temporary(self, target: Queue | Topic) -> None:
-        if self.targets.pop(target.destination, None) is None:
+        if target.destination not in self.targets:
             return
+        self._remove_target(target)
         for consumer in list(target.consumers):
             consumer.end()
         if isinstance(target, Queue):
@@ -354,8 +369,10 @@ class Region:
     # ---- time and dispatch
 
     def advance(self, now_ms: int) -> None:
-        """It is now `now_ms`; pulls whose time is over are answered."""
+        """It is now `now_ms`; pulls whose time is over are answered, idle destinations deleted."""
         self.now_ms = now_ms
+        if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
+            self.idle.sweep()
         while self._pulls and self._pulls[0][0] <= now_ms:
             consumer = heapq.heappop(self._pulls)[2]
             consumer.pull_timer_ms = 0
@@ -372,8 +389,12 @@ class Region:
     def deadline_ms(self) -> int | None:
         """When `advance` and `dispatch` must be called at the latest."""
         times = [self._pulls[0][0]] if self._pulls else []
+        if self.idle.due_ms is not None:
+            times.append(self.idle.due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
             times.append(deadline_ms)
+        if self.unfinished:
+            times.append(self.now_ms)
         return min(times, default=None)
 
     def remember_pull(self, consumer: Consumer, deadline_ms: int) -> None:
@@ -395,6 +416,9 @@ class Region:
         """Give consumers everything they can take now; sends for which there is space again go on."""
         usage = self.usage
         usage.review(self.now_ms)
+        if self.unfinished:
+            self.dirty.update(self.unfinished)
+            self.unfinished.clear()
         if usage.memory_bytes > max(usage.limits.memory_bytes_max, usage.volatile_bytes):
             self._drop_bodies()
         while True:
