@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from broker.authorization import OPEN, Authorization
 from broker.errors import ConfigurationInvalid
 from broker.forwarding import DEFAULT_FORWARDING, Forwarding
 from broker.policies import NO_POLICIES, PolicyMap
@@ -185,6 +186,7 @@ class BrokerConfig:
         usage: what it may take.
         policies: what holds for which destinations.
         forwarding: what feeds what.
+        authorization: who may do what with which destinations.
         purge_period_ms: how often idle destinations are looked for; 0: never.
         purged_max: deleted at a time; 0: all that are idle.
     """
@@ -200,6 +202,7 @@ class BrokerConfig:
     usage: UsageConfig = UsageConfig()
     policies: PolicyMap = NO_POLICIES
     forwarding: Forwarding = DEFAULT_FORWARDING
+    authorization: Authorization = OPEN
     purge_period_ms: int = 0
     purged_max: int = 0
 
@@ -236,6 +239,7 @@ class BrokerConfig:
             usage=_usage(values),
             policies=PolicyMap.parse(values),
             forwarding=Forwarding.parse(values),
+            authorization=Authorization.parse(values),
             purge_period_ms=_number(values, "schedulePeriodForDestinationPurge", 0, 0, WAIT_MS_MAX),
             purged_max=_number(values, "maxPurgedDestinationsPerSweep", 0, 0, 1_000_000),
         )

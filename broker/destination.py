@@ -11,6 +11,9 @@ from broker.errors import InvalidDestination
 NAME_CHARACTERS_MAX: Final = 4096
 """Longest destination name; OpenWire's own strings end at 32,767 bytes, real names stay below 200."""
 
+ADVISORY_PREFIX: Final = "ActiveMQ.Advisory."
+"""What the names of advisory topics begin with."""
+
 
 class DestinationKind(IntEnum):
     """What a destination does with a message; the numbers are ours (journal bodies), not a protocol's."""
@@ -124,6 +127,11 @@ class Destination:
     def is_pattern(self) -> bool:
         """The name holds a wildcard (``*`` one element, ``>`` the rest)."""
         return any(part in ("*", ">") for part in self.name.split("."))
+
+
+def is_advisory(destination: Destination) -> bool:
+    """Whether the broker itself speaks there."""
+    return destination.kind is DestinationKind.TOPIC and destination.name.startswith(ADVISORY_PREFIX)
 
 
 def check_name(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
+from broker.authorization import Rights
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.protocols import ServerBuilder, broker_id
@@ -22,10 +23,11 @@ from journal.journal import Journal
 from journal.options import JournalOptions
 
 if TYPE_CHECKING:
+    from broker.authorization import Authorization
     from broker.config import BrokerConfig
     from broker.reactor import Reactor
     from broker.region.usage import UsageLimits
-    from broker.security import Authenticator
+    from broker.security import Users
     from journal.files import Files
     from journal.follower import FollowerThread
 
@@ -48,7 +50,7 @@ class Mastership:
         bind_address: str,
         advertised_host: str,
         owner: str,
-        users: Authenticator,
+        users: Users,
         on_failed: Callable[[Mastership, JournalError], None],
         follower: FollowerThread | None = None,
         files: Files | None = None,
@@ -72,6 +74,7 @@ class Mastership:
         self._advertised_host = advertised_host
         self._users = users
         self._on_failed = on_failed
+        self._authorization = config.authorization
         self._follower = follower
         self._files = files
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
@@ -111,6 +114,7 @@ class Mastership:
             temporary=self._temporary,
             policies=self._config.policies,
             forwarding=self._config.forwarding,
+            rights=Rights(self._authorization, self._users.roles_of),
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()
@@ -164,6 +168,14 @@ class Mastership:
     def _failed(self, error: JournalError) -> None:
         self.abort()
         self._on_failed(self, error)
+
+    def change_rights(self, authorization: Authorization) -> None:
+        """Users have other roles, or something else is configured: it counts from now on."""
+        self._authorization = authorization
+        if self.region is not None and self._turn is not None:
+            self.region.rights.change(authorization)
+            self.region.review_rights()
+            self._turn.schedule()
 
     @property
     def clients(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, Protocol
 
 from broker.errors import AccessDenied, ClientError, ResourceExhausted
@@ -46,6 +46,18 @@ class Authenticator(Protocol):
         ...
 
 
+class Users(Authenticator, Protocol):
+    """Knows the users, too."""
+
+    def roles_of(self, user: str) -> Collection[str]:
+        """The roles of a user now; none if nobody knows him."""
+        ...
+
+    def call_when_changed(self, changed: Callable[[], None] | None) -> None:
+        """Call this, and no other, whenever users have changed."""
+        ...
+
+
 class PasswordAuthenticator:
     """Checks against records in memory. No record, no password, no user: no access."""
 
@@ -59,6 +71,16 @@ class PasswordAuthenticator:
         self._running = 0
         self._unanswered: list[tuple[str, str, Callable[[Verdict], None]]] = []
         self._nobody: str | None = None
+        self._changed: Callable[[], None] | None = None
+
+    def roles_of(self, user: str) -> Collection[str]:
+        """See `Authenticator.roles_of`."""
+        record = None if self._users is None else self._users.get(user)
+        return () if record is None else record.roles
+
+    def call_when_changed(self, changed: Callable[[], None] | None) -> None:
+        """See `Authenticator.call_when_changed`."""
+        self._changed = changed
 
     def set_users(self, users: Mapping[str, UserRecord]) -> None:
         """The records have changed (or are known now); who waited for them is answered."""
@@ -66,6 +88,8 @@ class PasswordAuthenticator:
         waiting, self._unanswered = self._unanswered, []
         for user, password, done in waiting:
             self.authenticate(user, password, done)
+        if self._changed is not None:
+            self._changed()
 
     def authenticate(self, user: str | None, password: str | None, done: Callable[[Verdict], None]) -> None:
         """See `Authenticator.authenticate`."""

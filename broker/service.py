@@ -20,6 +20,7 @@ import logging
 import os
 import socket
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from twisted.application.service import Service
@@ -36,7 +37,7 @@ from registry.election import BrokerElection
 if TYPE_CHECKING:
     from broker.config import BrokerConfig
     from broker.reactor import Reactor
-    from broker.security import Authenticator
+    from broker.security import Users
     from registry.session import Session
 
 RETRY_DELAY_MIN_S: Final = 0.25
@@ -59,7 +60,7 @@ class BrokerService(Service):
         container: str,
         advertised_host: str,
         bind_address: str,
-        users: Authenticator,
+        users: Users,
     ) -> None:
         """Make it; nothing happens before `startService`.
 
@@ -98,12 +99,14 @@ class BrokerService(Service):
             self._session, self._config.group, self._config.name, self._container, self
         )
         _log.info("Broker %s is waiting to become the master", self._config.name)
+        self._users.call_when_changed(self._change_rights)
         self._follow()
         self._election.start()
 
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Stop serving, and leave the group so that a slave takes over at once."""
         self.running = False
+        self._users.call_when_changed(None)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -123,6 +126,23 @@ class BrokerService(Service):
             await left
         if mastership is not None:
             mastership.drop_clients()
+
+    def reconfigure(self, config: BrokerConfig) -> bool:
+        """Take over a new configuration while running.
+
+        Returns:
+            Whether it was done: only the authorization differs. Otherwise the broker has to be made anew.
+        """
+        if replace(self._config, authorization=config.authorization) != config:
+            return False
+        self._config = config
+        _log.info("Broker %s: the authorization has changed", config.name)
+        self._change_rights()
+        return True
+
+    def _change_rights(self) -> None:
+        if self._mastership is not None:
+            self._mastership.change_rights(self._config.authorization)
 
     def status(self) -> dict[str, object]:
         """What the broker is now.
@@ -172,9 +192,10 @@ class BrokerService(Service):
 
     async def _take_over(self) -> None:
         follower, self._follower = self._follower, None
+        config = self._config
         mastership = Mastership(
             self._reactor,
-            self._config,
+            config,
             bind_address=self._bind_address,
             advertised_host=self._advertised_host,
             owner=f"{self._container} (pid {os.getpid()} on {socket.gethostname()})",
@@ -191,6 +212,8 @@ class BrokerService(Service):
             return
         self._taking_over = None
         self._mastership = mastership
+        if self._config is not config:
+            self._change_rights()
         election = self._election
         if election is None:
             return

@@ -169,6 +169,7 @@ class Agent:
 
     async def _change_services(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
         services = self._services
+        services.reconfigure(wanted)
         steps = reconcile(services.properties, wanted)
         services.keep_failures(wanted)
         if steps.stop:

@@ -112,6 +112,16 @@ class ServiceSet:
         failed = self._failed.get(pid)
         return failed is None or failed.due_s <= self._reactor.seconds()
 
+    def reconfigure(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
+        """Let services that can take over other properties do so while they run."""
+        for pid, running in self._running.items():
+            properties = wanted.get(pid)
+            if properties is None or properties == running.properties or running.starting:
+                continue
+            reconfigure = getattr(running.service, "reconfigure", None)
+            if reconfigure is not None and reconfigure(properties):
+                running.properties = properties
+
     def start(self, pid: str, properties: Mapping[str, str]) -> None:
         """Start a service."""
         prefix = factory_prefix(pid, self._factories.keys())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from broker.authorization import Permission
 from broker.destination import Destination, DestinationKind, is_storable
 from broker.errors import (
     InvalidClientId,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from broker.region.entry import Entry
     from broker.region.region import Region
 
-ADVISORY_PREFIX: Final = "ActiveMQ.Advisory."
 _TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 DEAD_LETTER_QUEUE: Final = Destination.queue("ActiveMQ.DLQ")
 """Where poison messages go. Source: ActiveMQ's shared dead letter strategy."""
@@ -85,9 +85,8 @@ class RegionConnection:
             options: what it asks for.
 
         Raises:
-            InvalidSelector: there is a selector.
-            InvalidDestination: it cannot be one, or is somebody else's temporary one, or several for a
-                browser or durable subscriber.
+            InvalidSelector: the selector is none; says where. Or it is for a topic.
+            InvalidDestination: it cannot be one, or not for this, or is somebody else's temporary one.
             InvalidClientId: a durable subscriber without client id.
             RequestInvalid: the key, or the durable subscription, is in use.
             ResourceExhausted: too many of something.
@@ -98,9 +97,10 @@ class RegionConnection:
         limit = self.region.limits.consumers_per_connection_max
         if len(self.consumers) >= limit:
             raise ResourceExhausted(f"A connection has at most {limit} consumers.")
-        if options.selector is not None and options.selector.strip():
-            raise InvalidSelector(f"Selectors are not supported yet: {options.selector!r}.")
+        self.region.permit(self.user, Permission.READ, destination)
         consumer = Consumer(key, destination, options, self)
+        if consumer.matches is not None and not destination.is_queue:
+            raise InvalidSelector(f"Selectors of topics are not supported yet: {options.selector!r}.")
         batch = self._attach(consumer, options)
         self.consumers[key] = consumer
         return batch
@@ -217,6 +217,7 @@ class RegionConnection:
         if len(self.producers) >= limit:
             raise ResourceExhausted(f"A connection has at most {limit} producers.")
         if destination is not None:
+            self.region.permit(self.user, Permission.WRITE, destination)
             self.region.routing.targets(destination)
         self.producers[producer_id] = destination
 
@@ -238,6 +239,8 @@ class RegionConnection:
             TransactionUnknown: there is no such transaction.
         """
         region = self.region
+        if region.rights.restricted:
+            region.permit(self.user, Permission.WRITE, message.destination)
         target = region.targets.get(message.destination)
         routes = None
         if target is None or target.forwards is not None:
@@ -521,6 +524,7 @@ class RegionConnection:
 
     def add_destination(self, destination: Destination) -> int:
         """Make a destination; a temporary one belongs to this connection from now on."""
+        self.region.permit(self.user, Permission.ADMIN, destination)
         if destination.is_temporary:
             self.region.add_temporary(destination, self)
             return 0
@@ -533,6 +537,7 @@ class RegionConnection:
         Raises:
             InvalidDestination: it has consumers, or is another connection's temporary one.
         """
+        self.region.permit(self.user, Permission.ADMIN, destination)
         return self.region.remove_destination(destination, self)
 
     def remove_subscription(self, name: str) -> int:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from broker.authorization import Permission
 from broker.destination import Destination
 from broker.errors import InvalidDestination
 from broker.policies import REST, matches
@@ -82,12 +83,15 @@ class Parts:
     # ---- destinations come and go
 
     def add(self, target: Queue | Topic) -> None:
-        """Take messages from one more destination; one that it has already changes nothing."""
-        if target.destination in self.members:
+        """Take messages from one more destination, unless it has it already or the user may not read it."""
+        connection = self.whole.connection
+        if target.destination in self.members or not self._region.rights.allows(
+            connection.user, Permission.READ, target.destination
+        ):
             return
         part = ConsumerPart(self, target.destination)
         self.members[target.destination] = part
-        self.whole.connection.attach_to(target, part)
+        connection.attach_to(target, part)
         self.wait(part)
 
     def remove(self, part: ConsumerPart) -> None:
@@ -199,6 +203,13 @@ class Wildcards:
                 for parts in list(members):
                     parts.add(target)
 
+    def review(self, region: Region) -> None:
+        """Users may read other destinations now."""
+        for pattern, (_, members) in list(self._patterns.items()):
+            for target in matching(region, pattern):
+                for parts in list(members):
+                    parts.add(target)
+
     def patterns(self) -> list[Destination]:
         """The wildcards that consumers listen to."""
         return list(self._patterns)
@@ -208,6 +219,12 @@ def place_of(consumer: Consumer, entry: Entry) -> Source:
     """The queue, subscription or browse that a message came from which was dispatched to this consumer."""
     source = consumer.source
     return source.place_of(entry) if isinstance(source, Parts) else source
+
+
+def destinations_of(consumer: Consumer) -> tuple[Destination, ...]:
+    """What a consumer takes from now."""
+    source = consumer.source
+    return tuple(source.members) if isinstance(source, Parts) else consumer.destination.members()
 
 
 def attach_parts(consumer: Consumer) -> None:
@@ -228,7 +245,8 @@ def attach_parts(consumer: Consumer) -> None:
             raise InvalidDestination(f"{target.destination} belongs to another connection.")
     for pattern in patterns:
         for queue in region.routing.queues_listened_to(pattern):
-            region.target(queue)
+            if queue in region.targets or region.rights.allows(connection.user, Permission.ADMIN, queue):
+                region.target(queue)
     parts = Parts(consumer)
     for target in targets:
         parts.add(target)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import Destination, DestinationKind, check_name, is_storable
+from broker.authorization import Permission, Rights
+from broker.destination import Destination, DestinationKind, check_name, is_advisory, is_storable
 from broker.errors import (
     InvalidClientId,
     InvalidDestination,
@@ -27,7 +28,7 @@ from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
 from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
-from broker.region.parts import Wildcards
+from broker.region.parts import Wildcards, destinations_of
 from broker.region.queue import Queue
 from broker.region.routing import Arrivals, Routing
 from broker.region.spool import ENTRY_BYTES, Spool
@@ -70,6 +71,7 @@ class Region:
         temporary: Path | None = None,
         policies: PolicyMap | None = None,
         forwarding: Forwarding | None = None,
+        rights: Rights | None = None,
     ) -> None:
         """Take over what the journal holds.
 
@@ -81,10 +83,12 @@ class Region:
             temporary: folder for non-persistent messages for which there is no memory; None: there is none.
             policies: what holds for which destinations.
             forwarding: what feeds what.
+            rights: who may do what; None: everybody everything.
         """
         self.store = store
         self.limits = limits or RegionLimits()
         self.policies = policies or NO_POLICIES
+        self.rights = rights or Rights()
         usage = usage or UsageLimits()
         spool = Spool(temporary, usage.temp_bytes_max, usage.memory_bytes_max // ENTRY_BYTES)
         self.usage = Usage(store, usage, spool, now_ms)
@@ -174,6 +178,40 @@ class Region:
             del self.client_ids[connection.client_id]
         for target in [each for each in self.targets.values() if each.owner is connection]:
             self._drop_temporary(target)
+
+    # ---- rights
+
+    def permit(self, user: str, permission: Permission, destination: Destination) -> None:
+        """Let it pass if the user may do it; whoever uses a destination first must be allowed to make it.
+
+        Raises:
+            AccessDenied: he may not.
+            InvalidDestination: it lists something that is no destination.
+        """
+        rights = self.rights
+        if not rights.restricted:
+            return
+        rights.check(user, permission, destination)
+        for member in destination.members():
+            if not (member in self.targets or member.is_pattern or is_advisory(member)):
+                rights.check(user, Permission.ADMIN, member)
+
+    def review_rights(self) -> None:
+        """Rights have changed: connections with a consumer that is not allowed any more are closed."""
+        rights = self.rights
+        rights.change()
+        for connection in list(self.connections.values()):
+            user = connection.user
+            consumed = [
+                each for consumer in connection.consumers.values() for each in destinations_of(consumer)
+            ]
+            lost = [each for each in consumed if not rights.allows(user, Permission.READ, each)]
+            if lost:
+                connection.close()
+                connection.client.disconnect(
+                    f"User {user} is not authorized any more to read from: {lost[0]}"
+                )
+        self.wildcards.review(self)
 
     # ---- destinations
 

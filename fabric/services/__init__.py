@@ -51,6 +51,10 @@ class ContainerService(Protocol):
     def status(self) -> Mapping[str, object]:
         """Return what it does now, for `container-info`.
 
+        A service may also have a method ``reconfigure(properties) -> bool``, which is called when the
+        properties of its PID change while it runs. It takes them over and returns True, or returns False and
+        is stopped and made anew.
+
         ``role`` says it in a word (``master``, ``slave``, …); ``error`` what is wrong with it, if anything
         is; ``settled`` is False while it is still on its way to what it will do (default: True).
         """

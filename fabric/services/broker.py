@@ -12,6 +12,7 @@ from fabric.reactor import in_thread
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from broker.config import BrokerConfig
     from broker.security import RegistryAuthenticator
     from broker.service import BrokerService
     from fabric.services import ServiceContext
@@ -34,18 +35,17 @@ class BrokerFactory:
         from broker.service import BrokerService  # noqa: PLC0415 - likewise
         from registry.users import UserStore  # noqa: PLC0415 - likewise
 
-        try:
-            config = BrokerConfig.from_properties(
-                {
-                    "tmpDataDirectory": str(context.home.container(context.container).path / "tmp"),
-                    **within_ports(properties, context.port_min, context.port_max),
-                },
-                container=context.container,
-            )
-        except ConfigurationInvalid as error:
-            raise FabricError(
-                f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
-            ) from error
+        def read(values: Mapping[str, str]) -> BrokerConfig:
+            temporary = str(context.home.container(context.container).path / "tmp")
+            ported = within_ports(values, context.port_min, context.port_max)
+            try:
+                return BrokerConfig.from_properties(
+                    {"tmpDataDirectory": temporary, **ported}, container=context.container
+                )
+            except ConfigurationInvalid as error:
+                raise FabricError(
+                    f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
+                ) from error
 
         def run_in_thread(call: Callable[[], bool], done: Callable[[bool], None]) -> None:
             in_thread(context.reactor, call).addCallback(done)
@@ -53,22 +53,28 @@ class BrokerFactory:
         users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
         broker = BrokerService(
             context.reactor,
-            config,
+            read(properties),
             context.session,
             container=context.container,
             advertised_host=context.advertised_host,
             bind_address=context.bind_address,
             users=users,
         )
-        return HostedBroker(broker, users)
+        return HostedBroker(broker, users, read)
 
 
 class HostedBroker:
     """A broker and what it knows of the users, for as long as the profile asks for them."""
 
-    def __init__(self, broker: BrokerService, users: RegistryAuthenticator) -> None:
+    def __init__(
+        self,
+        broker: BrokerService,
+        users: RegistryAuthenticator,
+        read: Callable[[Mapping[str, str]], BrokerConfig],
+    ) -> None:
         self._broker = broker
         self._users = users
+        self._read = read
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
         """Start the election; the broker serves once it is the master."""
@@ -80,6 +86,13 @@ class HostedBroker:
         stopping: Deferred[None] = self._broker.stopService()
         self._users.close()
         return stopping
+
+    def reconfigure(self, properties: Mapping[str, str]) -> bool:
+        """Take over other properties if that can be done while the broker runs."""
+        try:
+            return self._broker.reconfigure(self._read(properties))
+        except FabricError:
+            return False
 
     def status(self) -> Mapping[str, object]:
         """Return the broker's status; it is settled as slave or master."""

@@ -7,8 +7,10 @@ import pytest
 from twisted.internet.defer import Deferred
 
 import broker.service
+from broker.authorization import Authorization
 from broker.config import BrokerConfig
 from broker.errors import PortUnavailable
+from broker.security import PasswordAuthenticator
 from broker.service import BrokerService
 from journal.errors import JournalError, StoreFailed, StoreFenced
 from registry.roles import Role
@@ -74,6 +76,10 @@ class FakeMastership:
         """Closed."""
         self.did.append("close")
 
+    def change_rights(self, authorization: Authorization) -> None:
+        """Changed."""
+        self.did.append(f"{len(authorization.grants)} grants")
+
     def drop_clients(self) -> None:
         """Dropped."""
         self.did.append("drop")
@@ -108,7 +114,8 @@ class Bench:
         monkeypatch.setattr(broker.service, "FollowerThread", FakeFollower)
         FakeFollower.following = 0
         monkeypatch.setattr(broker.service.time, "monotonic", lambda: self.now_s)
-        config = BrokerConfig.from_properties({"broker-name": "b", "startRetryDelay": "1000"}, container="c")
+        self.users = PasswordAuthenticator(lambda call, done: done(call()), {})
+        config = self.config()
         self.service = BrokerService(
             None,
             config,
@@ -116,9 +123,15 @@ class Bench:
             container="c",
             advertised_host="h",
             bind_address="127.0.0.1",
-            users=None,
+            users=self.users,
         )
         self.service.startService()
+
+    def config(self, **properties: str) -> BrokerConfig:
+        """A configuration with these properties."""
+        return BrokerConfig.from_properties(
+            {"broker-name": "b", "startRetryDelay": "1000", **properties}, container="c"
+        )
 
     def _mastership(self, *arguments: object, **options: Any) -> FakeMastership:
         self.masterships.append(FakeMastership(*arguments, **options))
@@ -307,3 +320,34 @@ def test_another_broker_that_was_faster_is_no_fault(bench: Bench) -> None:
     bench.elect().begun.errback(StoreFenced("live-1 is gone"))
     assert bench.service.status()["error"] == ""
     assert bench.told[-1] != "start"
+
+
+GRANT = {"authorization.queue.>.read": "users"}
+
+
+def test_another_authorization_counts_while_the_broker_serves(bench: Bench) -> None:
+    """It is taken over without a restart; anything else asks for one."""
+    mastership = bench.serve()
+    assert bench.service.reconfigure(bench.config(**GRANT))
+    assert mastership.did == ["1 grants"]
+    assert not bench.service.reconfigure(bench.config(**GRANT, memoryUsage="1 mb"))
+    assert mastership.did == ["1 grants"]
+
+
+def test_changed_users_change_rights(bench: Bench) -> None:
+    """A change of the users' roles counts at once, until the broker is stopped."""
+    mastership = bench.serve()
+    bench.users.set_users({})
+    assert mastership.did == ["0 grants"]
+    bench.service.stopService()
+    bench.users.set_users({})
+    assert "0 grants" not in mastership.did[1:]
+
+
+def test_an_authorization_changed_during_the_take_over_is_not_lost(bench: Bench) -> None:
+    """The new master serves with what is configured when it begins to serve."""
+    mastership = bench.elect()
+    assert bench.service.reconfigure(bench.config(**GRANT))
+    assert mastership.did == []
+    mastership.begun.callback(["tcp://h:1"])
+    assert mastership.did == ["1 grants"]

@@ -146,3 +146,17 @@ def test_checks_are_bounded() -> None:
     verdicts = login(checks)
     threads.run()
     assert verdicts == [None]
+
+
+def test_roles_are_those_of_the_record_now() -> None:
+    """Roles follow the registry, and whoever asked for it is told of each change."""
+    changes: list[int] = []
+    checks = PasswordAuthenticator(Threads())
+    assert checks.roles_of("admin") == ()
+    checks.call_when_changed(lambda: changes.append(1))
+    checks.set_users({"admin": UserRecord("admin", "secret", ("admin", "users"))})
+    assert checks.roles_of("admin") == ("admin", "users")
+    assert checks.roles_of("other") == ()
+    checks.call_when_changed(None)
+    checks.set_users({})
+    assert (checks.roles_of("admin"), changes) == ((), [1])

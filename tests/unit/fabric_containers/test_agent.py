@@ -139,6 +139,25 @@ def test_only_what_changed_is_restarted(world: World) -> None:
     assert world.kind.calls == [f"stop {B}", f"start {B}"]
 
 
+def test_what_a_service_takes_over_while_it_runs_restarts_nothing(world: World) -> None:
+    """A service that can change itself is asked; if it cannot change so, it is restarted."""
+    world.configure("p", A, size="1")
+    world.start()
+    service = world.kind.services[A]
+    world.kind.calls.clear()
+    taken: list[str] = []
+
+    def reconfigure(properties: Mapping[str, str]) -> bool:
+        taken.append(properties["size"])
+        return properties["size"] != "3"
+
+    service.reconfigure = reconfigure  # type: ignore[attr-defined]
+    world.configure("p", A, size="2")
+    assert (taken, world.kind.calls) == (["2"], [])
+    world.configure("p", A, size="3")
+    assert (taken, world.kind.calls) == (["2", "3"], [f"stop {A}", f"start {A}"])
+
+
 def test_inherited_configuration_is_followed(world: World) -> None:
     """A change of an ancestor reaches the service as well."""
     world.configure("base", A, size="1")
