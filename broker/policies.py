@@ -113,6 +113,8 @@ def text(name: str, default: str, *, check: Callable[[str], str] = str) -> str:
 class Policy:
     """What holds for one destination; told in `docs/reference/broker-configuration.md`."""
 
+    # queues
+    prioritized_messages: bool = flag("prioritizedMessages", True)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import CodecError
@@ -24,6 +25,9 @@ _log: Final = logging.getLogger("broker.properties")
 
 Matches = Callable[["Message", "Entry | None"], bool]
 """Whether a message is selected; the entry is None if it has not been delivered to anybody yet."""
+
+COMPILED_MAX: Final = 1_024
+"""Selectors kept compiled; most are used by many consumers, one after the other."""
 
 _NONE: Final[Mapping[str, object]] = {}
 
@@ -55,6 +59,16 @@ def values_of(message: Message, entry: Entry | None = None) -> Values:
         return properties_of(message).get(name) if header is None else header(message, entry)
 
     return value
+
+
+@lru_cache(maxsize=COMPILED_MAX)
+def compiled(text: str) -> Matches:
+    """What decides for the text of a selector: the same object for the same text, if it was used of late.
+
+    Raises:
+        InvalidSelector: it is none; says where.
+    """
+    return matches_of(Selector(text))
 
 
 def matches_of(selector: Selector) -> Matches:

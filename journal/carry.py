@@ -61,7 +61,7 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
         for each in state.subscriptions.values()
     ]
     records += [
-        AddMessage(ref, name, "", 0, held[name, ref])
+        AddMessage(ref, name, "", 0, held[name, ref], state.priority_of(ref, name))
         for name, messages in state.queues.items()
         for ref in messages
     ]

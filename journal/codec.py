@@ -10,6 +10,7 @@ from crc32c import crc32c
 from journal.errors import StoreNewer
 from journal.record import (
     KNOWN_TYPES,
+    NORMAL_PRIORITY,
     RECORD_BYTES_MAX,
     RECORD_HEADER_BYTES,
     T_ACKNOWLEDGE_SUBSCRIPTION,
@@ -46,10 +47,10 @@ _CRC: Final = struct.Struct("<I")
 assert _CRC.size == 4
 _RECORD: Final = struct.Struct("<IBxH")  # without the CRC before it
 assert _RECORD.size == RECORD_HEADER_BYTES - 4
-_ADD_MESSAGE: Final = struct.Struct("<IBxHHxxQq")  # the same, then length of the producer id, ref, sequence
+_ADD_MESSAGE: Final = struct.Struct("<IBxHHBxQq")  # the same, then producer id's length, rank, ref, sequence
 assert _ADD_MESSAGE.size == RECORD_HEADER_BYTES - 4 + 20
 _ADD_MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 20
-_ADD_MESSAGE_REST: Final = struct.Struct("<HxxQq")
+_ADD_MESSAGE_REST: Final = struct.Struct("<HBxQq")
 assert _ADD_MESSAGE_REST.size == 20
 _REMOVE_MESSAGE: Final = struct.Struct("<IBxHQ")
 assert _REMOVE_MESSAGE.size == RECORD_HEADER_BYTES - 4 + 8
@@ -63,6 +64,8 @@ _CHECKPOINT: Final = struct.Struct("<QQQIIQ")
 assert _CHECKPOINT.size == 40
 _COUNT: Final = struct.Struct("<I")
 _LENGTH: Final = struct.Struct("<H")
+_PRIORITIES: Final = tuple(rank - 1 if 1 <= rank <= 10 else NORMAL_PRIORITY for rank in range(256))
+"""What the byte for the priority says: one more than it; in older stores it is 0."""
 
 
 class _TextToBytes(dict[str, bytes]):
@@ -145,7 +148,9 @@ class RecordEncoder:
             raise ValueError(
                 f"a message of {len(body)} bytes does not fit a record: at most {RECORD_BYTES_MAX}"
             )
-        numbers = _ADD_MESSAGE.pack(length, kind, first, second, record.ref, record.producer_sequence_id)
+        numbers = _ADD_MESSAGE.pack(
+            length, kind, first, second, record.priority + 1, record.ref, record.producer_sequence_id
+        )
         rest = numbers + destination + producer_id
         pieces += (_CRC.pack(crc32c(body, crc32c(rest, self._seed))) + rest, body)
         return length
@@ -191,7 +196,14 @@ class Target(Protocol):
     """What records are applied to: `journal.state.State`."""
 
     def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
-        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
+        self,
+        ref: int,
+        destination: str,
+        producer_id: str,
+        sequence: int,
+        location: int,
+        length: int,
+        priority: int,
     ) -> None:
         """Takes the fields of an `AddMessage`: making the object would cost a fifth of recovery."""
 
@@ -232,11 +244,15 @@ class RecordDecoder:
             length, kind, first = head(data, position + 4)
             stop = position + length
             if kind == T_ADD_MESSAGE:  # in line: a call here costs a tenth of recovery
-                second, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position + RECORD_HEADER_BYTES)
+                second, rank, ref, sequence = _ADD_MESSAGE_REST.unpack_from(
+                    data, position + RECORD_HEADER_BYTES
+                )
                 at_producer = position + _ADD_MESSAGE_BYTES + first
                 destination = text_of[data[position + _ADD_MESSAGE_BYTES : at_producer]]
                 producer_id = text_of[data[at_producer : at_producer + second]]
-                add_message(ref, destination, producer_id, sequence, base + position, length)
+                add_message(
+                    ref, destination, producer_id, sequence, base + position, length, _PRIORITIES[rank]
+                )
             else:
                 decoder = self._decoders.get(kind)
                 if decoder is None:
@@ -275,13 +291,14 @@ class RecordDecoder:
             position += 2 + length
         return texts, position
 
-    def _message(self, data: bytes, position: int, first: int) -> tuple[int, str, str, int, bytes]:
+    def _message(self, data: bytes, position: int, first: int) -> tuple[int, str, str, int, bytes, int]:
         """The fields of a message's record; `position` is behind the record's header."""
         (length, _, _) = _RECORD.unpack_from(data, position + 4 - RECORD_HEADER_BYTES)
-        second, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position)
+        second, rank, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position)
         at = position + _ADD_MESSAGE_REST.size
         body = data[at + first + second : position - RECORD_HEADER_BYTES + length]
-        return ref, self._text(data, at, first), self._text(data, at + first, second), sequence, body
+        destination, producer_id = self._text(data, at, first), self._text(data, at + first, second)
+        return ref, destination, producer_id, sequence, body, _PRIORITIES[rank]
 
     def _add_message(self, data: bytes, position: int, first: int) -> AddMessage:
         return AddMessage(*self._message(data, position, first))

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from journal.errors import ExportInvalid
-from journal.record import RECORD_BYTES_MAX, RECORD_HEADER_BYTES, TEXT_BYTES_MAX, AddSubscription
+from journal.record import (
+    NORMAL_PRIORITY,
+    RECORD_BYTES_MAX,
+    RECORD_HEADER_BYTES,
+    TEXT_BYTES_MAX,
+    AddSubscription,
+)
 from journal.state import TOPIC, subscription_matches
 
 EXPORT_VERSION: Final = 1
@@ -34,12 +40,14 @@ class ExportedMessage(NamedTuple):
         destination: like `queue://orders`.
         body: exactly as it was stored.
         pending: of a topic: which subscriptions wait for it, by their place in the export, ascending.
+        priority: 0 to 9.
     """
 
     ref: int
     destination: str
     body: bytes
     pending: tuple[int, ...]
+    priority: int = NORMAL_PRIORITY
 
 
 @dataclass(slots=True)
@@ -181,12 +189,13 @@ class ExportReader:
         if _MESSAGE_BYTES + len(destination.encode("utf-8", "surrogatepass")) + len(body) > RECORD_BYTES_MAX:
             raise self._wrong(f"the body has {len(body)} bytes, which is too much for a record")
         pending = self._pending(fields, destination)
+        priority = self._number(fields, "priority", 0, 9) if "priority" in fields else NORMAL_PRIORITY
         self._last_ref = ref
         contents = self.contents
         contents.messages += 1
         contents.body_bytes += len(body)
         contents.lowest_ref = contents.lowest_ref or ref
-        return ExportedMessage(ref, destination, body, pending)
+        return ExportedMessage(ref, destination, body, pending, priority)
 
     def _pending(self, fields: dict[str, Any], destination: str) -> tuple[int, ...]:
         if not destination.startswith(TOPIC):

@@ -19,7 +19,7 @@ from journal.index import Place
 from journal.inspection import inspect_files
 from journal.progress import Progress
 from journal.readonly import ReadOnlyFiles
-from journal.record import FORMAT_VERSION
+from journal.record import FORMAT_VERSION, NORMAL_PRIORITY
 from journal.restore import IMPORT_PRODUCER
 from journal.state import State, SubscriptionState
 
@@ -226,7 +226,9 @@ class _Export:
         if name in self._state.topics:
             self._line("message", ref=ref, destination=name, pending=self._pending(ref, name), body=body)
         else:
-            self._line("message", ref=ref, destination=name, body=body)
+            priority = self._state.priority_of(ref, name)
+            ranked = {} if priority == NORMAL_PRIORITY else {"priority": priority}
+            self._line("message", ref=ref, destination=name, **ranked, body=body)
 
     def _pending(self, ref: int, topic: str) -> list[int]:
         """The places in the export of the subscriptions that wait for a message."""

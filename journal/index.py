@@ -259,6 +259,25 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
             chunk.shared = True
         return list(self._chunks)
 
+    def part(self, after: int, last: int) -> "MessageIndex":
+        """The entries above one number, up to another, as an index of its own.
+
+        Whole chunks are shared until one of both changes, so that it costs little however many there are.
+        """
+        made = MessageIndex()
+        for whole in self.view():
+            start, end = bisect_right(whole.refs, after), bisect_right(whole.refs, last)
+            chunk = whole
+            if start or end < len(whole.refs):
+                lengths = whole.lengths[start:end]
+                live = len(lengths) - lengths.count(0)
+                chunk = Chunk(whole.refs[start:end], whole.locations[start:end], lengths, live)
+            if chunk.live:
+                made._chunks.append(chunk)
+                made._firsts.append(chunk.refs[0])
+                made._live += chunk.live
+        return made
+
     def load(self, refs: "array[int]", locations: "array[int]", lengths: "array[int]") -> None:
         """Adds entries that all lie above those there are; for a checkpoint."""
         for start in range(0, len(refs), CHUNK_ENTRIES):
@@ -311,6 +330,11 @@ class Backlog:
         ref = self._buffer.popleft()
         self._count -= 1
         return ref
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """What is left lies above the first of these numbers, and ends with the second."""
+        return (self._buffer[0] - 1 if self._buffer else self._taken), (self._last if self._count else -1)
 
     def follow(self, index: MessageIndex) -> None:
         """From now on takes numbers of another index; only while nothing is left."""

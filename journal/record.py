@@ -75,6 +75,8 @@ CHECKPOINTS_KEPT: Final = 2
 """The newest, and the one before it in case the newest is damaged."""
 TEXT_BYTES_MAX: Final = 65_535
 """Longest text (destination, producer id, selector, …) in UTF-8: the same as a short string in OpenWire."""
+NORMAL_PRIORITY: Final = 4
+"""Of messages whose sender asks for none. Source: JMS 1.1, §3.4.10."""
 TEXTS_CACHED_MAX: Final = 8_192
 """Texts whose encoding is remembered: destinations and producers repeat from record to record."""
 
@@ -90,6 +92,7 @@ class AddMessage:
         producer_id: "" if the producer cannot repeat sends.
         producer_sequence_id: of the producer; means nothing without one.
         body: the broker's encoded message.
+        priority: 0 to 9, the highest goes first.
     """
 
     ref: int
@@ -97,6 +100,7 @@ class AddMessage:
     producer_id: str
     producer_sequence_id: int
     body: bytes
+    priority: int = NORMAL_PRIORITY
 
 
 @dataclass(slots=True)
@@ -190,6 +194,7 @@ class MovedMessage:
     producer_id: str
     producer_sequence_id: int
     body: bytes
+    priority: int = NORMAL_PRIORITY
 
 
 class Checkpoint(NamedTuple):

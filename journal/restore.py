@@ -266,7 +266,7 @@ class _Import:
     def _records(self, message: ExportedMessage) -> list[Record]:
         """A message, and of a topic the acknowledgements of the subscriptions that do not wait for it."""
         ref, name = message.ref + self.shift, message.destination
-        added = AddMessage(ref, name, "", 0, message.body)
+        added = AddMessage(ref, name, "", 0, message.body, message.priority)
         if not name.startswith(TOPIC):
             return [added]
         receivers = self._receivers.get(name)

@@ -14,6 +14,7 @@ from journal.index import MessageIndex, Place
 from journal.record import (
     CHECKPOINTS_KEPT,
     FILE_SHIFT,
+    NORMAL_PRIORITY,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
@@ -118,6 +119,8 @@ class State:
     Attributes:
         next_ref: one above the highest number ever given to a message.
         queues: the live messages of each queue, in the order of their numbers.
+        ranks: the numbers of the same messages by priority, of the queues in which it is not the normal
+            one for all of them: of queues that have held another since they were empty.
         topics: the messages of each topic that durable subscriptions still wait for, in order.
         subscriptions: by client id and subscription name.
         producers: the last sequence of each producer.
@@ -140,6 +143,7 @@ class State:
         """Forgets everything: a store is read anew, or built again from carried records."""
         self.next_ref = 1
         self.queues: dict[str, MessageIndex] = {}
+        self.ranks: dict[str, dict[int, MessageIndex]] = {}
         self.topics: dict[str, MessageIndex] = {}
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
         self.producers = LastSequences(self._producers_max)
@@ -172,12 +176,20 @@ class State:
                 record.producer_sequence_id,
                 location,
                 length,
+                record.priority,
             )
         else:
             _APPLIERS[type(record)](self, record, location, length)
 
     def add_message(  # noqa: PLR0917 - keywords take longer, and recovery makes millions of calls
-        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
+        self,
+        ref: int,
+        destination: str,
+        producer_id: str,
+        sequence: int,
+        location: int,
+        length: int,
+        priority: int = NORMAL_PRIORITY,
     ) -> None:
         """The part of `apply` for an `AddMessage`, by its fields; for recovery, which reads millions."""
         if ref >= self.next_ref:
@@ -197,6 +209,34 @@ class State:
         file = location >> FILE_SHIFT
         usage[file] = usage.get(file, 0) + length
         self.live_bytes += length
+        if priority != NORMAL_PRIORITY or self.ranks:
+            self._rank(messages, ref, destination, priority)
+
+    def _rank(self, messages: MessageIndex, ref: int, queue: str, priority: int) -> None:
+        """A message has come into a queue, whose messages may have several priorities."""
+        ranks = self.ranks.get(queue)
+        if ranks is None:
+            if priority == NORMAL_PRIORITY:
+                return
+            normal = messages.part(-1, messages.last_ref)  # shares what it can: many may wait
+            normal.remove(ref)
+            ranks = self.ranks[queue] = {NORMAL_PRIORITY: normal}
+        ranks.setdefault(priority, MessageIndex()).add(ref, 0, 1)
+
+    def _forget_rank(self, messages: MessageIndex, ref: int, queue: str) -> None:
+        """A message has left a queue."""
+        if not messages:
+            self.ranks.pop(queue, None)
+        for ranked in self.ranks.get(queue, {}).values():
+            if ranked.remove(ref) is not None:
+                return
+
+    def priority_of(self, ref: int, destination: str) -> int:
+        """The priority of a live message of a queue; the normal one for others."""
+        for priority, ranked in self.ranks.get(destination, {}).items():
+            if ref in ranked:
+                return priority
+        return NORMAL_PRIORITY
 
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
@@ -285,6 +325,7 @@ class State:
                 record.producer_sequence_id,
                 location,
                 length,
+                record.priority,
             )
 
     def _epoch_begin(self, _record: EpochBegin, location: int, _length: int) -> None:
@@ -312,6 +353,8 @@ class State:
             place = messages.remove(record.ref)
             if place is not None:
                 self._unuse(place)
+                if self.ranks:
+                    self._forget_rank(messages, record.ref, record.destination)
         elif self._drop_topic_message(record.ref, record.destination):
             for subscription in self.subscriptions.values():
                 subscription.pending.remove(record.ref)
@@ -334,6 +377,7 @@ class State:
     def _remove_destination(self, record: RemoveDestination, _location: int, _length: int) -> None:
         for _, place in self.queues.pop(record.destination, MessageIndex()).entries_after(-1):
             self._unuse(place)
+        self.ranks.pop(record.destination, None)
         for ref in list(self.topics.get(record.destination, ())):
             self._drop_topic_message(ref, record.destination)
             for subscription in self.subscriptions.values():

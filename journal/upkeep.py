@@ -241,6 +241,7 @@ class Upkeep:
                         record.producer_id,
                         record.producer_sequence_id,
                         record.body,
+                        record.priority,
                     )
                 )
         return self._log.append(moved) if moved else self._log.last_batch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from broker.region.entry import Entry
 from broker.region.spool import SpooledEntry
@@ -19,8 +19,14 @@ if TYPE_CHECKING:
     from journal.record import Record
 
 
+LOOKED_AT_MAX: Final = 500
+"""Messages that a browser's selector does not want, looked at in one turn; most have to be read back."""
+
+
 class Browse:
     """What one browser sees: the queue's messages when it was opened, less those consumed meanwhile.
+
+    A selector leaves out what it does not want.
 
     They are looked up a page at a time, so that a long queue costs no more memory than a short one.
     """
@@ -42,14 +48,22 @@ class Browse:
         consumer = self._consumer
         if consumer is None or self._ended:
             return
+        matches, looked_at = consumer.matches, 0
         while self._left and (self._entries or self._next_page()):
             if not consumer.can_accept():
                 return
+            if looked_at >= LOOKED_AT_MAX:
+                self._region.unfinished[self] = None
+                return
             entry = self._entries.popleft()
             message = None if entry.done else self.message_of(entry)
-            if message is not None:
+            if message is None:
+                continue
+            if matches is None or matches(message, entry):
                 self._left -= 1
                 consumer.dispatch(_shown(entry), message)
+            else:
+                looked_at += 1
         self._entries.clear()
         self._ended = True
         consumer.dispatch_none()

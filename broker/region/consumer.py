@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+from broker.properties import compiled
+
 if TYPE_CHECKING:
     from broker.destination import Destination
     from broker.message import Message
@@ -44,11 +46,11 @@ class ConsumerOptions:
     Attributes:
         prefetch_size: messages dispatched ahead of acknowledgement; 0: only on `pull`.
         browser: sees the queue's messages without consuming them.
-        selector: must be None or empty in this stage.
+        selector: gets only messages that match; None or blank: all.
         no_local: a topic consumer does not get what its own connection sent.
         subscription_name: makes a topic consumer durable, together with the connection's client id.
-        exclusive: recorded only.
-        priority: recorded only.
+        exclusive: one consumer of the queue that wants this gets all of its messages.
+        priority: consumers of a queue with a higher one go first.
         retroactive: recorded only.
     """
 
@@ -100,6 +102,7 @@ class Consumer:
         "destination",
         "dispatched",
         "key",
+        "matches",
         "options",
         "prefetch_size",
         "pull_timer_ms",
@@ -115,6 +118,9 @@ class Consumer:
         self.destination = destination
         self.options = options
         self.connection = connection
+        selector = options.selector
+        self.matches = compiled(selector) if selector is not None and selector.strip() else None
+        """What decides for its selector; None: it wants everything."""
         self.prefetch_size = options.prefetch_size
         self.dispatched: dict[int, Entry] = {}
         self.delivered_count = 0

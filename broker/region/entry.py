@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from journal.index import Backlog, MessageIndex
+from journal.record import NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from broker.message import Message
@@ -28,6 +29,7 @@ class Entry:
         delivered: the consumer said it has handed it to the application; it then does not fill the prefetch.
         transaction: the open transaction that acknowledged it.
         done: consumed or expired; a browser passes over it.
+        priority: by which it waits.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class Entry:
         "delivered",
         "done",
         "message",
+        "priority",
         "redelivery_counter",
         "ref",
         "stored",
@@ -50,6 +53,7 @@ class Entry:
         self.delivered = False
         self.transaction: Transaction | None = None
         self.done = False
+        self.priority = NORMAL_PRIORITY
 
     def is_untouched(self, durable_batch: int) -> bool:
         """Whether the journal's index says all there is to say of it."""

@@ -81,5 +81,5 @@ def _is_idle(target: Queue | Topic, produced: set[Destination]) -> bool:
     if target.owner is not None or target.consumers or target.destination in produced:
         return False
     if isinstance(target, Queue):
-        return not len(target.pending) and not target.index()
+        return not target.waiting and not target.index()
     return not target.subscriptions

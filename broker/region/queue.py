@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
+from broker.region.choice import Choice
 from broker.region.entry import Entry, Pending
 from journal.index import Backlog, MessageIndex
-from journal.record import AddMessage, Record, RemoveMessage
+from journal.record import NORMAL_PRIORITY, AddMessage, Record, RemoveMessage
 
 if TYPE_CHECKING:
     from broker.destination import Destination
@@ -44,9 +45,13 @@ class Queue:
         self.pending = Pending(backlog, self.index, region.usage.release)
         self.consumers: list[Consumer] = []
         self._round: deque[Consumer] = deque()
+        self._choice: Choice | None = None
+        """Who gets what, if it is not simply the next message for the next consumer."""
         self.enqueued = 0
         self.dequeued = 0
         self.expired = 0
+        if self.policy.prioritized_messages and self.uri in region.store.state.ranks:
+            self._choose()
 
     # ---- messages in
 
@@ -62,7 +67,7 @@ class Queue:
             batch = region.append((record,))
             self.accept(message, ref, batch, True)
             return batch
-        self._line_up(region.usage.hold(ref, message))
+        self._line_up(region.usage.hold(ref, message), message.priority)
         return 0
 
     def record(self, message: Message, ref: int) -> AddMessage:
@@ -76,23 +81,32 @@ class Queue:
             raise ResourceExhausted(
                 f"The message has {len(body)} bytes; the limit is {self.region.limits.message_bytes_max}."
             )
-        return AddMessage(ref, self.uri, message.producer_id, message.producer_sequence_id, body)
+        producer_id, sequence = message.producer_id, message.producer_sequence_id
+        return AddMessage(ref, self.uri, producer_id, sequence, body, message.priority)
 
     def accept(self, message: Message, ref: int, batch: int, stored: bool) -> None:
         """Put a message that is in the journal (or need not be) at the end."""
         region = self.region
         if stored:
             entry = Entry(ref, None, batch, True)
-            if len(self.pending.tail) < region.limits.resident_messages_max:
+            waiting = self.pending.tail if self._choice is None else self._choice.entries
+            if len(waiting) < region.limits.resident_messages_max:
                 region.usage.keep(entry, message)
         else:
             entry = region.usage.hold(ref, message, always=True)
-        self._line_up(entry)
+        self._line_up(entry, message.priority)
 
-    def _line_up(self, entry: Entry) -> None:
+    def _line_up(self, entry: Entry, priority: int) -> None:
         region = self.region
         region.next_ref = entry.ref + 1
-        self.pending.append(entry, region.limits.resident_messages_max, region.durable_batch)
+        if priority != NORMAL_PRIORITY and self.policy.prioritized_messages:
+            entry.priority = priority
+            if self._choice is None:
+                self._choose()
+        if self._choice is None:
+            self.pending.append(entry, region.limits.resident_messages_max, region.durable_batch)
+        else:
+            self._choice.add(entry)
         self.enqueued += 1
         region.dirty[self] = None
 
@@ -100,6 +114,10 @@ class Queue:
 
     def dispatch(self) -> None:
         """Give waiting messages to consumers until either run out or the next one is not durable yet."""
+        if self._choice is not None:
+            self._choice.dispatch()
+            self._settle()
+            return
         region, pending, ring = self.region, self.pending, self._round
         expired: list[Entry] = []
         while ring:
@@ -123,11 +141,20 @@ class Queue:
             if message.expiration and message.expiration <= region.now_ms:
                 expired.append(entry)
                 continue
+            if message.group_id:
+                waiting.appendleft(entry)
+                self._choose()
+                region.dirty[self] = None
+                break
             ring.rotate(-1)
             consumer.dispatch(entry, message)
         if expired:
-            self.expired += len(expired)
-            region.finish(self, expired)
+            self.expire(expired)
+
+    def expire(self, entries: list[Entry]) -> None:
+        """Their time is over: they are not dispatched any more."""
+        self.expired += len(entries)
+        self.region.finish(self, entries)
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""
@@ -146,17 +173,19 @@ class Queue:
     def give_back(self, entries: list[Entry]) -> None:
         """Dispatched and not acknowledged: they wait again, where they were."""
         if entries:
-            self.pending.give_back(entries)
+            (self.pending if self._choice is None else self._choice).give_back(entries)
             self.region.dirty[self] = None
             if self.region.targets.get(self.destination) is not self:
                 self.drop()
 
     def drop(self) -> None:
         """The queue is deleted: what waits in it is gone."""
-        for entry in self.pending.entries():
+        for entry in self._at_hand():
             entry.done = True
             self.region.usage.release(entry)
         self.pending = Pending()
+        if self._choice is not None:
+            self._choose()
 
     def drop_bodies(self) -> None:
         """Keep no persistent message in memory: the journal has them."""
@@ -170,11 +199,21 @@ class Queue:
         """Add a consumer to the round."""
         consumer.source = self
         self.consumers.append(consumer)
-        self.consumer_opened(consumer)
+        if self._choice is not None:
+            self._choice.attach(consumer)
+            self.region.dirty[self] = None
+        elif _is_choosy(consumer, self.consumers[0]):
+            self._choose()
+            self.region.dirty[self] = None
+        else:
+            self.consumer_opened(consumer)
 
     def consumer_opened(self, consumer: Consumer) -> None:
         """It can take messages again: back into the round."""
-        if not consumer.ready and not consumer.closed:
+        if self._choice is not None:
+            if not consumer.closed:
+                self._choice.open(consumer)
+        elif not consumer.ready and not consumer.closed:
             consumer.ready = True
             self._round.append(consumer)
         self.region.dirty[self] = None
@@ -182,9 +221,36 @@ class Queue:
     def detach(self, consumer: Consumer) -> None:
         """Take a consumer out."""
         self.consumers.remove(consumer)
-        if consumer.ready:
+        if self._choice is not None:
+            self._choice.detach(consumer)
+            self.region.dirty[self] = None
+        elif consumer.ready:
             consumer.ready = False
             self._round.remove(consumer)
+
+    # ---- who gets what
+
+    def _choose(self) -> None:
+        """From now on it matters which consumer gets which message."""
+        self._round.clear()
+        self._choice = Choice(self)
+        self.pending = Pending()
+
+    def _settle(self) -> None:
+        """Nothing waits, and there is nothing to choose any more: the quicker way again."""
+        choice = self._choice
+        if choice is None or choice.is_needed or len(choice):
+            return
+        self._choice = None
+        self.pending = Pending(None, self.index, self.region.usage.release)
+        for consumer in self.consumers:
+            consumer.ready = False
+            self.consumer_opened(consumer)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self.pending if self._choice is None else self._choice)
 
     # ---- what waits
 
@@ -196,7 +262,11 @@ class Queue:
         """All but those that are only in the index."""
         for consumer in self.consumers:
             yield from consumer.dispatched.values()
-        yield from self.pending.entries()
+        yield from self._at_hand()
+
+    def _at_hand(self) -> Iterator[Entry]:
+        """Of those that wait, the ones that are more than a number in the index."""
+        return self.pending.entries() if self._choice is None else iter(self._choice.entries.values())
 
     def page(self, after_ref: int, last_ref: int) -> list[Entry]:
         """Some of the messages not yet acknowledged and durable, oldest first, those at consumers included.
@@ -223,3 +293,9 @@ class Queue:
             return []
         page = self.region.limits.browse_page_messages
         return [ref for ref, _, _ in index.some_after(after_ref)[:page] if ref <= last_ref]
+
+
+def _is_choosy(consumer: Consumer, other: Consumer) -> bool:
+    """Whether it matters to a consumer what it gets and when."""
+    options = consumer.options
+    return consumer.matches is not None or options.exclusive or options.priority != other.options.priority

@@ -49,6 +49,7 @@ class PageState:
 
     queues: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     topics: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
+    priorities: dict[tuple[str, int], int] = field(default_factory=dict)  # of messages of queues, if not 4
     subscriptions: dict[tuple[str, str], Subscription] = field(default_factory=dict)
     producers: dict[str, int] = field(default_factory=dict)
     next_ref: int = 1
@@ -305,6 +306,8 @@ class PageReader:
                     self.state.queues.setdefault(name, {}).update(entries)
                 elif kind == "t":
                     self.state.topics.setdefault(name, {}).update(entries)
+                elif kind.isdigit():
+                    self.state.priorities.update({(name, ref): int(kind) for ref in refs})
                 elif kind == "s":
                     subscriptions[int(name)].pending.update(refs)
         return Place(*struct.unpack_from("<QIIQ", data, 32))
@@ -359,9 +362,11 @@ class PageReader:
         (length,) = struct.unpack_from("<H", record, 10)
         state = self.state
         if kind in {1, 49}:
-            second, ref, sequence = struct.unpack_from("<HxxQq", record, 12)
+            second, rank, ref, sequence = struct.unpack_from("<HBxQq", record, 12)
             destination = text_of(record[32 : 32 + length])
             producer = text_of(record[32 + length : 32 + length + second])
+            if kind == 1 and ref not in state.queues.get(destination, {}):
+                state.priorities[destination, ref] = rank - 1 if 1 <= rank <= 10 else 4
             self.put(kind, ref, destination, producer, sequence, (location, len(record)))
         elif kind == 2:
             (ref,) = struct.unpack_from("<Q", record, 12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from broker.destination import Destination
 from broker.errors import ClientError, SendBlocked
@@ -142,6 +143,9 @@ class Peer:
         browser: bool = False,
         subscription_name: str | None = None,
         no_local: bool = False,
+        selector: str | None = None,
+        exclusive: bool = False,
+        priority: int = 0,
     ) -> int:
         """Open a consumer."""
         return self.connection.add_consumer(
@@ -152,6 +156,9 @@ class Peer:
                 browser=browser,
                 subscription_name=subscription_name,
                 no_local=no_local,
+                selector=selector,
+                exclusive=exclusive,
+                priority=priority,
             ),
         )
 
@@ -165,6 +172,7 @@ class Peer:
         expiration: int = 0,
         sequence: int | None = None,
         body_bytes: int = 0,
+        **fields: Any,
     ) -> int:
         """Send a message whose body is its id, repeated if it is to be longer."""
         message = self.message(
@@ -174,6 +182,7 @@ class Peer:
             expiration=expiration,
             sequence=sequence,
             body_bytes=body_bytes,
+            **fields,
         )
         return self.connection.send(message, transaction)
 
@@ -186,8 +195,9 @@ class Peer:
         expiration: int = 0,
         sequence: int | None = None,
         body_bytes: int = 0,
+        **fields: Any,
     ) -> Message:
-        """The next message of its producer."""
+        """The next message of its producer; any other fields of it, such as `priority` or `group_id`."""
         self._sequence = self._sequence + 1 if sequence is None else sequence
         body = message_id.encode()
         return Message(
@@ -199,6 +209,7 @@ class Peer:
             expiration=expiration,
             body_kind=BodyKind.BYTES,
             body=(body * (body_bytes // len(body) + 1))[:body_bytes] if body_bytes else body,
+            **fields,
         )
 
     def submit(

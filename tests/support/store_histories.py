@@ -182,7 +182,16 @@ class StoreHistory:
             body = random_.randbytes(random_.randint(0, 60))
             self.bodies[ref] = body
             destination = random_.choice((*QUEUES, *TOPICS))
-            return [AddMessage(ref, destination, random_.choice(PRODUCERS), random_.randint(-5, 500), body)]
+            return [
+                AddMessage(
+                    ref,
+                    destination,
+                    random_.choice(PRODUCERS),
+                    random_.randint(-5, 500),
+                    body,
+                    (4, 4, 9, 4, 0)[ref % 5],
+                )
+            ]
         if what < 0.75:
             return self._removal()
         if what < 0.9:

@@ -44,10 +44,17 @@ class SeenState(State):
     """A state that also remembers every record it was given, in order."""
 
     def add_message(
-        self, ref: int, destination: str, producer_id: str, sequence: int, location: int, length: int
+        self,
+        ref: int,
+        destination: str,
+        producer_id: str,
+        sequence: int,
+        location: int,
+        length: int,
+        priority: int = 4,
     ) -> None:
         """Refs carry epoch and number."""
-        super().add_message(ref, destination, producer_id, sequence, location, length)
+        super().add_message(ref, destination, producer_id, sequence, location, length, priority)
         self.seen.append(divmod(ref, 1000))
 
     def clear(self) -> None:

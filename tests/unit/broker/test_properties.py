@@ -17,10 +17,12 @@ QUEUE = Destination.queue("orders")
 
 
 def a_message(**fields: object) -> Message:
+    """A message with nothing but these fields."""
     return Message("ID:c:1:1:1:1", QUEUE, **fields)  # type: ignore[arg-type]
 
 
 def a_full_message() -> Message:
+    """A message that has everything."""
     return a_message(
         persistent=False,
         priority=7,

@@ -4,8 +4,8 @@ import pytest
 from support.region import QUEUE, MemoryStore, Peer, new_region, restarted, settle
 
 from broker.destination import Destination
-from broker.errors import InvalidSelector, RequestInvalid, ResourceExhausted
-from broker.region.consumer import DELIVERED_NONE, AckKind, ConsumerOptions
+from broker.errors import RequestInvalid, ResourceExhausted
+from broker.region.consumer import DELIVERED_NONE, AckKind
 from broker.region.limits import RegionLimits
 from broker.region.usage import UsageLimits
 
@@ -392,13 +392,6 @@ def test_messages_beyond_the_resident_limit_are_read_back() -> None:
     settle(region)
     assert peer.client.ids() == [f"m{index}" for index in range(5)]
     assert [message.body for message in peer.client.messages][4] == b"m4"
-
-
-def test_a_selector_is_refused_clearly() -> None:
-    """Selectors come later; until then nobody gets messages he did not select."""
-    peer = Peer(new_region())
-    with pytest.raises(InvalidSelector, match="not supported yet"):
-        peer.connection.add_consumer("k", QUEUE, ConsumerOptions(selector="a = 1"))
 
 
 def test_the_same_consumer_key_twice_is_refused() -> None:

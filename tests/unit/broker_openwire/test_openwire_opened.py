@@ -462,7 +462,7 @@ def test_wrong_consumers_are_refused(client: Client) -> None:
     assert client.refusal(client.consumer(consumer_id=None))[1] == "A consumer needs an id."
     assert "has not been opened" in client.refusal(client.consumer(consumer_id=ConsumerId("c1", 9, 1)))[1]
     assert client.refusal(client.consumer(prefetch_size=-5))[1] == "A prefetch size cannot be -5."
-    assert client.refusal(client.consumer(selector="a = 1"))[0] == "javax.jms.InvalidSelectorException"
+    assert client.refusal(client.consumer(selector="a = = 1"))[0] == "javax.jms.InvalidSelectorException"
     assert client.refusal(client.consumer(destination=None))[0] == "javax.jms.InvalidDestinationException"
     client.request(client.consumer())
     assert client.refusal(client.consumer())[1] == "The consumer c1:1:1 exists already."

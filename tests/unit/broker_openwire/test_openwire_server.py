@@ -20,6 +20,7 @@ from broker.openwire.commands import (
     ExceptionResponse,
     KeepAliveInfo,
     RemoveInfo,
+    RemoveSubscriptionInfo,
     Response,
     SessionId,
     SessionInfo,
@@ -252,7 +253,7 @@ def test_a_message_its_client_cannot_read_ends_that_client_only(broker: Broker) 
 
 def test_a_long_error_is_cut(client: Client) -> None:
     """An error that quotes a client's long text still fits an answer."""
-    _, text = client.refusal(client.consumer(selector="x" * 60_000))
+    _, text = client.refusal(RemoveSubscriptionInfo(subscription_name="x" * 60_000))
     assert len(text) == server.ERROR_CHARACTERS_MAX
 
 

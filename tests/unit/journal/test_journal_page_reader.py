@@ -16,7 +16,7 @@ from journal.index import MessageIndex
 from journal.inspection import Inspection, inspect_files
 from journal.state import State
 
-SEEDS = range(40)
+SEEDS = range(60)
 MASTERS = 5
 
 
@@ -28,6 +28,10 @@ def entries(messages: MessageIndex) -> dict[int, tuple[int, int]]:
 def assert_same(page: PageState, state: State) -> None:
     """Both see the same."""
     assert page.queues == {name: entries(messages) for name, messages in state.queues.items()}
+    for name, messages in page.queues.items():
+        assert {ref: page.priorities.get((name, ref), 4) for ref in messages} == {
+            ref: state.priority_of(ref, name) for ref in messages
+        }
     assert page.topics == {name: entries(messages) for name, messages in state.topics.items()}
     assert page.next_ref == state.next_ref
     assert page.producers == state.producers.known()
