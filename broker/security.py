@@ -29,6 +29,9 @@ REMEMBERED_MAX: Final = 1_000
 """Credentials remembered as right."""
 CREDENTIAL_CHARACTERS_MAX: Final = 1_024
 """Longest user name and password looked at."""
+GROUP_PREFIX: Final = "_g_:"
+"""Before the name of a group in a user's roles, as in `_g_:admin`, the original's first user. A group has the
+role of its name."""
 _REFUSED: Final = "User name [{user}] or password is invalid."
 
 
@@ -76,7 +79,7 @@ class PasswordAuthenticator:
     def roles_of(self, user: str) -> Collection[str]:
         """See `Authenticator.roles_of`."""
         record = None if self._users is None else self._users.get(user)
-        return () if record is None else record.roles
+        return () if record is None else [role.removeprefix(GROUP_PREFIX) for role in record.roles]
 
     def call_when_changed(self, changed: Callable[[], None] | None) -> None:
         """See `Authenticator.call_when_changed`."""

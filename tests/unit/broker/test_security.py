@@ -149,13 +149,13 @@ def test_checks_are_bounded() -> None:
 
 
 def test_roles_are_those_of_the_record_now() -> None:
-    """Roles follow the registry, and whoever asked for it is told of each change."""
+    """Roles follow the registry, a group is the role of its name, and who asked is told of changes."""
     changes: list[int] = []
     checks = PasswordAuthenticator(Threads())
     assert checks.roles_of("admin") == ()
     checks.call_when_changed(lambda: changes.append(1))
-    checks.set_users({"admin": UserRecord("admin", "secret", ("admin", "users"))})
-    assert checks.roles_of("admin") == ("admin", "users")
+    checks.set_users({"admin": UserRecord("admin", "secret", ("_g_:admin", "users"))})
+    assert checks.roles_of("admin") == ["admin", "users"]
     assert checks.roles_of("other") == ()
     checks.call_when_changed(None)
     checks.set_users({})
