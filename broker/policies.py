@@ -204,6 +204,7 @@ class PolicyMap:
         policy = self._made.get(found)
         if policy is None:
             values = {self._rules[index].field_name: self._rules[index].value for index in found}
+            # Each value was parsed by its own field.
             policy = self._made[found] = replace(DEFAULT_POLICY, **values)  # type: ignore[arg-type]
         return policy
 
