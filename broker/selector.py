@@ -34,7 +34,6 @@ SELECTOR_CHARACTERS_MAX: Final = 32_768
 """Longer ones are refused: each message is held against it."""
 DEPTH_MAX: Final = 64
 """Nested parentheses and operators without end would overflow the stack."""
-PATTERNS: Final = {"%": ".*", "_": "."}
 
 Values = Callable[[str], object]
 """Gives a message's header or property by its name, None if there is none."""
@@ -398,18 +397,27 @@ def _unquoted(text: str) -> str:
 
 
 def _pattern(pattern: str, escape: str) -> re.Pattern[str] | None:
-    """The regular expression of a LIKE pattern; None if nothing follows its last escape character."""
-    pieces: list[str] = []
+    """The regular expression of a LIKE pattern; None if nothing follows its last escape character.
+
+    What stands between two `%` is taken where it comes first, and no other place is ever tried (an atomic
+    group): with plain `.*` a pattern of a client could keep the broker busy for years.
+    """
+    segments = [""]
     characters = iter(pattern)
     for character in characters:
         if escape and character == escape:
             literal = next(characters, None)
             if literal is None:
                 return None
-            pieces.append(re.escape(literal))
+            segments[-1] += re.escape(literal)
+        elif character == "%":
+            segments.append("")
         else:
-            pieces.append(PATTERNS.get(character) or re.escape(character))
-    return re.compile("".join(pieces), re.DOTALL)
+            segments[-1] += "." if character == "_" else re.escape(character)
+    first, *between = segments
+    last = f".*{between.pop()}" if between else ""
+    middle = "".join(f"(?>.*?{segment})" for segment in between if segment)
+    return re.compile(first + middle + last, re.DOTALL)
 
 
 # ---- what is compiled: closures over the values of one message; None is unknown
