@@ -181,6 +181,21 @@ def test_a_poison_message_of_a_wildcard_is_buried() -> None:
     assert len(index["queue://ActiveMQ.DLQ"]) == 1
 
 
+def test_a_wildcards_selector_holds_in_each_queue() -> None:
+    """What a wildcard consumer does not select waits for others in its queue."""
+    region = new_region()
+    peer = Peer(region)
+    peer.consume(destination=queue("a.*"), selector="JMSPriority > 5")
+    for name in ("a.x", "a.y"):
+        peer.send(f"high {name}", queue(name), priority=9)
+        peer.send(f"low {name}", queue(name), priority=1)
+    settle(region)
+    assert sorted(peer.client.ids()) == ["high a.x", "high a.y"]
+    peer.consume("rest", queue("a.>"))
+    settle(region)
+    assert sorted(peer.client.ids("rest")) == ["low a.x", "low a.y"]
+
+
 def test_deleting_a_temporary_member_ends_only_that_part() -> None:
     """A composite consumer of a temporary queue goes on with the others when it is deleted."""
     region = new_region()
