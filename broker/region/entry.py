@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from journal.index import Backlog, MessageIndex
-from journal.record import NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from broker.message import Message
@@ -53,7 +52,7 @@ class Entry:
         self.delivered = False
         self.transaction: Transaction | None = None
         self.done = False
-        self.priority = NORMAL_PRIORITY
+        self.priority = 4  # the normal one
 
     def is_untouched(self, durable_batch: int) -> bool:
         """Whether the journal's index says all there is to say of it."""
