@@ -30,8 +30,11 @@ ADMIN_ROLE: Final = "admin"
 """May do everything."""
 EVERYBODY: Final = "*"
 """The role that everybody has who has logged in."""
-REMEMBERED_MAX: Final = 100_000
-"""Decisions remembered; then they are made anew."""
+REMEMBERED_MAX: Final = 10_000
+"""Decisions remembered, as many as there can be destinations; then they are made anew."""
+REMEMBERED_CHARACTERS_MAX: Final = 256
+"""Of a destination's name; about longer ones the decision is made each time. What is asked for need not exist,
+so that this bounds what refused clients can make grow: about 15 MB."""
 ADVISORIES: Final = ("ActiveMQ", "Advisory")
 _TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 _TEMPORARY: Final = "tempDestination"
@@ -215,7 +218,8 @@ class Rights:
             if len(self._decided) >= REMEMBERED_MAX:
                 self._decided.clear()
             decision = self.authorization.allows(self._roles_of(user), permission, destination)
-            self._decided[key] = decision
+            if len(destination.name) <= REMEMBERED_CHARACTERS_MAX:
+                self._decided[key] = decision
         return decision
 
     def check(self, user: str, permission: Permission, destination: Destination) -> None:

@@ -268,3 +268,14 @@ def test_impossible_destinations_are_refused_as_ever() -> None:
     peer = peer_of(restricted(), "clerk")
     with pytest.raises(InvalidDestination):
         peer.send("m1", Destination.queue(","))
+
+
+def test_refused_names_take_a_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many and long the names are that somebody asks for, few decisions are remembered."""
+    monkeypatch.setattr("broker.authorization.REMEMBERED_MAX", 5)
+    rights = Rights(Authorization.parse(LINES))
+    for number in range(20):
+        assert not rights.allows("x", READ, Destination.queue(f"a{number}"))
+        assert not rights.allows("x", READ, Destination.queue("a" * 1000 + str(number)))
+        assert len(rights._decided) <= 5
+    assert all(len(destination.name) < 10 for _, _, destination in rights._decided)
