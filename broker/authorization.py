@@ -33,8 +33,8 @@ EVERYBODY: Final = "*"
 REMEMBERED_MAX: Final = 10_000
 """Decisions remembered, as many as there can be destinations; then they are made anew."""
 REMEMBERED_CHARACTERS_MAX: Final = 256
-"""Of a destination's name; about longer ones the decision is made each time. What is asked for need not exist,
-so that this bounds what refused clients can make grow: about 15 MB."""
+"""Of a destination's name; about longer ones the decision is made each time. What is asked for need not
+exist, so that this bounds what refused clients can make grow: about 15 MB."""
 ADVISORIES: Final = ("ActiveMQ", "Advisory")
 _TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 _TEMPORARY: Final = "tempDestination"
