@@ -181,6 +181,8 @@ class Choice:
             sole = self._sole
             if sole is None or options.priority > sole.options.priority:
                 self._sole = consumer
+                for owner in (*self._reserved, *self._parked):
+                    self._unreserve(owner)
         self.open(consumer)
 
     def open(self, consumer: Consumer) -> None:
@@ -211,7 +213,11 @@ class Choice:
             for group in [group for group, owner in self._owners.items() if owner is consumer]:
                 del self._owners[group]
         self._opened.pop(consumer, None)
-        for key in (*self._reserved.pop(consumer, ()), *self._parked.pop(consumer, ())):
+        self._unreserve(consumer)
+
+    def _unreserve(self, owner: Consumer) -> None:
+        """What was kept for the owner of a group is for others."""
+        for key in (*self._reserved.pop(owner, ()), *self._parked.pop(owner, ())):
             self._return(*key)
 
     # ---- dispatch
