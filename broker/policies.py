@@ -115,6 +115,8 @@ class Policy:
 
     # queues
     prioritized_messages: bool = flag("prioritizedMessages", True)
+    queue_prefetch: int = number("queuePrefetch", 1_000, 0, 1_000_000)
+    queue_browser_prefetch: int = number("queueBrowserPrefetch", 500, 1, 1_000_000)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(

@@ -33,6 +33,7 @@ from broker.openwire.commands import (
     ConnectionError,
     ConnectionId,
     ConnectionInfo,
+    ConsumerControl,
     DataStructure,
     DestinationInfo,
     ExceptionResponse,
@@ -224,6 +225,15 @@ class OpenWireServer:
     def dispatch_none(self, consumer: Consumer) -> None:
         """Tells a browser that it has seen all, or a pulling consumer that its time is over."""
         self._dispatch(self._consumer(consumer), None)
+
+    def set_prefetch(self, consumer: Consumer, prefetch_size: int) -> None:
+        """Tells a consumer that its destination's policy has another prefetch than the clients' default."""
+        opened = self._consumer(consumer)
+        self._wire.send(
+            ConsumerControl(
+                consumer_id=opened.consumer_id, destination=opened.destination, prefetch=prefetch_size
+            )
+        )
 
     def advise_temporary(
         self, consumer: Consumer, destination: Destination, connection_id: str, added: bool

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from broker.region.consumer import BROWSER_PREFETCH
 from broker.region.entry import Entry
 from broker.region.spool import SpooledEntry
 
@@ -41,6 +42,7 @@ class Browse:
         self._left = self._region.limits.browse_messages_max
         self._ended = False
         consumer.source = self
+        consumer.apply_prefetch(queue.policy.queue_browser_prefetch, BROWSER_PREFETCH)
         self._region.dirty[self] = None
 
     def dispatch(self) -> None:

@@ -31,6 +31,10 @@ class Client(Protocol):
         """Say that there is no message: a browser has seen all, or a pull has timed out."""
         ...
 
+    def set_prefetch(self, consumer: Consumer, prefetch_size: int) -> None:
+        """Say that the consumer has another prefetch than it asked for; with 0 it must pull."""
+        ...
+
     def advise_temporary(
         self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
     ) -> None:

@@ -27,6 +27,12 @@ DELIVERED_NONE: Final = -1
 """Last delivered ref: nothing reached the application."""
 
 
+QUEUE_PREFETCH: Final = 1_000
+"""What ActiveMQ's clients ask for if nobody says anything else."""
+BROWSER_PREFETCH: Final = 500
+"""The same for browsers."""
+
+
 class AckKind(IntEnum):
     """What an acknowledgement says; the numbers are those of OpenWire's `MessageAck.ackType`."""
 
@@ -161,6 +167,17 @@ class Consumer:
         connection = self.connection
         connection.region.touched[connection] = None
         connection.client.dispatch_none(self)
+
+    def apply_prefetch(self, prefetch_size: int, default: int) -> None:
+        """Take the prefetch of its destination's policy, if it asked for no other than the clients' default.
+
+        Source: ActiveMQ's `PolicyEntry`.
+        """
+        if self.options.prefetch_size == default != prefetch_size:
+            self.prefetch_size = prefetch_size
+            connection = self.connection
+            connection.region.touched[connection] = None
+            connection.client.set_prefetch(self, prefetch_size)
 
     def set_prefetch(self, prefetch_size: int) -> None:
         """Change the prefetch; what is dispatched stays dispatched."""

@@ -47,6 +47,9 @@ class ConsumerPart(Consumer):
         self.parts.wait(self)
         return False
 
+    def apply_prefetch(self, prefetch_size: int, default: int) -> None:
+        """The window is the whole's, which has no policy."""
+
     def window_free(self) -> int:
         """How many messages the window of the whole has room for."""
         return self.whole.window_free()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.choice import Choice
+from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
 from journal.index import Backlog, MessageIndex
 from journal.record import NORMAL_PRIORITY, AddMessage, Record, RemoveMessage
@@ -206,6 +207,7 @@ class Queue:
     def attach(self, consumer: Consumer) -> None:
         """Add a consumer to the round."""
         consumer.source = self
+        consumer.apply_prefetch(self.policy.queue_prefetch, QUEUE_PREFETCH)
         self.consumers.append(consumer)
         if self._choice is not None:
             self._choice.attach(consumer)

@@ -62,6 +62,10 @@ class Party:
         """No message comes."""
         self.see(f"{self.name} {consumer.key}: no message")
 
+    def set_prefetch(self, consumer: Consumer, prefetch_size: int) -> None:
+        """The broker wants another prefetch."""
+        self.see(f"{self.name} {consumer.key}: prefetch {prefetch_size}")
+
     def advise_temporary(
         self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
     ) -> None:

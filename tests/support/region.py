@@ -76,12 +76,14 @@ class RecordingClient:
         got: (consumer key, message id, ref, redelivery counter) per dispatch.
         none: consumer keys told that there is no message.
         advised: (destination uri, connection id, added).
+        prefetch_sizes: by consumer key, of those that were told another than they asked for.
     """
 
     def __init__(self) -> None:
         self.got: list[tuple[Hashable, str, int, int]] = []
         self.none: list[Hashable] = []
         self.advised: list[tuple[str, str, bool]] = []
+        self.prefetch_sizes: dict[Hashable, int] = {}
         self.disconnected: str | None = None
         self.messages: list[Message] = []
 
@@ -93,6 +95,10 @@ class RecordingClient:
     def dispatch_none(self, consumer: Consumer) -> None:
         """Keep that there is none."""
         self.none.append(consumer.key)
+
+    def set_prefetch(self, consumer: Consumer, prefetch_size: int) -> None:
+        """Keep what it was told."""
+        self.prefetch_sizes[consumer.key] = prefetch_size
 
     def advise_temporary(
         self, consumer: Consumer, destination: Destination, connection_id: str, added: bool

@@ -355,3 +355,49 @@ def test_a_rolled_back_and_redelivered_group_message_stays_with_its_owner() -> N
     consumer.acknowledge(ref, key="a")
     settle(region)
     assert not region.store.state.queues[QUEUE.uri]
+
+
+# ---- prefetch by policy
+
+
+def test_a_policy_sets_the_prefetch_of_those_that_ask_for_the_default() -> None:
+    """Who asks for another prefetch keeps it; who is given one is told."""
+    region = new_region(policies={"policy.queue.>.queuePrefetch": "2"})
+    producer, consumer = two_peers(region)
+    consumer.consume("default", prefetch_size=1000)
+    consumer.consume("own", prefetch_size=1)
+    for index in range(5):
+        producer.send(f"m{index}")
+    settle(region)
+    assert len(consumer.client.ids("default")) == 2
+    assert len(consumer.client.ids("own")) == 1
+    assert consumer.client.prefetch_sizes == {"default": 2}
+
+
+def test_a_prefetch_of_nought_makes_consumers_pull() -> None:
+    """Nothing is dispatched until the consumer asks for it."""
+    region = new_region(policies={"policy.queue.>.queuePrefetch": "0"})
+    producer, consumer = two_peers(region)
+    consumer.consume()
+    producer.send("m0")
+    producer.send("m1")
+    settle(region)
+    assert consumer.client.ids() == []
+    consumer.connection.pull("k", 0)
+    settle(region)
+    assert consumer.client.ids() == ["m0"]
+
+
+def test_a_puller_with_a_selector_is_told_that_there_is_nothing() -> None:
+    """A pull that does not wait is answered at once, although other messages wait."""
+    region = new_region()
+    producer, consumer = two_peers(region)
+    producer.send("m0", **coloured("blue"))
+    settle(region)
+    consumer.consume(prefetch_size=0, selector="colour = 'red'")
+    consumer.connection.pull("k", -1)
+    assert consumer.client.none == ["k"]
+    consumer.connection.pull("k", 0)
+    producer.send("m1", **coloured("red"))
+    settle(region)
+    assert consumer.client.ids() == ["m1"]
