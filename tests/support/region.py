@@ -267,6 +267,12 @@ def settle(region: Region) -> None:
     region.dispatch()
 
 
+def take(region: Region, peer: Peer, key: str = "k") -> None:
+    """A consumer acknowledges the oldest message that it has."""
+    peer.acknowledge(next(iter(peer.connection.consumers[key].dispatched)), key=key)
+    settle(region)
+
+
 def new_region(
     records: Sequence[Record] = (),
     *,
