@@ -45,6 +45,11 @@ class Queue:
         self.dequeued = 0
         self.expired = 0
 
+    @property
+    def keeps(self) -> bool:
+        """Whether messages that are not persistent wait here until they are consumed."""
+        return True
+
     # ---- messages in
 
     def send(self, message: Message, sender: RegionConnection) -> int:

@@ -111,6 +111,7 @@ class Region:
             self.subscriptions[client_id, name] = TopicSubscription(
                 topic, client_id, name, no_local=recovered.no_local, backlog=Backlog(recovered.pending)
             )
+        self.usage.review(self.now_ms)
 
     # ---- connections
 

@@ -37,6 +37,11 @@ class Topic:
         """The consumers of its active subscriptions."""
         return [each.consumer for each in self.subscriptions if each.consumer is not None]
 
+    @property
+    def keeps(self) -> bool:
+        """Whether messages that are not persistent wait here until they are consumed."""
+        return any(each.durable and each.consumer is not None for each in self.subscriptions)
+
     def send(self, message: Message, sender: RegionConnection) -> int:
         """Offer a message to every subscription; returns the batch that makes it durable, 0 if not journaled.
 

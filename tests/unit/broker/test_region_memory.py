@@ -139,6 +139,27 @@ def test_without_temporary_storage_memory_usage_blocks() -> None:
     assert peer.answered() == ["n0", "n1", "n2"]
 
 
+def test_topics_that_keep_nothing_need_no_memory() -> None:
+    """Memory that is used up stops what would wait in it: not what passes through a topic."""
+    region = new_region(usage=UsageLimits(memory_bytes_max=1000))
+    peer = Peer(region)
+    for number in range(2):
+        peer.submit(f"n{number}", persistent=False)
+    region.dispatch()
+    other = Peer(region, "c2", "client")
+    other.consume("k", TOPIC)
+    other.submit("t1", TOPIC, persistent=False)
+    assert other.answered() == ["t1"]
+    other.consume("durable", TOPIC, subscription_name="s")
+    other.submit("t2", TOPIC, persistent=False)
+    assert other.answered() == ["t1"]
+    peer.consume()
+    region.dispatch()
+    take(region, peer)
+    assert other.answered() == ["t1", "t2"]
+    assert other.client.ids("durable") == ["t2"]
+
+
 def test_temp_usage_bounds_the_spool(tmp_path: Path) -> None:
     """Refused with the name of both limits, if so configured."""
     usage = UsageLimits(memory_bytes_max=1000, temp_bytes_max=200, refuse_at_once=True)

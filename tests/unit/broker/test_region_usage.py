@@ -137,6 +137,14 @@ def test_dead_letters_are_never_refused() -> None:
     assert peer.client.ids("dlq") == ["m1"]
 
 
+def test_a_new_master_of_a_full_store_blocks_from_the_start() -> None:
+    """P10: nothing slips in before the first look."""
+    region, _ = full_region()
+    again = Peer(restarted(region, usage=FULL))
+    again.submit("m3")
+    assert again.answered() == []
+
+
 def test_a_repeated_send_needs_no_space() -> None:
     """P3: what the journal has already is answered, however full it is."""
     region, _ = full_region()
