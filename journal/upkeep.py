@@ -116,7 +116,7 @@ class Upkeep:
         self._log = log
         self.epoch = epoch
         self._first_end = first_end
-        self._options = options
+        self.options = options
         self._number = 0
         self._first_trimmed = False
         self._sizes: dict[DataFileName, int] = {}
@@ -133,7 +133,7 @@ class Upkeep:
     @property
     def interval_bytes(self) -> int:
         """Bytes of log after which a checkpoint is worth its cost."""
-        return max(self._options.checkpoint_bytes, self._state.live_bytes // CHECKPOINT_SHARE)
+        return max(self.options.checkpoint_bytes, self._state.live_bytes // CHECKPOINT_SHARE)
 
     @property
     def checkpoint_bytes(self) -> int:
@@ -284,7 +284,7 @@ class Upkeep:
         A step less than the bound, since a data file is allocated ahead, and another for what is logged until
         it is done.
         """
-        options = self._options
+        options = self.options
         return FILES_BEYOND * options.file_bytes - 2 * min(options.allocated_bytes, options.file_bytes)
 
     def remove(self, doomed: Doomed) -> Steps[None]:
@@ -318,7 +318,7 @@ class Upkeep:
         for each in records:
             part.append(each)
             size += each.place.length
-            if len(part) >= self._options.move_records or size >= self._options.move_bytes:
+            if len(part) >= self.options.move_records or size >= self.options.move_bytes:
                 yield part
                 part, size = [], 0
         if part:
@@ -326,7 +326,7 @@ class Upkeep:
 
     def _records(self, name: DataFileName) -> Iterator[list[Candidate]]:
         """The messages in a data file, batch by batch; those of damaged batches that are whole themselves."""
-        reader = EpochReader(self._files, name.epoch, read_bytes=self._options.read_bytes)
+        reader = EpochReader(self._files, name.epoch, read_bytes=self.options.read_bytes)
         decoder = RecordDecoder()
         first = decode_batch_header(self._files.read(str(name), FILE_HEADER_BYTES, BATCH_HEADER_BYTES), 0)
         known = first is not None and (first.epoch, first.number) == name
