@@ -150,6 +150,13 @@ class Writer:
                     return b"".join(batch.pieces)[start : start + place.length]
             return None
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """Records that may not be on the disk yet. Owner's thread, which may ask every turn: no lock."""
+        committing = self._committing
+        waiting = self._open.size + sum(batch.size for batch in tuple(self._closed))
+        return waiting + (committing.size if committing is not None else 0)
+
     def flush(self) -> None:
         """Has what was appended committed, now or by the writer."""
         batch = self._open

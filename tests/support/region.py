@@ -29,6 +29,7 @@ class MemoryStore:
         self.batches: list[list[Record]] = []
         self.durable_batch = 0
         self.full = False
+        self.is_behind = False
         self.room_bytes = 1 << 60
         self._before = list(records)
         self.bodies: dict[int, bytes] = {}

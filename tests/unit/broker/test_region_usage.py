@@ -214,6 +214,22 @@ def test_a_full_disk_blocks_until_it_is_not_full() -> None:
     assert peer.answered() == ["m1"]
 
 
+@pytest.mark.parametrize("refuse", [False, True])
+def test_sends_wait_for_a_disk_that_does_not_keep_up(refuse: bool) -> None:
+    """P10: what waits when a disk turns out to be full must fit its reserve; nobody is refused for it."""
+    region = new_region(usage=UsageLimits(refuse_at_once=refuse))
+    peer = Peer(region)
+    store_of(region).is_behind = True
+    region.dispatch()
+    peer.submit("m1")
+    peer.submit("m2")
+    region.dispatch()
+    assert peer.outcomes == []
+    store_of(region).is_behind = False
+    region.dispatch()
+    assert peer.answered() == ["m1", "m2"]
+
+
 def test_a_message_too_long_for_the_disk_waits() -> None:
     """A message for which the disk has no room would end the mastership; it is not even begun."""
     region = new_region(limits=RegionLimits(long_bytes=1000))
