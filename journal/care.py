@@ -227,7 +227,7 @@ class Care:
         try:
             checkpoint = yield from self._write(view)
         except StoreFull:
-            if not self._reserve.give(view.size_bytes):
+            if not self._reserve.give(self._upkeep.expected_bytes(view)):
                 raise
             checkpoint = yield from self._write(view)
         yield Durable((yield from _answer(lambda: self._upkeep.name(checkpoint))))

@@ -44,6 +44,8 @@ from journal.record import (
 from journal.salvage import salvage
 from journal.state import State
 
+DENSITY_MIN: Final = 0.1
+"""A checkpoint is taken to be at least this long, as a share of what its entries take at most."""
 LIVE_SHARE: Final = 2
 """The store may take so many times the live bytes (P9) …"""
 FILES_BEYOND: Final = 2
@@ -118,6 +120,7 @@ class Upkeep:
         self._first_end = first_end
         self.options = options
         self._number = 0
+        self._density = 1.0  # of the last checkpoint: its length as a share of what was estimated
         self._first_trimmed = False
         self._sizes: dict[DataFileName, int] = {}
         self._checkpoint_sizes: dict[str, int] = {}
@@ -138,7 +141,7 @@ class Upkeep:
     @property
     def checkpoint_bytes(self) -> int:
         """About how long a checkpoint would be now."""
-        return checkpoint_size(self._state)
+        return int(checkpoint_size(self._state) * self._density)
 
     @property
     def holds_back(self) -> bool:
@@ -247,6 +250,10 @@ class Upkeep:
 
     # ---- the disk's side
 
+    def expected_bytes(self, view: StateView) -> int:
+        """About how long the checkpoint of a view is going to be."""
+        return int(view.size_bytes * self._density)
+
     def write(self, view: StateView) -> Steps[Checkpoint]:
         """Writes the next checkpoint.
 
@@ -254,7 +261,10 @@ class Upkeep:
             JournalError: it cannot be written; nothing is lost, the one before still counts.
         """
         self._number += 1
-        checkpoint = yield from write_checkpoint(self._files, view, self.epoch, self._number)
+        expected = self.expected_bytes(view)
+        checkpoint = yield from write_checkpoint(self._files, view, self.epoch, self._number, expected)
+        written = self._files.written(checkpoint_name(self.epoch, self._number), 0)
+        self._density = min(max(written / view.size_bytes, DENSITY_MIN), 1.0)
         return checkpoint
 
     def sizes(self, names: Iterable[str]) -> dict[DataFileName, int]:
