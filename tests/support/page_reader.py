@@ -89,6 +89,7 @@ class PageReader:
         self.files = files
         self.state = PageState()
         self.salts: dict[int, int] = {}
+        self.moved_is_added = False  # "Damage": no checkpoint is whole
         self.data: dict[tuple[int, int], bytes] = {}
         self.checkpoints: dict[tuple[int, int], bytes] = {}
         for name, content in files.items():
@@ -205,13 +206,16 @@ class PageReader:
         """Steps 4 to 6."""
         own = sorted((each for each in self.checkpoints if each[0] == ruler.epoch), reverse=True)
         damaged = self.state.damaged
+        broken = False
         for candidate in [*own, *reversed(ruler.checkpoints), None]:
             self.state = PageState(damaged=damaged)
             start = None
             if candidate is not None:
                 start = self.load_checkpoint(*candidate)
                 if start is None:
+                    broken = True
                     continue
+            self.moved_is_added = candidate is None and broken
             self.read_log(ruler, start)
             named = [*ruler.checkpoints, *self.state.named]
             if candidate is None or any(e == candidate[0] and n >= candidate[1] for e, n in named):
@@ -397,7 +401,7 @@ class PageReader:
         state = self.state
         is_topic = destination.startswith("topic://")
         live = (state.topics if is_topic else state.queues).get(destination, {})
-        if kind == 49:
+        if kind == 49 and (ref in live or not self.moved_is_added):
             if ref in live:
                 live[ref] = entry
             return
@@ -466,6 +470,7 @@ class PageReader:
         location, length = entry
         offset = location & (1 << 29) - 1
         data = self.data[location >> 44, location >> 29 & 0x7FFF][offset : offset + length]
+        assert len(data) == length, "damaged"
         checksum, size, kind, first, second = struct.unpack_from("<IIBxHH", data)
         epoch = location >> 44
         salt = self.salts[epoch] if epoch in self.salts else self.salt_of(epoch, location >> 29 & 0x7FFF)

@@ -212,7 +212,8 @@ def test_lost_are_the_messages_that_cannot_be_read(seed: int) -> None:
         return
     bodies = Bodies(history.files, found.inspection.state.salts)
     lost = set()
-    for name, messages in found.inspection.state.queues.items():
+    state = found.inspection.state
+    for name, messages in (*state.queues.items(), *state.topics.items()):
         for ref, place in messages.entries_after(-1):
             try:
                 bodies.read(place)
