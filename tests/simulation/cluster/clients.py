@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.clock import Process, Timer
@@ -44,6 +45,9 @@ OPTIONS: Final = FailoverOptions(initial_reconnect_delay=20, max_reconnect_delay
 SESSION: Final = 1
 
 
+address_of = cache(parse_address)
+
+
 class SimulatedClient(Process):
     """A program with one connection."""
 
@@ -65,7 +69,7 @@ class SimulatedClient(Process):
 
     def start(self) -> None:
         """Connect, and open what is needed."""
-        urls = [parse_address(broker.url) for broker in self.world.brokers]
+        urls = [address_of(broker.url) for broker in self.world.brokers]
         self._take(self.core.start(urls, self.clock.now_s))
         self._request(SessionInfo(session_id=SessionId(connection_id=self.connection_id, value=SESSION)))
         self.open()

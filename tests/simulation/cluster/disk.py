@@ -45,8 +45,9 @@ class HostDisk:
         """All but `count` is the shared disk's."""
         return getattr(self._shared, name)
 
-    def count(self, operation: str) -> None:
+    def count(self, operation: str, name: str = "") -> None:
         """Before each call."""
+        del name
         if self._host.incarnation != self._incarnation:
             raise Killed
         self._host.disk_call(operation)

@@ -9,7 +9,7 @@ from typing import Final
 from simulation.cluster.plan import ConsumerPlan, Fault, Plan, ProducerPlan
 from simulation.cluster.world import Outcome, live
 
-TRIES_MAX: Final = 400
+TRIES_MAX: Final = 300
 """Histories that are lived to make one smaller."""
 
 

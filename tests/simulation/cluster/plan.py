@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-TROUBLE_S: Final = 6.0
+TROUBLE_S: Final = 5.0
 """After so long nothing goes wrong any more, and what is broken is repaired."""
 
 
@@ -164,9 +164,9 @@ def plan_of(seed: int) -> Plan:
     producers = tuple(
         ProducerPlan(
             queue=f"q{index % queues}",
-            messages=12 if is_busy else rng.choice((6, 8, 12)),
+            messages=8 if is_busy else rng.choice((4, 6, 8)),
             window=rng.choice((1, 1, 4)),
-            pause_s=rng.choice((0.15, 0.25) if is_busy else (0.05, 0.2, 0.3)),
+            pause_s=rng.choice((0.2, 0.35) if is_busy else (0.05, 0.2, 0.3)),
         )
         for index in range(max(queues, rng.choice((1, 2))))
     )
@@ -303,7 +303,7 @@ def _unanswered(rng: random.Random) -> list[Fault]:
 
 
 def _nervous_consumer(rng: random.Random) -> list[Fault]:
-    """A consumer loses its connection again and again, and what it has not acknowledged is given to it anew."""
+    """A consumer loses its connection again and again, and is given anew what it has not acknowledged."""
     times = sorted(rng.random() for _ in range(rng.choice((2, 4))))
     return [Fault("reset", "master", at_s=0.05 + time_s, other="c0") for time_s in times]
 

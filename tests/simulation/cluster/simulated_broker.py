@@ -21,10 +21,13 @@ from broker.openwire.wireformat import WireFormatOptions
 from broker.region.region import Region
 from broker.turn import Turn
 from journal.bodies import Bodies
+from journal.care import Kept
 from journal.errors import JournalError, MessageDamaged, StoreFenced
 from journal.follower import Follower
 from journal.journal import Journal
 from journal.mastership import Opened, become_master
+from journal.patrol import Patrol
+from journal.quarantine import Losses
 from journal.state import State
 from journal.upkeep import Upkeep
 from registry.election import BrokerElection
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from simulation.cluster.world import World
 
 _SIZE: Final = struct.Struct(">i")
-FOLLOW_S: Final = 0.2
+FOLLOW_S: Final = 0.25
 RETRY_DELAY_MIN_S: Final = 0.25
 RETRY_DELAY_MAX_S: Final = 1.0
 """See `broker.service`."""
@@ -79,7 +82,7 @@ class Line:
     def receive(self, data: bytes) -> None:
         """Take what arrived."""
         server = self._server
-        server.receive_data(data, self._turn.monotonic_s())
+        server.receive_data(data, self._turn.begin())
         self._bind()
         if server.held_batch:
             self._turn.hold(self)
@@ -175,7 +178,9 @@ class Mastership:
             on_append=lambda batch, records: world.promises.appended(reign, batch, records),
         )
         upkeep = Upkeep(files, state, writer, reign.epoch, opened.first.end, options)
-        self.caretaker = SteppedCaretaker(broker, files, upkeep, writer, reserve, options)
+        losses = Losses(files, state, writer)
+        kept = Kept(files, upkeep, reserve, Patrol(files, state, reign.epoch), losses, options)
+        self.caretaker = SteppedCaretaker(broker, kept, writer, world.upkeep_done)
         reserve.on_change = self._full_changed
         self.writer = writer
         self.is_over = False
@@ -184,6 +189,7 @@ class Mastership:
             writer,
             self.caretaker,  # type: ignore[arg-type]  # the part of it that is used
             reserve,
+            losses,
             state,
             reign.epoch,
             opened.report,
@@ -221,6 +227,7 @@ class Mastership:
         """Close everything now."""
         self.is_over = True
         self.turn.halt()
+        self.region.close()
         for line in list(self.lines):
             line._stream.reset("the broker has lost its store")
 
@@ -378,10 +385,18 @@ class SimulatedBroker(Process):
 
     def _open(self, follower: Follower | None) -> Any:
         files = self._files()
-        state, warm = (State(), None) if follower is None else (follower.state, follower.place)
+        follower = follower or Follower(files)
+        state = follower.state
         world = self.world
-        salt = self.random.getrandbits(64)
-        steps = become_master(files, state, owner=self.name, salt=salt, options=world.options, warm=warm)
+        steps = become_master(
+            files,
+            state,
+            owner=self.name,
+            salt=self.random.getrandbits(64),
+            options=world.options,
+            warm=follower.place,
+            found=follower.damages,
+        )
         reign: Reign | None = None
         try:
             while True:

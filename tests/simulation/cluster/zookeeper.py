@@ -307,7 +307,7 @@ class ZooKeeperClient:
             self._drop()
             return
         stream.send(("ping",))
-        self._ping_timer = self._process.call_later(SESSION_TIMEOUT_S / 3, self._ping)
+        self._ping_timer = self._process.call_later(SESSION_TIMEOUT_S / 2.5, self._ping)
 
     def _receive(self, message: Any) -> None:
         self._heard_s = self._process.clock.now_s
