@@ -139,7 +139,7 @@ class DiskUse:
 
     Attributes:
         live: of live messages.
-        files: of each data file.
+        files: of each data file and checkpoint, and of the reserve.
         total: of all its files.
     """
 
@@ -149,23 +149,23 @@ class DiskUse:
 
     @property
     def data(self) -> int:
-        """Of all data files."""
+        """Of all of them."""
         return sum(self.files.values())
 
     @property
     def bound(self) -> int:
-        """What its data files may take; the batch that comes to the end of one may make it longer."""
+        """What these may take; the batch that comes to the end of one may make it longer."""
         longest = max([DATA_FILE_BYTES, *self.files.values()])
         return 2 * self.live + DATA_FILES_ALLOWED * longest
 
     def in_full(self) -> str:
-        """With each data file."""
+        """With each file."""
         each = ", ".join(f"{name} {size / MIB:.1f}" for name, size in sorted(self.files.items()))
         return f"{self}; in MiB: {each}"
 
     def __str__(self) -> str:
         return (
-            f"{self.data / MIB:.1f} MiB of data files with {self.live / MIB:.1f} MiB live"
+            f"{self.data / MIB:.1f} MiB with {self.live / MIB:.1f} MiB live"
             f" (bound {self.bound / MIB:.1f} MiB), {self.total / MIB:.1f} MiB in all"
         )
 
@@ -176,7 +176,9 @@ def disk_use(store: Path, inspection: Inspection) -> DiskUse:
     for entry in store.iterdir():
         with contextlib.suppress(FileNotFoundError):
             taken[entry.name] = entry.stat().st_blocks * 512
-    files = {name: size for name, size in taken.items() if name.startswith("data-")}
+    files = {
+        name: size for name, size in taken.items() if name.startswith(("data-", "checkpoint-", "reserve-"))
+    }
     return DiskUse(inspection.state.live_bytes, files, sum(taken.values()))
 
 
