@@ -226,6 +226,11 @@ class Mastership:
         return self._end
 
     @property
+    def spare_bytes(self) -> int:
+        """How many bytes are allocated behind that. Any thread."""
+        return max(self._allocated - self._end, 0)
+
+    @property
     def has_file(self) -> bool:
         """Whether a data file was created."""
         return self._number >= 0

@@ -136,6 +136,11 @@ class Writer:
         """Where the last committed batch ends in its data file. Any thread."""
         return self._mastership.end
 
+    @property
+    def spare_bytes(self) -> int:
+        """How many bytes are allocated behind that. Any thread."""
+        return self._mastership.spare_bytes
+
     def last_batch(self) -> int:
         """Number of the last batch that anything was added to."""
         with self._lock:
