@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from simulation.cluster.clock import Process, Timer
 from simulation.cluster.network import Stream
 from simulation.cluster.promises import Order, body_of, name_in
+from simulation.cluster.zookeeper import ZooKeeperClient
 
 from broker.openwire.commands import (
     ActiveMQBytesMessage,
@@ -36,6 +37,8 @@ from mqclient.failover import FailoverTransport
 from mqclient.options import FailoverOptions
 from mqclient.replay import ConnectionState
 from mqclient.url import BrokerAddress, parse_address
+from registry.discovery import DiscoveryView
+from registry.nonblocking import NonblockingSession
 
 if TYPE_CHECKING:
     from simulation.cluster.plan import ConsumerPlan, ProducerPlan
@@ -51,9 +54,10 @@ address_of = cache(parse_address)
 class SimulatedClient(Process):
     """A program with one connection."""
 
-    def __init__(self, world: World, name: str, rng: random.Random) -> None:
+    def __init__(self, world: World, name: str, rng: random.Random, *, discovers: bool) -> None:
         super().__init__(world.clock, name, rng)
         self.world = world
+        self.discovers = discovers
         self.alive = True
         self.connection_id = f"ID:{name}"
         self._stream: Stream | None = None
@@ -69,11 +73,30 @@ class SimulatedClient(Process):
 
     def start(self) -> None:
         """Connect, and open what is needed."""
-        urls = [address_of(broker.url) for broker in self.world.brokers]
-        self._take(self.core.start(urls, self.clock.now_s))
+        if self.discovers:
+            self._discover()
+        urls = () if self.discovers else [broker.url for broker in self.world.brokers]
+        self._take(self.core.start([address_of(url) for url in urls], self.clock.now_s))
         self._request(SessionInfo(session_id=SessionId(connection_id=self.connection_id, value=SESSION)))
         self.open()
         self._flush()
+
+    def _discover(self) -> None:
+        """Follow the registry; see `mqclient.discovery`."""
+        client = ZooKeeperClient(self.world.network, self, self.world.zookeeper)
+        session = NonblockingSession(
+            "zookeeper:2181",
+            None,
+            post=self.post,
+            set_timer=self.call_later,
+            client_factory=lambda *_: client,
+        )
+        session.start()
+        DiscoveryView(session, "default", self._discovered).start()
+
+    def _discovered(self, urls: tuple[str, ...]) -> None:
+        addresses = [address_of(url) for url in urls]
+        self._take(self.core.set_addresses(addresses, self.clock.now_s))
 
     def open(self) -> None:
         """Open what is needed in the session."""
@@ -171,7 +194,7 @@ class Producer(SimulatedClient):
     """Sends its messages, some ahead of the answers."""
 
     def __init__(self, world: World, name: str, plan: ProducerPlan, rng: random.Random) -> None:
-        super().__init__(world, name, rng)
+        super().__init__(world, name, rng, discovers=plan.discovers)
         self.plan = plan
         self.unanswered = 0
         self._sent = 0
@@ -229,7 +252,7 @@ class Consumer(SimulatedClient):
     def __init__(
         self, world: World, name: str, plan: ConsumerPlan, rng: random.Random, *, is_alone: bool
     ) -> None:
-        super().__init__(world, name, rng)
+        super().__init__(world, name, rng, discovers=plan.discovers)
         self.plan = plan
         self._id = ConsumerId(connection_id=self.connection_id, session_id=SESSION, value=1)
         self._ledger = DeliveryLedger(AcknowledgementAudit())

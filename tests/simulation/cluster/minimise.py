@@ -65,7 +65,12 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         if consumer != simpler_consumer:
             parts = (*plan.consumers[:index], simpler_consumer, *plan.consumers[index + 1 :])
             yield replace(plan, consumers=parts)
-    for field, value in (("is_fast_disk", False), ("carries", False), ("sector_bytes", 512)):
+    for field, value in (
+        ("is_fast_disk", False),
+        ("carries", False),
+        ("sector_bytes", 512),
+        ("store_bytes", 0),
+    ):
         if getattr(plan, field) != value:
             yield replace(plan, **{field: value})
     for index, fault in enumerate(plan.faults):
@@ -79,6 +84,8 @@ def _simpler_producers(producer: ProducerPlan) -> Iterator[ProducerPlan]:
             yield replace(producer, messages=messages)
     if producer.window > 1:
         yield replace(producer, window=1)
+    if producer.discovers:
+        yield replace(producer, discovers=False)
 
 
 def _simpler_faults(fault: Fault) -> Iterator[Fault]:

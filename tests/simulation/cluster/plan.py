@@ -16,12 +16,14 @@ TROUBLE_S: Final = 5.0
 
 @dataclass(frozen=True)
 class ProducerPlan:
-    """Attributes: messages to send; how many unanswered at most; seconds between two sends."""
+    """Attributes: messages to send; how many unanswered at most; seconds between two sends; see below."""
 
     queue: str = "q0"
     messages: int = 8
     window: int = 1
     pause_s: float = 0.3
+    discovers: bool = False
+    """It finds its brokers in ZooKeeper, instead of trying those it was told."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class ConsumerPlan:
     prefetch_size: int = 10
     together: int = 1
     work_s: float = 0.01
+    discovers: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class Plan:
     carries: bool = True
     is_fast_disk: bool = False
     sector_bytes: int = 512
+    store_bytes: int = 0
+    """Above so many bytes of live messages producers wait; 0: never."""
 
 
 TAKEOVER_STEPS: Final = (
@@ -167,6 +172,7 @@ def plan_of(seed: int) -> Plan:
             messages=8 if is_busy else rng.choice((4, 6, 8)),
             window=rng.choice((1, 1, 4)),
             pause_s=rng.choice((0.2, 0.35) if is_busy else (0.05, 0.2, 0.3)),
+            discovers=rng.random() < 0.25,
         )
         for index in range(max(queues, rng.choice((1, 2))))
     )
@@ -176,6 +182,7 @@ def plan_of(seed: int) -> Plan:
             prefetch_size=rng.choice((3, 100) if is_slow else (1, 3, 100)),
             together=rng.choice((1, 1, 3)),
             work_s=rng.choice((0.15,) if is_slow else (0.001, 0.05, 0.15)),
+            discovers=rng.random() < 0.25,
         )
         for index in range(max(queues, 1 if is_slow else rng.choice((1, 1, 2))))
     )
@@ -194,6 +201,7 @@ def plan_of(seed: int) -> Plan:
         carries=rng.random() < 0.3,
         is_fast_disk=rng.random() < 0.2,
         sector_bytes=64 if chain is _torn else rng.choice((64, 512)),
+        store_bytes=rng.choice((1500, 3000)) if rng.random() < 0.15 else 0,
     )
 
 
@@ -206,7 +214,9 @@ def _anything(rng: random.Random, brokers: list[str], clients: list[str]) -> Fau
         if rng.random() < 0.2:
             target = rng.choice(clients)
     elif kind in ("cut", "slow", "reset"):
-        target, other = rng.choice(brokers), rng.choice(("zk", *clients))
+        target, other = rng.choice((*brokers, *brokers, *clients)), rng.choice(("zk", *clients))
+        if target in clients:
+            other = "zk"
         for_s = (
             rng.choice((0.2, 1.0, 3.0)) * (0.5 + rng.random()) if kind != "slow" else rng.choice((0.05, 0.5))
         )
@@ -318,6 +328,15 @@ def _flipped(rng: random.Random) -> list[Fault]:
     ]
 
 
+def _any_call(rng: random.Random) -> list[Fault]:
+    """The end comes before some call of the files seam, whichever it is."""
+    kind = rng.choice(("kill", "host", "power"))
+    return [
+        Fault(kind, "master", step="disk", count=count, for_s=rng.random())
+        for count in (rng.randint(1, 60), rng.randint(60, 200))
+    ]
+
+
 def _short_of_space(rng: random.Random) -> list[Fault]:
     """The disk is full while masters change."""
     full = Fault("full", "zk", at_s=0.2 + rng.random(), for_s=1.0 + 2 * rng.random())
@@ -352,6 +371,7 @@ CHAINS: Final = (
     _torn,
     _flipped,
     _unanswered,
+    _any_call,
     _short_of_space,
     _hurried_upkeep,
 )

@@ -19,6 +19,7 @@ from broker.openwire.commands import Response
 from broker.openwire.server import OpenWireServer
 from broker.openwire.wireformat import WireFormatOptions
 from broker.region.region import Region
+from broker.region.usage import UsageLimits
 from broker.turn import Turn
 from journal.bodies import Bodies
 from journal.care import Kept
@@ -194,7 +195,8 @@ class Mastership:
             reign.epoch,
             opened.report,
         )
-        self.region = Region(self.journal, now_ms=broker.now_ms())
+        limits = UsageLimits(store_bytes_max=world.plan.store_bytes) if world.plan.store_bytes else None
+        self.region = Region(self.journal, now_ms=broker.now_ms(), usage=limits)
         self.turn = Turn(
             broker,
             self.region,
@@ -336,6 +338,11 @@ class SimulatedBroker(Process):
         return int(self.clock.now_s * 1000)
 
     # ---- clients
+
+    @property
+    def is_ruling(self) -> bool:
+        """Whether it serves, or is about to."""
+        return self.is_taking_over or self.mastership is not None
 
     def admit(self, stream: Stream) -> bool:
         """A client asks; the kernel answers."""

@@ -34,7 +34,7 @@ PATIENCE_S: Final = 60.0
 """So long after the last fault everybody must be done."""
 FILE_BYTES: Final = 3200
 """A few batches: every history sees several data files, checkpoints and compaction."""
-FILES_AT_REST: Final = 4
+FILES_AT_REST: Final = 5
 """P9 allows two; but here a batch is half a file, and the reserve, which upkeep counts, three."""
 UPKEEP: Final = {
     "synced checkpoint": "checkpoint",
@@ -142,20 +142,25 @@ class World:
             self.note(process.name, step)
         if not self._triggers or self.is_calm:
             return
-        self._strike(process, step, self._triggers.get(process.name))
-        if process.mastership is not None or process.is_taking_over:
-            self._strike(process, step, self._triggers.get("master"))
-        if process.is_taking_over and self.promises.reigns:
-            self._strike(process, step, self._triggers.get("heir"))
+        for target, triggers in list(self._triggers.items()):
+            if (
+                target == process.name
+                or (target == "master" and process.is_ruling)
+                or (target == "heir" and process.is_taking_over and self.promises.reigns)
+            ):
+                self._strike(process, step, triggers)
 
-    def _strike(self, process: SimulatedBroker, step: str, triggers: list[Trigger] | None) -> None:
-        for trigger in triggers or ():
+    def _strike(self, process: SimulatedBroker, step: str, triggers: list[Trigger]) -> None:
+        for trigger in list(triggers):
             fault = trigger.fault
-            if trigger.left <= 0 or not step.startswith(fault.step):
+            if not step.startswith(fault.step):
                 continue
             trigger.left -= 1
             if trigger.left:
                 continue
+            triggers.remove(trigger)
+            if not triggers:
+                self._triggers.pop(fault.target, None)
             if fault.at_s:
                 self.clock.call_later(fault.at_s, lambda f=fault: self.strike(f, process))  # type: ignore[misc]  # bound now
                 continue
