@@ -144,6 +144,7 @@ class StoreReader:
         self._accept_missing = accept_missing
         self._read_bytes = read_bytes
         self._decoder = RecordDecoder()
+        self._forgives_missing = False  # all checkpoints are lost: nobody knows which files were removed
         self._present: set[DataFileName] = set()
         self.report = Report()
         self.ends: list[LogEnd] = []
@@ -250,9 +251,9 @@ class StoreReader:
             _log.error("no checkpoint of the store can be read: all of the log that is left is delivered")
             ruler.reader.resume(position)
             self._forget()
-            self._state.resurrects = True
+            self._forgives_missing = True
             recovered = yield from self._read_below(ruler, None)
-            self._state.resurrects = False
+            self._forgives_missing = False
         self._report_unreadable(recovered, unreadable)
         return recovered
 
@@ -497,7 +498,7 @@ class StoreReader:
 
     def _missing(self, name: DataFileName) -> None:
         path = self._files.describe(str(name))
-        if self._state.resurrects or any(damage.file == path for damage in self.report.damages):
+        if self._forgives_missing or any(damage.file == path for damage in self.report.damages):
             return
         if not self._accept_missing:
             raise StoreIncomplete(

@@ -89,7 +89,6 @@ class PageReader:
         self.files = files
         self.state = PageState()
         self.salts: dict[int, int] = {}
-        self.moved_is_added = False  # "Damage": no checkpoint is whole
         self.data: dict[tuple[int, int], bytes] = {}
         self.checkpoints: dict[tuple[int, int], bytes] = {}
         for name, content in files.items():
@@ -206,16 +205,13 @@ class PageReader:
         """Steps 4 to 6."""
         own = sorted((each for each in self.checkpoints if each[0] == ruler.epoch), reverse=True)
         damaged = self.state.damaged
-        broken = False
         for candidate in [*own, *reversed(ruler.checkpoints), None]:
             self.state = PageState(damaged=damaged)
             start = None
             if candidate is not None:
                 start = self.load_checkpoint(*candidate)
                 if start is None:
-                    broken = True
                     continue
-            self.moved_is_added = candidate is None and broken
             self.read_log(ruler, start)
             named = [*ruler.checkpoints, *self.state.named]
             if candidate is None or any(e == candidate[0] and n >= candidate[1] for e, n in named):
@@ -401,9 +397,8 @@ class PageReader:
         state = self.state
         is_topic = destination.startswith("topic://")
         live = (state.topics if is_topic else state.queues).get(destination, {})
-        if kind == 49 and (ref in live or not self.moved_is_added):
-            if ref in live:
-                live[ref] = entry
+        if kind == 49 and ref in live:
+            live[ref] = entry
             return
         state.next_ref = max(state.next_ref, ref + 1)
         if producer:
