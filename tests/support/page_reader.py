@@ -249,6 +249,8 @@ class PageReader:
                 if seal is not None and (later is None or later[1:3] >= seal[1:3]):
                     later = seal
                 if later is None:
+                    if place.batch == 0:  # only the first batch, and it is damaged
+                        self.save(place, Place(epoch, 0, len(self.data.get((epoch, 0), b"")), 1))
                     return
                 self.save(place, later)
                 place = later
