@@ -207,6 +207,19 @@ def _early_dispatch(replace: Callable[[Any, str, Any], None]) -> None:
     replace(Queue, "accept", accept_early)
 
 
+@bug("a transaction in several batches")
+def _transaction_in_batches(replace: Callable[[Any, str, Any], None]) -> None:
+    append = SteppedWriter.append
+
+    def append_each(self: Any, records: Sequence[Any]) -> int:
+        for record in records[:-1]:
+            append(self, [record])
+            self.cut()
+        return append(self, records[-1:])
+
+    replace(SteppedWriter, "append", append_each)
+
+
 @bug("redelivered messages go to the end")
 def _given_back_at_the_end(replace: Callable[[Any, str, Any], None]) -> None:
     def give_back(self: Any, entries: Sequence[Any]) -> None:

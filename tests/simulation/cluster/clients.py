@@ -20,18 +20,20 @@ from broker.openwire.commands import (
     ConnectionInfo,
     ConsumerId,
     ConsumerInfo,
+    LocalTransactionId,
     MessageDispatch,
     MessageId,
     ProducerId,
     ProducerInfo,
     SessionId,
     SessionInfo,
+    TransactionInfo,
 )
-from broker.openwire.constants import AckType
+from broker.openwire.constants import AckType, TransactionType
 from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
 from mqclient.audit import AcknowledgementAudit
 from mqclient.delivery import Arrival, Delivery, DeliveryLedger, acknowledgement, new_delivery, ranges
-from mqclient.errors import ClientError
+from mqclient.errors import ClientError, TransactionRolledBack
 from mqclient.events import CloseSocket, Event, Failed, Interrupted, OpenSocket, Request, Resumed
 from mqclient.failover import FailoverTransport
 from mqclient.options import FailoverOptions
@@ -198,6 +200,7 @@ class Producer(SimulatedClient):
         self.plan = plan
         self.unanswered = 0
         self._sent = 0
+        self._transactions = 0
         self._id = ProducerId(connection_id=self.connection_id, session_id=SESSION, value=1)
         self._queue = ActiveMQQueue(physical_name=plan.queue)
 
@@ -214,7 +217,10 @@ class Producer(SimulatedClient):
     def _next(self) -> None:
         """Send now, and again later."""
         while self._sent < self.plan.messages and self.unanswered < self.plan.window:
-            self._send()
+            if self.plan.transaction:
+                self._send_together()
+            else:
+                self._send()
             if self.random.random() < 0.6:
                 break
         self._flush()
@@ -222,8 +228,34 @@ class Producer(SimulatedClient):
             self.call_later(self.random.random() * 2 * self.plan.pause_s, self._next)
 
     def _send(self) -> None:
-        self._sent += 1
         self.unanswered += 1
+        name, message = self._message()
+        self.core.request(Request(message, lambda request: self._told([name], request)), self.clock.now_s)
+
+    def _send_together(self) -> None:
+        """Some messages in a transaction; see `mqclient.session` and `mqclient.producer`."""
+        self.unanswered += 1
+        self._transactions += 1
+        connection_id = ConnectionId(value=self.connection_id)
+        transaction = LocalTransactionId(value=self._transactions, connection_id=connection_id)
+
+        def step(kind: TransactionType) -> TransactionInfo:
+            return TransactionInfo(connection_id=connection_id, transaction_id=transaction, type=int(kind))
+
+        self.core.send(step(TransactionType.BEGIN))
+        names = []
+        while len(names) < self.plan.transaction and self._sent < self.plan.messages:
+            name, message = self._message()
+            names.append(name)
+            message.transaction_id = transaction
+            self.core.send(message)
+        self.world.promises.transactions.append(frozenset(names))
+        commit = Request(step(TransactionType.COMMIT_ONE_PHASE), lambda request: self._told(names, request))
+        self.core.request(commit, self.clock.now_s)
+
+    def _message(self) -> tuple[str, ActiveMQBytesMessage]:
+        """The next message, and its name."""
+        self._sent += 1
         name = f"{self.name}/{self._sent}"
         message = ActiveMQBytesMessage(
             producer_id=self._id,
@@ -234,13 +266,17 @@ class Producer(SimulatedClient):
         )
         self.world.promises.sending(name, self.plan.queue)
         self.world.note(self.name, f"sends {name}")
-        self.core.request(Request(message, lambda request: self._told(name, request)), self.clock.now_s)
+        return name, message
 
-    def _told(self, name: str, request: Request) -> None:
+    def _told(self, names: list[str], request: Request) -> None:
         self.unanswered -= 1
         if request.error is None:
-            self.world.note(self.name, f"is told that {name} is safe")
-            self.world.promises.told(name)
+            self.world.note(self.name, f"is told that {', '.join(names)} is safe")
+            for name in names:
+                self.world.promises.told(name)
+        elif isinstance(request.error, TransactionRolledBack):
+            self.world.note(self.name, f"does not know what became of {', '.join(names)}")
+            self.world.count("transaction in doubt")
         else:
             self.refused(request.error)
         self.world.progress()

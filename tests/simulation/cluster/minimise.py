@@ -84,6 +84,8 @@ def _simpler_producers(producer: ProducerPlan) -> Iterator[ProducerPlan]:
             yield replace(producer, messages=messages)
     if producer.window > 1:
         yield replace(producer, window=1)
+    if producer.transaction:
+        yield replace(producer, transaction=0)
     if producer.discovers:
         yield replace(producer, discovers=False)
 

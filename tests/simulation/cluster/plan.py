@@ -7,7 +7,7 @@ own random numbers come from the seed and their name, so that leaving one out ch
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 TROUBLE_S: Final = 5.0
@@ -24,6 +24,8 @@ class ProducerPlan:
     pause_s: float = 0.3
     discovers: bool = False
     """It finds its brokers in ZooKeeper, instead of trying those it was told."""
+    transaction: int = 0
+    """So many messages are sent in a transaction; 0: each by itself."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,7 @@ DISK_CALLS: Final = (
     "disk trim",
     "disk allocate",
 )
-HEIR_STEPS: Final = (
-    "disk remove",
-    "disk remove",
-    "disk remove",
-    "listed the data",
-    "read batch",
-    "disk read",
-)
+HEIR_STEPS: Final = (*["disk remove"] * 6, "listed the data", "read batch", "disk read")
 LONG_S: Final = (1.3, 1.8, 2.6)
 """Longer than a session lasts: meanwhile another takes over."""
 PASSING: Final = (
@@ -169,9 +164,9 @@ def plan_of(seed: int) -> Plan:
     producers = tuple(
         ProducerPlan(
             queue=f"q{index % queues}",
-            messages=8 if is_busy else rng.choice((4, 6, 8)),
+            messages=10 if is_busy else rng.choice((4, 6, 8)),
             window=rng.choice((1, 1, 4)),
-            pause_s=rng.choice((0.2, 0.35) if is_busy else (0.05, 0.2, 0.3)),
+            pause_s=rng.choice((0.25, 0.4) if is_busy else (0.05, 0.2, 0.3)),
             discovers=rng.random() < 0.25,
         )
         for index in range(max(queues, rng.choice((1, 2))))
@@ -186,6 +181,8 @@ def plan_of(seed: int) -> Plan:
         )
         for index in range(max(queues, 1 if is_slow else rng.choice((1, 1, 2))))
     )
+    if random.Random(f"plan {seed} transactions").random() < 0.15:
+        producers = (replace(producers[0], transaction=2 + seed % 3), *producers[1:])
     names = [f"b{index}" for index in range(brokers)]
     clients = [f"p{index}" for index in range(len(producers))]
     clients += [f"c{index}" for index in range(len(consumers))]
@@ -288,7 +285,7 @@ def _unaware(rng: random.Random) -> list[Fault]:
     step = rng.choice(HEIR_STEPS)
     return [
         Fault("cut", "master", at_s=0.05 + 0.2 * rng.random(), for_s=3.0, other="zk"),
-        Fault("pause", "heir", step=step, count=rng.choice((1, 2, 2)), for_s=0.3 + 0.4 * rng.random()),
+        Fault("pause", "heir", step=step, count=rng.choice((1, 2, 2, 2)), for_s=0.3 + 0.4 * rng.random()),
         *_ending(rng),
     ]
 
