@@ -121,6 +121,8 @@ class SimulatedClient(Process):
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, Resumed) and self._timer is not None:
+                self._timer.cancel()
             if isinstance(event, Resumed | Interrupted):
                 self.world.note(self.name, f"{type(event).__name__.lower()}: {event.address.host}")
             match event:
@@ -175,8 +177,10 @@ class SimulatedClient(Process):
         data = self.core.data_to_send()
         if data and self._stream is not None:
             self._stream.send(data)
-        deadline_s = self.core.deadline_s
         timer = self._timer
+        if self.core.connected and timer is not None and timer.active():
+            return  # in a connection deadlines only move away; `_due` looks again
+        deadline_s = self.core.deadline_s
         if deadline_s is None or (timer is not None and timer.active() and timer.due_s <= deadline_s):
             return
         if timer is not None:

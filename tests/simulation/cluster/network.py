@@ -56,6 +56,12 @@ class Stream:
         if self.is_open:
             self._carry(lambda: self.peer.receive(data))
 
+    @property
+    def is_reaching(self) -> bool:
+        """Whether what is sent now arrives soon."""
+        names = self.process.name, self.peer.process.name
+        return self.peer.is_open and self.peer.process.alive and not self._network.is_cut(*names)
+
     def receive(self, data: object) -> None:
         """Something has arrived."""
         if self.is_open:

@@ -15,7 +15,7 @@ from simulation.cluster.plan import Plan, plan_of
 from simulation.cluster.world import Outcome, live
 
 HISTORIES = 2_000
-PARTS = 8
+PARTS = 20
 BUG_SEEDS = 200
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 
@@ -40,16 +40,19 @@ def broken(outcomes: list[Outcome]) -> list[str]:
 def test_no_history_breaks_a_promise(part: int) -> None:
     """P1, P2, P3, P4, P9: whatever crashes, pauses, is cut off or lost, all that was promised is kept."""
     size = HISTORIES // PARTS
-    outcomes = [live(plan_of(seed)) for seed in range(part * size, (part + 1) * size)]
-    assert broken(outcomes) == []
+    assert broken([live(plan_of(seed)) for seed in range(part * size, (part + 1) * size)]) == []
+
+
+def test_the_histories_do_something() -> None:
+    """Faults of all kinds strike, masters change, checkpoints are written and used, or nothing is proven."""
     counts: Counter[str] = Counter()
-    for each in outcomes:
-        counts.update(each.counts)
+    for seed in range(150):
+        counts.update(live(plan_of(seed)).counts)
     assert [kind for kind in FAULTS if not counts[f"fault {kind}"]] == []
-    assert counts["takeover"] > 1.5 * size
-    assert counts["checkpoint"] > size
-    assert min(counts["part moved"], counts["data file removed"]) > size / 2
-    assert min(counts["recovery from a checkpoint"], counts["full"], counts["room again"]) > size / 50
+    assert counts["takeover"] > 200
+    assert min(counts["checkpoint"], counts["part moved"], counts["data file removed"]) > 100
+    assert min(counts["recovery from a checkpoint"], counts["full"], counts["room again"]) > 5
+    assert counts["transaction in doubt"] > 5
 
 
 @pytest.mark.parametrize("plan", regressions(), ids=lambda plan: f"seed {plan.seed}")

@@ -39,7 +39,7 @@ def test_a_failure_is_told_as_a_timeline() -> None:
 def test_a_bug_that_is_not_found_is_a_failure() -> None:
     """A planted bug that no seed shows makes the command fail."""
     quiet = next(seed for seed in range(100) if not plan_of(seed).faults)
-    assert run("--seeds", str(quiet), "--bug", "no adoption")[0] == 2
+    assert run("--seeds", str(quiet), "--bug", "no resend detection")[0] == 2
 
 
 @pytest.mark.parametrize("text", ["x", "5..1", "1..b"])
