@@ -215,6 +215,11 @@ class Promises:
             left = {name for name in left if name in here or name not in self.removing}
         return left
 
+    @property
+    def lost_to_damage(self) -> list[str]:
+        """What was acknowledged and never consumed, since a bit was flipped."""
+        return sorted((self.answered | self.stored) & self.excused - self.consumed)
+
     def at_end(self) -> None:
         """Everything acknowledged has been consumed."""
         missing = (self.answered | self.stored) - self.consumed - self.excused

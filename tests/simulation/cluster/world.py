@@ -105,6 +105,7 @@ class World:
             for index, each in enumerate(plan.consumers)
         ]
         self.masterships: list[Mastership] = []
+        self.damages_told = 0
         self.counts: dict[str, int] = {}
         self.is_calm = False
         self.is_resting = False
@@ -194,6 +195,7 @@ class World:
         self.count("takeover")
         if report.checkpoint:
             self.count("recovery from a checkpoint")
+        self.damages_told += len(report.damages)
         if report.damages and not self.disk.damaged:
             self.promises.break_(f"{broker.name} reports damage: {report.damages[0]}")
 
@@ -205,6 +207,7 @@ class World:
 
     def message_damaged(self, text: str) -> None:
         """A message cannot be read."""
+        self.damages_told += 1
         if not self.disk.damaged:
             self.promises.break_(f"a message cannot be read: {text}")
 
@@ -243,6 +246,9 @@ class World:
             self.clock.stopped = False
         self.promises.at_end()
         self._rest()
+        told = self.damages_told + sum(each.journal.lost_messages for each in self.masterships)
+        if not told and self.promises.lost_to_damage:
+            self.promises.break_(f"{', '.join(self.promises.lost_to_damage)} is lost, and nobody was told")
         self._look_again()
 
     def _rest(self) -> None:
