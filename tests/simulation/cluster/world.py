@@ -23,6 +23,7 @@ from simulation.cluster.zookeeper import ZooKeeperServer
 from support.fake_disk import FakeFiles
 
 from journal.bodies import Bodies
+from journal.care import RETRY_S
 from journal.errors import JournalError, MessageDamaged
 from journal.mastership import become_master
 from journal.options import JournalOptions
@@ -254,14 +255,17 @@ class World:
     def _rest(self) -> None:
         """Nothing happens for a while; then the store is as small as it gets."""
         self.is_resting = True
-        self.clock.run(self.clock.now_s + REST_S)
-        master = next((b.mastership for b in self.brokers if b.mastership is not None), None)
-        if master is None or self.promises.broken or self.disk.damaged:
-            return
-        used = self.disk.used_bytes(("data", "checkpoint"))
-        allowed = 2 * master.journal.live_bytes + FILES_AT_REST * FILE_BYTES
-        if used > allowed:
-            self.promises.break_(f"P9: a store at rest takes {used} bytes, {allowed} are allowed")
+        used = allowed = 0
+        for rest_s in (REST_S, RETRY_S + REST_S):  # upkeep that has failed is tried again
+            self.clock.run(self.clock.now_s + rest_s)
+            master = next((b.mastership for b in self.brokers if b.mastership is not None), None)
+            if master is None or self.promises.broken or self.disk.damaged:
+                return
+            used = self.disk.used_bytes(("data", "checkpoint"))
+            allowed = 2 * master.journal.live_bytes + FILES_AT_REST * FILE_BYTES
+            if used <= allowed:
+                return
+        self.promises.break_(f"P9: a store at rest takes {used} bytes, {allowed} are allowed")
 
     def _is_done(self) -> bool:
         return all(producer.is_done for producer in self.producers) and not self.promises.left
