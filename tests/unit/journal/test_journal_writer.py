@@ -124,7 +124,7 @@ def test_a_slow_disk_is_told_before_much_waits_for_it(disk: FakeDisk) -> None:
     assert behind_after * MIB < RESERVE_BYTES / 2
     files.closed = False
     files.gate.release()
-    owner.wait(lambda: not owner.journal.is_behind)
+    wait_until(lambda: not owner.journal.is_behind, message="the disk to catch up")
     owner.journal.close(10)
 
 
