@@ -118,9 +118,12 @@ def test_a_data_file_is_small_while_the_disk_is_full(disk: FakeDisk) -> None:
     owner = open_journal(disk)
     last = fill(owner)
     before = set(data_files(disk.files))
-    assert consume(owner, range(last, last // 2, -1))
-    added = set(data_files(disk.files)) - before
-    assert all(disk.files[str(name)].size <= 2 * OPTIONS.small_file_bytes for name in added)
+    for ref in range(last, last // 2, -1):
+        assert consume(owner, [ref])
+        sizes = [disk.files[str(name)].size for name in set(data_files(disk.files)) - before]
+        if not owner.journal.full:  # what was consumed has made room
+            break
+        assert all(size <= 2 * OPTIONS.small_file_bytes for size in sizes)
     owner.close()
 
 

@@ -85,7 +85,7 @@ def test_looking_at_a_running_master_changes_nothing(
     journal = open_journal(directory)
     journal.append([AddMessage(1, QUEUE, "", 0, b"x")])
     journal.flush()
-    wait_until(lambda: (directory / "reserve-1").exists(), message="the reserve of the disk")
+    wait_until((directory / "reserve-1").exists, message="the reserve of the disk")
     before = sorted(p.name for p in directory.iterdir())
     assert main(["verify", str(directory)]) == 0
     assert "sound" in capsys.readouterr().out
