@@ -1,9 +1,20 @@
 """One message, independent of the protocol it came by, and its form in the journal.
 
-The first byte of a journal body says which of two forms it has.
+The first byte of a journal body says which form it has.
 
-Form 2, for a message whose protocol has said how to read its frames again (`WIRE_READERS`): the length of the
-wire format's name, one byte; the name; the frame. Nothing is written twice, and next to nothing is computed.
+Form 3, for a message whose protocol has said how to read its frames again (`WIRE_READERS`): the header below,
+the wire format's name, the frame. Nothing is written twice, and next to nothing is computed: what dispatch
+asks for stands in the header, so that the frame is only read if somebody asks for more.
+
+=====================  ======  ==========================================================
+form                   uint8   3
+length of the name     uint8
+expiration             int64   milliseconds since the epoch, 0 never
+native                 int32   the protocol's number for the frame, -1 none
+length of the frame    uint32
+=====================  ======  ==========================================================
+
+Form 2 is the same without expiration, native and the frame's length; it is read, and not written any more.
 
 Form 1, for all others: the header below, followed back to back by the twelve fields whose lengths end it.
 A length of -1 says the field is absent.
@@ -27,17 +38,23 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from broker.destination import Destination
 from broker.errors import InvalidDestination, MessageInvalid
 
 FORM_FIELDS: Final = 1
-FORM_WIRE: Final = 2
+FORM_BARE_WIRE: Final = 2
+FORM_WIRE: Final = 3
+_WIRE_HEADER: Final = struct.Struct(">BBqiI")
+assert _WIRE_HEADER.size == 18
+_NATIVE_MAX: Final = 2**31 - 1
 _HEADER: Final = struct.Struct(">BBBBqqqi12i")
 assert _HEADER.size == 80
+MESSAGE_OVERHEAD_BYTES: Final = 512
+"""What a message costs in memory beyond its bytes, about."""
 _PERSISTENT: Final = 1
 _COMPRESSED: Final = 2
 
@@ -78,8 +95,11 @@ class Message:
         body: encoded as `BodyKind` says, deflated if `compressed`.
         wire_format: names the protocol and version that `wire` is encoded in; empty: no `wire`.
         wire: the message as that protocol writes it, so that it need not be encoded again. Journaled.
-        native: the protocol's prepared form in memory (such as the decoded command); never journaled.
+        native: the protocol's prepared form in memory; only a number is journaled, too.
         decoded: the properties once `broker.properties.properties_of` has decoded them; never journaled.
+
+    A message that was read back knows its frame, `expiration` and `native`; the other attributes are read out
+    of the frame when one of them is asked for. Most messages are dispatched without that.
     """
 
     message_id: str
@@ -108,13 +128,40 @@ class Message:
     @property
     def size_bytes(self) -> int:
         """What the message costs in memory, about: its bytes and a constant for the rest."""
-        body, properties, wire = self.body, self.properties, self.wire
+        wire = self.wire
+        if wire is not None:
+            return MESSAGE_OVERHEAD_BYTES + 2 * len(wire)  # the body is a copy out of it
+        body, properties = self.body, self.properties
         return (
-            512
+            MESSAGE_OVERHEAD_BYTES
             + (0 if body is None else len(body))
             + (0 if properties is None else len(properties))
-            + (0 if wire is None else len(wire))
         )
+
+    if not TYPE_CHECKING:  # the checker shall still find misspelt attributes
+
+        def __getattr__(self, name: str) -> object:
+            """An attribute that has not been read out of the frame yet.
+
+            Raises:
+                MessageInvalid: the frame cannot be read.
+            """
+            if name not in _IN_FRAME:
+                raise AttributeError(name)
+            whole = WIRE_READERS[self.wire_format](self.wire)
+            for each in _IN_FRAME:
+                setattr(self, each, getattr(whole, each))
+            return getattr(self, name)
+
+
+_IN_FRAME: Final = frozenset(each.name for each in fields(Message)) - {
+    "decoded",
+    "expiration",
+    "native",
+    "wire",
+    "wire_format",
+}
+_new_message: Final = Message.__new__
 
 
 WIRE_READERS: Final[dict[str, Callable[[bytes], Message]]] = {}
@@ -158,9 +205,13 @@ def encode_message(message: Message) -> bytes:
     wire = message.wire
     if wire is not None and message.wire_format in WIRE_READERS:
         name = message.wire_format.encode("ascii")
-        return b"%c%c%b%b" % (FORM_WIRE, len(name), name, wire)
+        native = message.native
+        if native.__class__ is not int or not 0 <= native <= _NATIVE_MAX:
+            native = -1
+        header = _WIRE_HEADER.pack(FORM_WIRE, len(name), message.expiration, native, len(wire))
+        return b"%b%b%b" % (header, name, wire)
     reply_to = message.reply_to
-    fields = (
+    parts = (
         _encoded(message.message_id),
         message.destination.encoded,
         _encoded(message.producer_id),
@@ -183,9 +234,9 @@ def encode_message(message: Message) -> bytes:
         message.timestamp,
         message.producer_sequence_id,
         message.group_sequence,
-        *[-1 if part is None else len(part) for part in fields],
+        *[-1 if part is None else len(part) for part in parts],
     )
-    return header + b"".join([part for part in fields if part])
+    return header + b"".join([part for part in parts if part])
 
 
 def decode_message(data: bytes) -> Message:
@@ -197,17 +248,42 @@ def decode_message(data: bytes) -> Message:
     form = data[0] if data else 0
     if form == FORM_WIRE:
         return _decode_wire(data)
+    if form == FORM_BARE_WIRE:
+        return _decode_bare_wire(data)
     if form != FORM_FIELDS:
         raise MessageInvalid(f"The stored message has form {form}, which this broker does not know.")
     return _decode_fields(data)
 
 
 def _decode_wire(data: bytes) -> Message:
+    if len(data) < _WIRE_HEADER.size:
+        raise MessageInvalid("The stored message is shorter than its header.")
+    _, name_length, expiration, native, length = _WIRE_HEADER.unpack_from(data)
+    begin = _WIRE_HEADER.size + name_length
+    if len(data) != begin + length:
+        raise MessageInvalid(f"The stored message has {len(data)} bytes; its header says {begin + length}.")
+    wire_format = data[_WIRE_HEADER.size : begin].decode("ascii", "replace")
+    if wire_format not in WIRE_READERS:
+        raise _unreadable(wire_format)
+    message = _new_message(Message)
+    message.wire_format = wire_format
+    message.wire = data[begin:]
+    message.expiration = expiration
+    message.native = native if native >= 0 else None
+    message.decoded = None
+    return message
+
+
+def _unreadable(wire_format: str) -> MessageInvalid:
+    return MessageInvalid(f"The stored message has the format {wire_format!r}, which nobody here reads.")
+
+
+def _decode_bare_wire(data: bytes) -> Message:
     length = data[1] if len(data) > 1 else 0
     wire_format = data[2 : 2 + length].decode("ascii", "replace")
     reader = WIRE_READERS.get(wire_format)
     if reader is None:
-        raise MessageInvalid(f"The stored message has the format {wire_format!r}, which nobody here reads.")
+        raise _unreadable(wire_format)
     return reader(data[2 + length :])
 
 

@@ -104,9 +104,17 @@ class Care:
         kept: what is cared for.
         end: where the last committed batch ends in its data file.
         now_s: the time, monotonic.
+        spare: how many bytes are allocated in that file behind its end.
     """
 
-    def __init__(self, kept: Kept, *, end: Callable[[], int], now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        kept: Kept,
+        *,
+        end: Callable[[], int],
+        now_s: Callable[[], float],
+        spare: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._files = kept.files
         self._upkeep = kept.upkeep
         self._reserve = kept.reserve
@@ -115,6 +123,7 @@ class Care:
         self._options = kept.options
         self._end = end
         self._now_s = now_s
+        self._spare = spare
         self._logged = 0  # bytes committed, by whoever commits
         self._done = 0  # of these, in a checkpoint
         self._due = kept.options.checkpoint_bytes  # the next checkpoint, in the same count
@@ -227,7 +236,7 @@ class Care:
         try:
             checkpoint = yield from self._write(view)
         except StoreFull:
-            if not self._reserve.give(view.size_bytes):
+            if not self._reserve.give(self._upkeep.expected_bytes(view)):
                 raise
             checkpoint = yield from self._write(view)
         yield Durable((yield from _answer(lambda: self._upkeep.name(checkpoint))))
@@ -296,15 +305,17 @@ class Care:
     def _move(self, candidates: list[Candidate]) -> Round[None]:
         began = self._logged
         yield Durable((yield from _answer(partial(self._upkeep.move, candidates))))
-        if self._excess() <= FILES_BEYOND * self._options.file_bytes:
+        if self._excess() <= FILES_BEYOND * self._options.file_bytes and not self._reserve.full:
             yield Sleep((self._logged - began) / self._options.move_rate_bytes)
 
     def _room(self) -> Round[int | None]:
-        """Bytes that may be moved: on a full disk what is reserved for batches."""
+        """Bytes that may be moved: on a full disk what is left of it and of the reserve, less a little."""
         if not self._reserve.full:
             return None
         checkpoint = yield from _answer(lambda: self._upkeep.checkpoint_bytes)
-        return max(self._reserve.held - CHECKPOINTS_RESERVED * checkpoint, 0)
+        space = self._reserve.held + self._files.free_bytes() + self._spare()
+        kept = CHECKPOINTS_RESERVED * checkpoint + self._options.small_file_bytes // 4
+        return max(space - kept, 0)
 
     def _go_on_patrol(self) -> Round[None]:
         """Looks at some of the old records, then pauses, unless something is to be done."""

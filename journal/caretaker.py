@@ -28,7 +28,9 @@ class Caretaker:
     """
 
     def __init__(self, kept: Kept, writer: Writer, post: Post) -> None:
-        self._care = Care(kept, end=lambda: writer.end, now_s=time.monotonic)
+        self._care = Care(
+            kept, end=lambda: writer.end, now_s=time.monotonic, spare=lambda: writer.spare_bytes
+        )
         self._reserve = kept.reserve
         self._writer = writer
         self._post = post

@@ -232,15 +232,24 @@ def _header(epoch: int, number: int, at: Seal) -> bytes:
     return _HEADER.pack(_MAGIC, crc32c(_HEADER.pack(_MAGIC, 0, *fields)), *fields)
 
 
-def write_checkpoint(files: Files, view: StateView, epoch: int, number: int) -> Steps[Checkpoint]:
+def write_checkpoint(
+    files: Files, view: StateView, epoch: int, number: int, expected_bytes: int
+) -> Steps[Checkpoint]:
     """Writes and syncs a checkpoint; it counts once a batch that names it has passed the fence check.
+
+    Args:
+        files: the store.
+        view: what it is to hold.
+        epoch: ours.
+        number: of the checkpoint within the epoch.
+        expected_bytes: about how long it is going to be.
 
     Raises:
         StoreFull: there is no space for it; nothing is left behind.
         StoreFailed: the disk failed.
     """
     name = checkpoint_name(epoch, number)
-    file = files.create_data(name, view.size_bytes)
+    file = files.create_data(name, expected_bytes)
     done = False
     try:
         yield f"created {name}"
@@ -325,7 +334,8 @@ def _place(data: bytes, epoch: int, number: int) -> Seal | None:
         return None
     fields = _HEADER.unpack_from(data)
     _, checksum, version, _, wrote, which, *place = fields
-    if checksum != crc32c(_HEADER.pack(_MAGIC, 0, *fields[2:])) or (wrote, which) != (epoch, number):
+    expected = crc32c(data[12 : _HEADER.size], crc32c(_MAGIC + bytes(4)))
+    if checksum != expected or (wrote, which) != (epoch, number):
         return None
     if version > CHECKPOINT_VERSION:
         raise StoreNewer(f"the store has checkpoints of version {version}: use a newer version of this")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from journal.codec import RecordDecoder
-from journal.errors import StoreCorrupt, StoreMissing, StoreReadOnly, StoreUnavailable
+from journal.errors import StoreCorrupt, StoreIncomplete, StoreMissing, StoreReadOnly, StoreUnavailable
 from journal.fence import (
     CLAIM_BYTES_MAX,
     DataFileName,
@@ -190,7 +190,7 @@ def inspect_files(files: Files, where: str, progress: Progress | None = None) ->
             raise StoreMissing(f"there is no journal in {where}: no broker was ever master of it")
         error: StoreCorrupt | StoreUnavailable | None = None
         try:
-            inspection = _look(files, names, progress)
+            inspection = _look_as_broker(files, names, progress)
         except StoreReadOnly:
             raise
         except (StoreCorrupt, StoreUnavailable) as reason:
@@ -208,10 +208,17 @@ def inspect_files(files: Files, where: str, progress: Progress | None = None) ->
     raise StoreUnavailable(f"the store {where} changes faster than it can be read: try again")
 
 
-def _look(files: Files, names: frozenset[str], progress: Progress) -> Inspection:
-    """Reads a store once."""
+def _look_as_broker(files: Files, names: frozenset[str], progress: Progress) -> Inspection:
+    """Reads a store once, like a broker; and what is left of it, if a broker would refuse."""
+    try:
+        return _look(files, names, progress, accept_missing=False)
+    except StoreIncomplete:
+        return _look(files, names, progress, accept_missing=True)
+
+
+def _look(files: Files, names: frozenset[str], progress: Progress, *, accept_missing: bool) -> Inspection:
     state = State()
-    reader = StoreReader(files, state, accept_missing=True)
+    reader = StoreReader(files, state, accept_missing=accept_missing)
     recovered = _recover(reader, progress)
     _apply_last(reader, recovered, state)
     missing = _live_in_missing(files, names, state)

@@ -7,7 +7,7 @@ holds only if nobody shortens or reorders them; `tests/simulation/journal` prove
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
 from journal.bodies import Bodies
@@ -37,11 +37,19 @@ from journal.record import (
     Location,
     Seal,
 )
-from journal.recovery import Damage, Recovered, Report, StoreReader
+from journal.recovery import Recovered, StoreReader
+from journal.report import Damage, Report
 from journal.reserve import Reserve
 from journal.state import State
 
 T = TypeVar("T")
+
+SMALL_BATCH_BYTES_MAX: Final = 8 * 1024
+"""A batch up to this is mostly the wait for its sync, which zeros written ahead shorten."""
+ZEROS_BYTES: Final = 256 * 1024
+"""Written ahead of small batches, so that the next 30 or more of them fall on blocks that the file system
+knows to be written: their syncs need not write its metadata too. Measured on ext4: 0.11 for 0.14 ms."""
+_ZEROS: Final = bytes(ZEROS_BYTES)
 
 
 class OpenBatch:
@@ -116,6 +124,7 @@ class Mastership:
         self._file: DataFile | None = None
         self._number = -1
         self._allocated = 0
+        self._zeroed = 0  # so much of the file is written, with batches or with zeros
         self._end = 0
 
     def commit(self, batch: OpenBatch) -> Steps[None]:
@@ -171,6 +180,11 @@ class Mastership:
         assert file is not None
         if end > self._allocated:
             self._allocate(file.allocate, end)
+        if end > self._zeroed:
+            self._zeroed = end
+            if end - offset <= SMALL_BATCH_BYTES_MAX and self._allocated > end:
+                self._zeroed = min(end + ZEROS_BYTES, self._allocated)
+                pieces = [*pieces, _ZEROS[: self._zeroed - end]]
         while True:
             try:
                 file.write(offset, pieces)
@@ -212,6 +226,11 @@ class Mastership:
         return self._end
 
     @property
+    def spare_bytes(self) -> int:
+        """How many bytes are allocated behind that. Any thread."""
+        return max(self._allocated - self._end, 0)
+
+    @property
     def has_file(self) -> bool:
         """Whether a data file was created."""
         return self._number >= 0
@@ -223,7 +242,7 @@ class Mastership:
             self.give_back()
             self.close()
         name = str(DataFileName(self.epoch, number))
-        self._allocated = 0
+        self._allocated = self._zeroed = 0
         self._file = self._allocate(partial(self._files.create_data, name), needed)
         self._number = number
         yield f"created {name}"

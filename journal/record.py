@@ -184,7 +184,7 @@ class Seal(NamedTuple):
 
 @dataclass(slots=True)
 class MovedMessage:
-    """A live message's record stands here now: compaction copied it. Of any other message it says nothing.
+    """A live message's record stands here now: compaction copied it. Of one that was lost it is all there is.
 
     The attributes are those of `AddMessage`.
     """

@@ -144,6 +144,7 @@ class StoreReader:
         self._accept_missing = accept_missing
         self._read_bytes = read_bytes
         self._decoder = RecordDecoder()
+        self._forgives_missing = False  # all checkpoints are lost: nobody knows which files were removed
         self._present: set[DataFileName] = set()
         self.report = Report()
         self.ends: list[LogEnd] = []
@@ -250,9 +251,9 @@ class StoreReader:
             _log.error("no checkpoint of the store can be read: all of the log that is left is delivered")
             ruler.reader.resume(position)
             self._forget()
-            self._state.resurrects = True
+            self._forgives_missing = True
             recovered = yield from self._read_below(ruler, None)
-            self._state.resurrects = False
+            self._forgives_missing = False
         self._report_unreadable(recovered, unreadable)
         return recovered
 
@@ -485,20 +486,19 @@ class StoreReader:
                 if number == later.number:
                     data = data[: later.offset - offset]
                     missed = later.offset > offset
-                else:  # up to what was only allocated; the header that is missed here may read as zeros
+                else:  # the header that is missed here may read as zeros
                     missed = (
                         bool(data.strip(b"\0")) or DataFileName(reader.epoch, number + 1) in self._present
                     )
-                    data = data.rstrip(b"\0") or data[:BATCH_HEADER_BYTES]
                 if missed:
-                    self._isolate(reader, name, offset, data)
+                    self._isolate(reader, name, offset, data, to_end=number < later.number)
             number += 1
             offset = FILE_HEADER_BYTES
         reader.resume(later)
 
     def _missing(self, name: DataFileName) -> None:
         path = self._files.describe(str(name))
-        if self._state.resurrects or any(damage.file == path for damage in self.report.damages):
+        if self._forgives_missing or any(damage.file == path for damage in self.report.damages):
             return
         if not self._accept_missing:
             raise StoreIncomplete(
@@ -506,13 +506,21 @@ class StoreReader:
             )
         self._report(Damage(path, 0, 0, 0, ""))
 
-    def _isolate(self, reader: EpochReader, name: DataFileName, offset: int, data: bytes) -> None:
+    def _isolate(
+        self, reader: EpochReader, name: DataFileName, offset: int, data: bytes, *, to_end: bool
+    ) -> None:
+        """Saves what is whole of a region; one that goes to the file's end ends where zeros begin."""
         saved = 0
+        end = 0
         self._state.salts[name.epoch] = reader.salt or 0
         base = Location(name.epoch, name.number, offset).pack()
         for record, position, length in salvage(data, reader.salt or 0, self._decoder):
             self._state.apply(record, base + position, length)
             saved += 1
+            end = position + length
+        if to_end:  # a record may end with zeros
+            end = max(end, len(data.rstrip(b"\0"))) or BATCH_HEADER_BYTES
+            data = data[:end]
         path = keep_copy(self._files, name, offset, data) if self._quarantine and data else ""
         self._report(Damage(self._files.describe(str(name)), offset, len(data), saved, path))
         self.report.records += saved

@@ -131,7 +131,6 @@ class State:
             `topic_names` and how many subscriptions wait.
         topic_names: of the topics that ever held a message.
         epoch: the last whose beginning was applied.
-        resurrects: whether a moved message is taken for an added one: after the loss of all checkpoints.
         checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
 
@@ -150,7 +149,6 @@ class State:
         self.usage: dict[int, int] = {}
         self.live_bytes = 0
         self.salts: dict[int, int] = {}
-        self.resurrects = False
         self.epoch = 0
         self.checkpoints: list[Checkpoint] = []
         self.waiting_index = MessageIndex()
@@ -314,10 +312,11 @@ class State:
             subscription.pending.add(ref, 0, 1)
 
     def _moved_message(self, record: MovedMessage, location: int, length: int) -> None:
+        """Only live messages are moved: one that is not known stood in what is lost."""
         messages = self.messages(record.destination)
-        if messages is not None:
+        if messages is not None and record.ref in messages:
             self._replace(messages, record.ref, location, length)
-        if self.resurrects and (messages is None or record.ref not in messages):
+        else:
             self.add_message(
                 record.ref,
                 record.destination,

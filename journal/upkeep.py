@@ -44,6 +44,8 @@ from journal.record import (
 from journal.salvage import salvage
 from journal.state import State
 
+DENSITY_MIN: Final = 0.1
+"""A checkpoint is taken to be at least this long, as a share of what its entries take at most."""
 LIVE_SHARE: Final = 2
 """The store may take so many times the live bytes (P9) …"""
 FILES_BEYOND: Final = 2
@@ -116,8 +118,9 @@ class Upkeep:
         self._log = log
         self.epoch = epoch
         self._first_end = first_end
-        self._options = options
+        self.options = options
         self._number = 0
+        self._density = 1.0  # of the last checkpoint: its length as a share of what was estimated
         self._first_trimmed = False
         self._sizes: dict[DataFileName, int] = {}
         self._checkpoint_sizes: dict[str, int] = {}
@@ -133,12 +136,12 @@ class Upkeep:
     @property
     def interval_bytes(self) -> int:
         """Bytes of log after which a checkpoint is worth its cost."""
-        return max(self._options.checkpoint_bytes, self._state.live_bytes // CHECKPOINT_SHARE)
+        return max(self.options.checkpoint_bytes, self._state.live_bytes // CHECKPOINT_SHARE)
 
     @property
     def checkpoint_bytes(self) -> int:
         """About how long a checkpoint would be now."""
-        return checkpoint_size(self._state)
+        return int(checkpoint_size(self._state) * self._density)
 
     @property
     def holds_back(self) -> bool:
@@ -248,6 +251,10 @@ class Upkeep:
 
     # ---- the disk's side
 
+    def expected_bytes(self, view: StateView) -> int:
+        """About how long the checkpoint of a view is going to be."""
+        return int(view.size_bytes * self._density)
+
     def write(self, view: StateView) -> Steps[Checkpoint]:
         """Writes the next checkpoint.
 
@@ -255,7 +262,10 @@ class Upkeep:
             JournalError: it cannot be written; nothing is lost, the one before still counts.
         """
         self._number += 1
-        checkpoint = yield from write_checkpoint(self._files, view, self.epoch, self._number)
+        expected = self.expected_bytes(view)
+        checkpoint = yield from write_checkpoint(self._files, view, self.epoch, self._number, expected)
+        written = self._files.written(checkpoint_name(self.epoch, self._number), 0)
+        self._density = min(max(written / view.size_bytes, DENSITY_MIN), 1.0)
         return checkpoint
 
     def sizes(self, names: Iterable[str]) -> dict[DataFileName, int]:
@@ -285,7 +295,7 @@ class Upkeep:
         A step less than the bound, since a data file is allocated ahead, and another for what is logged until
         it is done.
         """
-        options = self._options
+        options = self.options
         return FILES_BEYOND * options.file_bytes - 2 * min(options.allocated_bytes, options.file_bytes)
 
     def remove(self, doomed: Doomed) -> Steps[None]:
@@ -319,7 +329,7 @@ class Upkeep:
         for each in records:
             part.append(each)
             size += each.place.length
-            if len(part) >= self._options.move_records or size >= self._options.move_bytes:
+            if len(part) >= self.options.move_records or size >= self.options.move_bytes:
                 yield part
                 part, size = [], 0
         if part:
@@ -327,7 +337,7 @@ class Upkeep:
 
     def _records(self, name: DataFileName) -> Iterator[list[Candidate]]:
         """The messages in a data file, batch by batch; those of damaged batches that are whole themselves."""
-        reader = EpochReader(self._files, name.epoch, read_bytes=self._options.read_bytes)
+        reader = EpochReader(self._files, name.epoch, read_bytes=self.options.read_bytes)
         decoder = RecordDecoder()
         first = decode_batch_header(self._files.read(str(name), FILE_HEADER_BYTES, BATCH_HEADER_BYTES), 0)
         known = first is not None and (first.epoch, first.number) == name

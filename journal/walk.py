@@ -93,11 +93,10 @@ class FileWalk:
                 continue
             later = reader.find_batch(data, at + 1, number, FILE_HEADER_BYTES)
             stop = len(data) if later is None else later.offset - FILE_HEADER_BYTES
-            region = data[at:stop]
-            if later is None and self._limit is None:
-                region = region.rstrip(b"\0")
-            if region:
-                yield self._gap(FILE_HEADER_BYTES + at, region)
+            to_end = later is None and self._limit is None
+            gap = self._gap(FILE_HEADER_BYTES + at, data[at:stop], to_end=to_end)
+            if gap.length:
+                yield gap
             at = stop
         if self._limit is not None and FILE_HEADER_BYTES + len(data) < self._limit:
             yield Gap(FILE_HEADER_BYTES + len(data), self._limit - FILE_HEADER_BYTES - len(data), [])
@@ -110,10 +109,14 @@ class FileWalk:
             end = self._files.written(name, FILE_HEADER_BYTES) + ZEROS_BYTES_MAX
         return self._files.read(name, FILE_HEADER_BYTES, end - FILE_HEADER_BYTES)
 
-    def _gap(self, offset: int, region: bytes) -> Gap:
-        found = salvage(region, self._reader.salt or 0, RecordDecoder())
+    def _gap(self, offset: int, region: bytes, *, to_end: bool) -> Gap:
+        """What is between two batches; behind the last one, up to the zeros."""
+        found = list(salvage(region, self._reader.salt or 0, RecordDecoder()))
         saved = [(record, offset + position, length) for record, position, length in found]
-        return Gap(offset, len(region), saved)
+        end = len(region)
+        if to_end:
+            end = max(len(region.rstrip(b"\0")), *(position + length for _, position, length in found), 0)
+        return Gap(offset, end, saved)
 
 
 def records_of(batch: Batch, decoder: RecordDecoder) -> Iterator[FoundRecord]:

@@ -136,6 +136,11 @@ class Writer:
         """Where the last committed batch ends in its data file. Any thread."""
         return self._mastership.end
 
+    @property
+    def spare_bytes(self) -> int:
+        """How many bytes are allocated behind that. Any thread."""
+        return self._mastership.spare_bytes
+
     def last_batch(self) -> int:
         """Number of the last batch that anything was added to."""
         with self._lock:
@@ -149,6 +154,13 @@ class Writer:
                     start = place.location - batch.base
                     return b"".join(batch.pieces)[start : start + place.length]
             return None
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Records that may not be on the disk yet. Owner's thread, which may ask every turn: no lock."""
+        committing = self._committing
+        waiting = self._open.size + sum(batch.size for batch in tuple(self._closed))
+        return waiting + (committing.size if committing is not None else 0)
 
     def flush(self) -> None:
         """Has what was appended committed, now or by the writer."""

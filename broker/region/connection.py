@@ -250,7 +250,7 @@ class RegionConnection:
             region.repeats_dropped += 1
             return region.last_batch
         if region.usage.is_short:
-            self._check_space(message.persistent and target.stored, transaction)
+            self._check_space(target, message.persistent and target.stored, transaction)
         if transaction is None:
             return target.send(message, self) if routes is None else send_along(region, routes, self)
         self._transaction(transaction).sends.append(message)
@@ -269,12 +269,13 @@ class RegionConnection:
 
     # ---- sends that wait for space
 
-    def _check_space(self, stored: bool, transaction: str | None) -> None:
-        """Let a send through if there is space and none waits before it."""
+    def _check_space(self, target: Queue | Topic, stored: bool, transaction: str | None) -> None:
+        """Let a send through if there is space, or it needs none, and none waits before it."""
         if self.blocked and not self.blocked.releasing:
             raise SendBlocked("Others of this connection wait for space.")
         try:
-            self.region.usage.check(stored=stored)
+            if stored or target.keeps:
+                self.region.usage.check(stored=stored)
         except SpaceLacking as error:
             if transaction is not None:
                 self._transaction(transaction).refused = error

@@ -157,8 +157,8 @@ class Consumer:
         if not self.prefetch_size and self.pulls:
             self.pulls.popleft()
         connection = self.connection
-        body = message.body
-        connection.dispatch_budget -= 512 if body is None else 512 + len(body)
+        content = message.wire or message.body
+        connection.dispatch_budget -= 512 if content is None else 512 + len(content)
         connection.region.touched[connection] = None
         connection.client.dispatch(self, message, entry.ref, entry.redelivery_counter)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
@@ -54,10 +55,6 @@ class Entry:
         self.done = False
         self.priority = 4  # the normal one
 
-    def is_untouched(self, durable_batch: int) -> bool:
-        """Whether the journal's index says all there is to say of it."""
-        return self.stored and self.batch <= durable_batch and not self.redelivery_counter
-
     def __repr__(self) -> str:
         return f"Entry({self.ref}, batch={self.batch}, redelivered={self.redelivery_counter})"
 
@@ -67,6 +64,7 @@ class Pending:
 
     Three parts, each older than the next: `front` (given back by consumers, or loaded), `backlog` (what is in
     the journal and has not been touched; it costs nothing here, however much it is) and `tail` (sent since).
+    Messages that are not persistent and stand among those of the backlog are `strays`.
 
     Args:
         backlog: what the journal holds.
@@ -74,7 +72,7 @@ class Pending:
         forget: told of each entry that is left to it.
     """
 
-    __slots__ = ("_forget", "_index", "backlog", "front", "tail")
+    __slots__ = ("_forget", "_index", "backlog", "front", "strays", "tail")
 
     def __init__(
         self,
@@ -86,16 +84,17 @@ class Pending:
         self._forget = forget
         self.front: deque[Entry] = deque()
         self.backlog = Backlog(MessageIndex()) if backlog is None else backlog
+        self.strays: deque[Entry] = deque()
         self.tail: deque[Entry] = deque()
 
     def __len__(self) -> int:
-        return len(self.front) + len(self.backlog) + len(self.tail)
+        return len(self.front) + len(self.backlog) + len(self.strays) + len(self.tail)
 
     def __iter__(self) -> Iterator[Entry]:
         """Every entry in order; the untouched ones are made for the occasion."""
         yield from self.front
-        for ref in self.backlog:
-            yield Entry(ref, None, 0, True)
+        untouched = (Entry(ref, None, 0, True) for ref in self.backlog)
+        yield from heapq.merge(untouched, self.strays, key=_by_ref)
         yield from self.tail
 
     def append(self, entry: Entry, resident_max: int, durable_batch: int) -> None:
@@ -108,7 +107,7 @@ class Pending:
         tail.append(entry)
         if len(tail) < 2 * resident_max:
             return
-        if not self.front and not self.backlog:
+        if not self.front and not self.backlog and not self.strays:
             self.front.extend(tail.popleft() for _ in range(resident_max))
             return
         if not self.backlog:
@@ -116,8 +115,11 @@ class Pending:
             if index is None:
                 return
             self.backlog.follow(index)
-        while len(tail) > resident_max // 2 and tail[0].is_untouched(durable_batch):
+        while len(tail) > resident_max // 2 and tail[0].batch <= durable_batch:
             entry = tail.popleft()
+            if not entry.stored:
+                self.strays.append(entry)
+                continue
             if entry.message is not None and self._forget is not None:
                 self._forget(entry)
             self.backlog.append(entry.ref)
@@ -125,14 +127,23 @@ class Pending:
     def entries(self) -> Iterator[Entry]:
         """Those that are more than a number in the journal's index, in order."""
         yield from self.front
+        yield from self.strays
         yield from self.tail
 
     def head(self) -> deque[Entry]:
         """The deque whose left end is the oldest entry; empty if nothing waits."""
-        if not self.front:
-            if not self.backlog:
+        front = self.front
+        if not front:
+            strays = self.strays
+            if self.backlog:
+                ref = self.backlog.popleft()
+                while strays and strays[0].ref < ref:
+                    front.append(strays.popleft())
+                front.append(Entry(ref, None, 0, True))
+            elif strays:
+                self.front, self.strays = strays, front
+            else:
                 return self.tail
-            self.front.append(Entry(self.backlog.popleft(), None, 0, True))
         return self.front
 
     def give_back(self, entries: Iterable[Entry]) -> None:

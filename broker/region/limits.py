@@ -21,6 +21,7 @@ class RegionLimits:
         message_bytes_max: one message's journal body, bytes (the original's `maxFrameSize`).
         topic_pending_max: messages kept for a slow non-durable topic consumer beyond its prefetch;
             the oldest go first (the original keeps 1000).
+        topic_pending_bytes_max: what these may take of memory, one subscriber's; likewise.
         blocked_bytes_max: sends of one connection that wait for space before it is not read any more.
         long_bytes: of a message, or of a transaction, for which the disk is asked whether it has room.
         resident_messages_max: persistent messages per queue whose decoded form stays in memory while waiting;
@@ -41,6 +42,7 @@ class RegionLimits:
     transaction_bytes_max: int = 256 * MEBIBYTE
     message_bytes_max: int = 100 * MEBIBYTE
     topic_pending_max: int = 1_000
+    topic_pending_bytes_max: int = 16 * MEBIBYTE
     blocked_bytes_max: int = MEBIBYTE
     long_bytes: int = 2 * MEBIBYTE
     resident_messages_max: int = 2_000

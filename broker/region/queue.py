@@ -54,6 +54,11 @@ class Queue:
         if self.policy.prioritized_messages and self.uri in region.store.state.ranks:
             self._choose()
 
+    @property
+    def keeps(self) -> bool:
+        """Whether messages that are not persistent wait here until they are consumed."""
+        return True
+
     # ---- messages in
 
     def send(self, message: Message, sender: RegionConnection) -> int:

@@ -34,6 +34,7 @@ from broker.region.routing import Arrivals, Routing
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.topic import Topic, TopicSubscription
 from broker.region.usage import Usage, UsageLimits
+from journal.errors import MessageDamaged, MessageUnknown, MessageUnreadable
 from journal.index import Backlog
 from journal.record import AddDestination, Record, RemoveDestination
 
@@ -129,6 +130,7 @@ class Region:
             self.subscriptions[client_id, name] = TopicSubscription(
                 topic, client_id, name, no_local=recovered.no_local, backlog=Backlog(recovered.pending)
             )
+        self.usage.review(self.now_ms)
 
     # ---- connections
 
@@ -340,13 +342,19 @@ class Region:
         return self.append(records) if records else 0
 
     def load(self, ref: int, uri: str, *, quietly: bool = False) -> Message | None:
-        """Read a message back from the journal; None, and a log line, if that fails (it stays there)."""
+        """Read a message back from the journal; None if that fails: whoever wanted it passes it over.
+
+        A damaged message is given up by the journal, which counts it and says so in the log; one that is
+        unknown was given up before. What the disk does not give now, or cannot be decoded, stays there.
+        """
         try:
             return decode_message(self.store.read(ref, uri))
-        except (LookupError, MessageInvalid) as error:
+        except (MessageUnreadable, MessageInvalid) as error:
             if not quietly:
                 _log.error("Message %d of %s cannot be read and is passed over: %s", ref, uri, error)
-            return None
+        except (MessageUnknown, MessageDamaged):
+            pass
+        return None
 
     def read_back(self, entry: Entry, uri: str) -> Message | None:
         """The message of an entry that has none in memory; it stays there if there is room."""

@@ -28,6 +28,11 @@ class Store(Protocol):
         ...
 
     @property
+    def is_behind(self) -> bool:
+        """Whether so much waits to be written that sends should wait a moment; asked every turn."""
+        ...
+
+    @property
     def live_bytes(self) -> int:
         """Bytes of the records of live messages; asked every turn."""
         ...

@@ -40,6 +40,11 @@ class Topic:
         """The consumers of its active subscriptions."""
         return [each.consumer for each in self.subscriptions if each.consumer is not None]
 
+    @property
+    def keeps(self) -> bool:
+        """Whether messages that are not persistent wait here until they are consumed."""
+        return any(each.durable and each.consumer is not None for each in self.subscriptions)
+
     def send(self, message: Message, sender: RegionConnection) -> int:
         """Offer a message to every subscription; returns the batch that makes it durable, 0 if not journaled.
 
@@ -115,6 +120,9 @@ class TopicSubscription:
         self.pending = Pending(backlog, self._index, topic.region.usage.release)
         self.consumer: Consumer | None = None
         self.discarded = 0
+        self._pending_bytes = (
+            0  # of a subscriber that is not durable: what it does not take in time is dropped
+        )
         topic.subscriptions.append(self)
 
     def _index(self) -> MessageIndex | None:
@@ -150,12 +158,20 @@ class TopicSubscription:
             self.pending.append(entry, resident_max, self.region.durable_batch)
         elif consumer is not None:
             tail.append(Entry(ref, message, batch, False))
-            room = max(consumer.window_free(), 0) + self.region.limits.topic_pending_max
-            while len(self.pending) > room:
-                self.pending.head().popleft()
-                self.discarded += 1
+            self._pending_bytes += message.size_bytes
+            self._discard_oldest(consumer)
         if consumer is not None:
             self.region.dirty[self] = None
+
+    def _discard_oldest(self, consumer: Consumer) -> None:
+        """A subscriber that is too slow keeps so many and so much; its last message in any case."""
+        limits, tail = self.region.limits, self.pending.tail
+        room = max(consumer.window_free(), 0) + limits.topic_pending_max
+        while len(tail) > room or (self._pending_bytes > limits.topic_pending_bytes_max and len(tail) > 1):
+            message = tail.popleft().message
+            assert message is not None
+            self._pending_bytes -= message.size_bytes
+            self.discarded += 1
 
     def dispatch(self) -> None:
         """Give waiting messages to the consumer until its prefetch is full or the next is not durable yet."""
@@ -174,6 +190,8 @@ class TopicSubscription:
             if message is None:
                 region.pass_over(entry)
                 continue
+            if not self.durable:
+                self._pending_bytes -= message.size_bytes
             if message.expiration and message.expiration <= region.now_ms:
                 expired.append(entry)
                 continue

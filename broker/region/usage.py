@@ -220,6 +220,8 @@ class Usage:
         lack = self.store_lack() if stored else self.volatile_lack()
         if lack:
             raise self._refusal(lack)
+        if stored and self.store.is_behind:  # no lack of space: nobody is refused for it, nor is it logged
+            raise SendBlocked("The disk of the store does not keep up.")
 
     def check_room(self, size_bytes: int) -> None:
         """Whether the disk has room for something long.
@@ -245,6 +247,7 @@ class Usage:
         store = self.store
         if (
             store.full
+            or store.is_behind
             or store.live_bytes >= self.limits.store_bytes_max
             or self.volatile_bytes >= self.limits.memory_bytes_max
             or self.is_short
@@ -260,7 +263,7 @@ class Usage:
         for blocked in [each for each in self.waiting if each.deadline_ms]:
             if blocked.expire(self.now_ms) and not blocked:
                 self.waiting.pop(blocked, None)
-        self.is_short = bool(store_lack or volatile_lack or self.waiting)
+        self.is_short = bool(store_lack or volatile_lack or self.waiting or self.store.is_behind)
 
     def release_sends(self) -> bool:
         """Go on with sends that wait, one of each connection in turn, while there is space.
@@ -273,7 +276,7 @@ class Usage:
         while going_on:
             going_on = False
             for blocked in list(self.waiting):
-                if not blocked or (blocked.stored and self.store_lack()):
+                if not blocked or (blocked.stored and (self.store.is_behind or self.store_lack())):
                     continue
                 if blocked.release():
                     going_on = went_on = True

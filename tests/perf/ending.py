@@ -33,6 +33,6 @@ def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> None:
     try:
         code = main(arguments)
     except KeyboardInterrupt:
-        print("\nStopped; nothing is left behind.", file=sys.stderr)
+        print("\nStopped.", file=sys.stderr)
         code = STOPPED_EXIT_CODE
     sys.exit(code)

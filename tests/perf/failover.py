@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -119,6 +120,10 @@ class Rig:
             return bool(self.commands.master(BROKER, GROUP) and self.commands.slaves(BROKER, GROUP))
 
         wait_until(complete, RECOVERY_TIMEOUT_S, "one master and one slave")
+
+    def wait_warm(self) -> None:
+        """Wait for a pair whose slave has read the backlog."""
+        self.wait_pair()
         if self.backlog:
             (slave,) = self.commands.slaves(BROKER, GROUP)
             at_rest = backlog.AtRest(self.commands.process_id(slave))
@@ -129,7 +134,7 @@ class Rig:
         (row,) = [row for row in self.commands.members(GROUP) if row["id"] == BROKER]
         load = backlog.fill(backlog.port_of(row["services"]), messages)
         self.backlog = messages
-        self.wait_pair()
+        self.wait_warm()
         stores = [path for path in self.commands.home.glob("data/*") if path.is_dir()]
         taken = sum(map(bytes_on_disk, stores))
         used = [memory(self.commands.process_id(name)).now for name in (*row["masters"], *row["slaves"])]
@@ -214,7 +219,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 
 def run_round(rig: Rig, traffic: Traffic, fault: Fault) -> Findings:
     """One round: steady traffic, the fault, recovery, and the count."""
-    rig.wait_pair()
+    rig.wait_warm()
     ledger = traffic.begin_round()
     began = time.monotonic()
     traffic.wait_acknowledged_after(began, WARM_SENDS, RECOVERY_TIMEOUT_S)
@@ -257,6 +262,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--backlog", type=int, default=0, metavar="N", help="durable messages of 1 KiB queued before (0)"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin no round after so long (no limit)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to a file as well")
     parser.add_argument("--folder", type=Path, help="where the fabric and its store lie (a temporary folder)")
     parser.add_argument("--keep", action="store_true", help="leave the folder with its logs behind")
@@ -268,12 +276,15 @@ def measure(rig: Rig, wanted: argparse.Namespace) -> dict[str, list[Findings]]:
     results: dict[str, list[Findings]] = {}
     traffic = Traffic(rig.factory(), SEND_INTERVAL_S)
     traffic.start()
+    began = time.monotonic()
     try:
         for name in wanted.fault or FAULTS:
             count = wanted.rounds
             if name == "zookeeper" and wanted.zookeeper_rounds is not None:
                 count = wanted.zookeeper_rounds
             for number in range(1, count + 1):
+                if time.monotonic() - began > wanted.minutes * 60:
+                    break
                 findings = run_round(rig, traffic, FAULTS[name][1])
                 results.setdefault(name, []).append(findings)
                 say(f"{name} {number}/{count}: {findings}")

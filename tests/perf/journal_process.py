@@ -176,7 +176,6 @@ def run_append(wanted: argparse.Namespace) -> dict[str, Any]:
 
 def run_cold(wanted: argparse.Namespace) -> dict[str, Any]:
     """Open a store as a broker does that finds it after a crash of its host."""
-    prepare_process()
     gc.collect()
     before = memory().now
     owner = Owner(wanted.store)
@@ -191,7 +190,6 @@ def run_cold(wanted: argparse.Namespace) -> dict[str, Any]:
 
 def run_warm(wanted: argparse.Namespace) -> dict[str, Any]:
     """Follow a store, and open it with what was followed."""
-    prepare_process()
     gc.collect()
     before = memory().now
     owner = Owner(wanted.store)
@@ -285,6 +283,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--moves", action="store_true", help="compaction as it is; without: next to none")
     wanted = parser.parse_args(arguments)
+    prepare_process()  # as in a broker's process
     print(json.dumps(RUNS[wanted.run](wanted)), flush=True)
     os._exit(0)  # no clean end: a store that was closed in good order would be opened faster
 

@@ -23,7 +23,7 @@ from typing import Any
 from perf import ending
 from perf.bench_broker import BenchBroker
 from perf.disk import DiskRate, fio_rate, own_rate
-from perf.lean_client import LeanProducer, Load, send_one_by_one, send_windowed
+from perf.lean_client import LeanProducer, send_one_by_one, send_windowed
 from perf.process_facts import bytes_on_disk, forget_pages
 from perf.statistics_of_runs import machine, median
 from perf.store_table import Row, at_least, below, episodes, longest_gaps, rate, store_table, windows
@@ -38,6 +38,7 @@ REPETITIONS = 3
 PRODUCERS, WINDOW = 8, 100
 SYNC_DELAYS_MS = (0.0, 1.0, 5.0)
 WARM_UP_S = 1.0
+SIZE_SAMPLE = 20
 CHECKPOINT_SHARE = 1_000
 """So that a checkpoint is written every few seconds of the load under which its pause is measured."""
 SPACE_FACTOR = 4
@@ -79,6 +80,20 @@ class Bench:
         body = os.urandom(size or self.wanted.size)
         name = f"{queue}-{broker.pid}"
         return [LeanProducer(broker.port, queue, body, f"{name}-{number}") for number in range(count)]
+
+    def batch_bytes(self) -> int:
+        """How many bytes the journal writes for one message."""
+        empty = self.store("size")
+        with BenchBroker(empty) as broker:
+            (producer,) = self.producers(broker, 1, "bench.sync")
+            producer.send()  # which makes the queue, and zeros ahead
+            before = broker.facts()["watch"]["bytes_written"]
+            for _ in range(SIZE_SAMPLE):
+                producer.send()
+            after = broker.facts()["watch"]["bytes_written"]
+            producer.close()
+        shutil.rmtree(empty)
+        return round((after - before) / SIZE_SAMPLE)
 
 
 def bench_batches(bench: Bench) -> list[Row]:
@@ -218,14 +233,11 @@ def bench_sends(bench: Bench) -> list[Row]:
     lean: list[float] = []
     disk: list[float] = []
     own: list[float] = []
+    size = bench.batch_bytes()
     profile = [] if bench.wanted.profile is None else ["--profile", str(bench.wanted.profile)]
-    with BenchBroker(bench.store("sends"), *profile) as broker:
+    with BenchBroker(bench.store("sends"), "--unwatched", *profile) as broker:
         (producer,) = bench.producers(broker, 1, "bench.sync")
         send_one_by_one(producer, WARM_UP_S)
-        before = broker.facts()["watch"]
-        watched: Load = send_one_by_one(producer, WARM_UP_S)
-        after = broker.facts()["watch"]
-        size = round((after["bytes_written"] - before["bytes_written"]) / max(watched.sent, 1))
         for _ in range(REPETITIONS):
             disk.append(own_rate(bench.folder, size, bench.wanted.seconds / 2).per_second)
             lean.append(send_one_by_one(producer, bench.wanted.seconds).per_second)

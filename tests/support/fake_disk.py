@@ -103,7 +103,7 @@ class FakeDisk:
     @property
     def used(self) -> int:
         """Bytes that all files take; one that was removed and is still written to takes none."""
-        return sum(file.size for file in self.files.values())
+        return sum(file.size for file in list(self.files.values()))  # another thread may add one
 
     def fits(self, length: int) -> bool:
         """Whether so many bytes more can be allocated."""

@@ -250,6 +250,8 @@ class PageReader:
                 if seal is not None and (later is None or later[1:3] >= seal[1:3]):
                     later = seal
                 if later is None:
+                    if place.batch == 0:  # only the first batch, and it is damaged
+                        self.save(place, Place(epoch, 0, len(self.data.get((epoch, 0), b"")), 1))
                     return
                 self.save(place, later)
                 place = later
@@ -402,9 +404,8 @@ class PageReader:
         state = self.state
         is_topic = destination.startswith("topic://")
         live = (state.topics if is_topic else state.queues).get(destination, {})
-        if kind == 49:
-            if ref in live:
-                live[ref] = entry
+        if kind == 49 and ref in live:
+            live[ref] = entry
             return
         state.next_ref = max(state.next_ref, ref + 1)
         if producer:
@@ -471,6 +472,7 @@ class PageReader:
         location, length = entry
         offset = location & (1 << 29) - 1
         data = self.data[location >> 44, location >> 29 & 0x7FFF][offset : offset + length]
+        assert len(data) == length, "damaged"
         checksum, size, kind, first, second = struct.unpack_from("<IIBxHH", data)
         epoch = location >> 44
         salt = self.salts[epoch] if epoch in self.salts else self.salt_of(epoch, location >> 29 & 0x7FFF)

@@ -32,6 +32,7 @@ class MemoryStore:
         self.batches: list[list[Record]] = []
         self.durable_batch = 0
         self.full = False
+        self.is_behind = False
         self.room_bytes = 1 << 60
         self._before = list(records)
         self.bodies: dict[int, bytes] = {}
@@ -284,6 +285,12 @@ def settle(region: Region) -> None:
     store.durable_batch = len(store.batches)
     region.durable(store.durable_batch)
     region.dispatch()
+
+
+def take(region: Region, peer: Peer, key: str = "k") -> None:
+    """A consumer acknowledges the oldest message that it has."""
+    peer.acknowledge(next(iter(peer.connection.consumers[key].dispatched)), key=key)
+    settle(region)
 
 
 def new_region(

@@ -163,7 +163,7 @@ class StoreHistory:
 
     def _end(self, log: SteppedLog) -> None:
         """Closes the journal, or dies."""
-        way = self.random.choice(("closes", "dies", "tears"))
+        way = self.random.choice(("closes", "dies", "tears", "tears"))
         if way == "closes":
             log.append([EpochEnd()])
             log.commit()

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHES = ("bench failover", "bench store", "bench throughput")
-COMMANDS = ("lab", "test", "check", *BENCHES, "soak", "setup", "help")
+COMMANDS = ("lab", "test", "check", *BENCHES, "simulate", "soak", "setup", "help")
 TOOLS = ("bash", "cat", "dirname", "env", "mktemp", "rm", "sed", "sha256sum", "setpriv")
 NOBODY = 65534
 
@@ -142,5 +142,7 @@ def test_arguments_reach_the_program(checkout: Checkout) -> None:
     assert (done.returncode, done.stdout) == (0, "python -m fabric.lab --stop\n"), done.stderr
     done = checkout.run(["bench", "failover", "--rounds", "2"], ZOOKEEPER_HOME="/opt/zookeeper")
     assert done.stdout == "python -m perf.failover --rounds 2\n", done.stderr
+    done = checkout.run(["simulate", "--seeds", "1..9"])
+    assert done.stdout == "python -m simulation.cluster.simulate --seeds 1..9\n", done.stderr
     done = checkout.run(["soak", "--rounds", "3"], ZOOKEEPER_HOME="/opt/zookeeper")
     assert done.stdout == "python -m integration.soak.main --rounds 3\n", done.stderr

@@ -129,3 +129,35 @@ def test_a_missing_directory_is_named(missing: Files) -> None:
 def test_describe_says_where_a_file_is(files: Files) -> None:
     """People are told a path they can look at."""
     assert files.describe("data-1").endswith("/data-1")
+
+
+def test_allocating_makes_a_file_longer_and_never_shorter(files: Files) -> None:
+    """What is allocated reads as zeros, and what was written stays."""
+    file = files.create_data("data", 100)
+    file.write(0, [b"x" * 100])
+    file.allocate(5_000)
+    file.allocate(10)
+    file.sync()
+    file.close()
+    assert files.read("data", 0, 10_000) == b"x" * 100 + bytes(4_900)
+
+
+def test_a_file_that_holds_nothing_takes_space(files: Files) -> None:
+    """A reserve is made, grows, shrinks and goes like any other file."""
+    files.allocate("reserve-1", 50_000)
+    files.allocate("reserve-1", 90_000)
+    files.allocate("reserve-1", 10)
+    assert len(files.read("reserve-1", 0, 100_000)) == 90_000
+    files.trim("reserve-1", 20_000)
+    assert len(files.read("reserve-1", 0, 100_000)) == 20_000
+    assert files.free_bytes() > 0
+    files.remove("reserve-1")
+    assert files.names() == []
+
+
+def test_a_note_replaces_all_of_the_content(files: Files) -> None:
+    """A shorter content leaves nothing of the longer one, unless it is lost as a whole."""
+    files.create("claim-1", b"a long content")
+    for _ in range(20):
+        files.note("claim-1", b"short")
+        assert files.read("claim-1", 0, 100) in {b"short", b""}

@@ -1,6 +1,6 @@
 """A broker process that runs out of space: producers wait or are refused, consumers go on, it recovers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -225,6 +225,45 @@ def fill_store(broker: OurBroker, producer: OpenWirePeer, text: str, *, refuse: 
             assert "ResourceAllocationException: The disk of the store is full" in str(refusal)
             return number, 0
     raise AssertionError("the disk did not become full")
+
+
+def test_a_blocked_producer_survives_a_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+    """P1, P3, P10: unanswered sends wait at the next master too; each message arrives once, in order."""
+    add_user(zookeeper)
+    limits = {"storeUsage": "200 kb"}
+    master = OurBroker(zookeeper, tmp_path, port=free_port(), container="first", properties=limits)
+    with running(master):
+        master.wait_listening()
+        slave = OurBroker(zookeeper, tmp_path, port=free_port(), container="second", properties=limits)
+        with running(slave):
+            wait_logged(slave, "is waiting to become the master")
+            with OpenWirePeer(master.port) as producer:
+                producer.log_in()
+                sends = send_all(producer, range(COUNT))
+                wait_logged(master, WAITS)
+                unanswered = [number for number, send in sends.items() if not producer.has_answer(send)]
+                assert COUNT // 4 < len(unanswered) < COUNT
+                master.kill()
+            slave.wait_listening()
+            with OpenWirePeer(slave.port) as producer, OpenWirePeer(slave.port, "ID:other-1-1:1") as other:
+                producer.log_in(failover_reconnect=True)
+                sends = send_all(producer, unanswered)
+                other.log_in()
+                wait_logged(slave, WAITS)
+                other.consume(QUEUE)
+                assert [int(other.next_text().split()[0]) for _ in range(COUNT)] == list(range(COUNT))
+                for send in sends.values():
+                    producer.answer(send)
+                other.send(QUEUE, "last", 1)
+                assert other.next_text() == "last"
+
+
+def send_all(producer: OpenWirePeer, numbers: Iterable[int]) -> dict[int, int]:
+    """Send without waiting for answers; returns the commands by the messages' numbers."""
+    return {
+        number: producer.tell(producer.message(QUEUE, f"{number} {TEXT}", number + 1), wait=True)
+        for number in numbers
+    }
 
 
 def test_wrong_limits_are_said_at_once(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:

@@ -21,13 +21,13 @@ from pathlib import Path
 from integration.soak.accounts import Totals
 from integration.soak.faults import Faults
 from integration.soak.health import (
+    CLIENTS,
     DiskUse,
     Growth,
     bad_lines_of,
     disk_use,
     left_over,
     look_at,
-    share_one_heap,
 )
 from integration.soak.plan import Kind, Round, plan_round
 from integration.soak.rig import Rig
@@ -96,7 +96,7 @@ class Soak:
         self._traffic.flows()
         self._traffic.settle(gathers=one.gathers)
         self._kinds.update(fault.kind for fault in (one.first, one.second) if fault is not None)
-        self._growth.note([*self._rig.processes(), ("clients", os.getpid())])
+        self._growth.note([*self._rig.processes(), (CLIENTS, os.getpid())])
         self._disk_max = max(self._disk_max, self._rig.disk.used_bytes)
         if one.number % LOOK_AT_DISK_EVERY == 0:
             self._look_at_disk()
@@ -217,7 +217,6 @@ def main(arguments: Sequence[str]) -> int:
         for one in planned(wanted, can_fill=True):
             print(f"{one.number:4d}  {one}")
         return 0
-    share_one_heap()
     # A client's warnings of each lost connection are what a soak is made of, not news.
     for name in ("mqclient", "registry"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

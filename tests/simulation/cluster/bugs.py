@@ -14,10 +14,12 @@ from broker.region.connection import RegionConnection
 from broker.region.queue import Queue
 from journal import reader as reader_module
 from journal.batch import BatchHeader
+from journal.errors import StoreIncomplete
 from journal.fence import Steps, claims, live_epochs
 from journal.mastership import Mastership
 from journal.record import Record, Seal
 from journal.recovery import StoreReader
+from journal.upkeep import Doomed, Upkeep
 from mqclient.audit import AcknowledgementAudit
 from mqclient.failover import FailoverTransport
 from mqclient.replay import ConnectionState
@@ -162,6 +164,30 @@ def _no_checksum(replace: Callable[[Any, str, Any], None]) -> None:
     replace(reader_module, "_is_whole", is_whole)
 
 
+@bug("dead data files are kept")
+def _dead_files_kept(replace: Callable[[Any, str, Any], None]) -> None:
+    def doomed(self: Any, names: Any) -> Doomed:
+        del names
+        return Doomed(self._log.last_batch(), [], False)
+
+    replace(Upkeep, "doomed", doomed)
+
+
+@bug("a warm state in spite of damage")
+def _warm_in_spite_of_damage(replace: Callable[[Any, str, Any], None]) -> None:
+    def read_warm(self: Any, ruler: Any, at: Seal) -> Any:
+        seals = [seal for seal in ruler.record.seals if seal.epoch == at.epoch]
+        if at.epoch != ruler.reader.epoch and not (seals and seals[0].batch >= at.batch):
+            return None
+        try:
+            recovered = yield from self._read_below(ruler, at)
+        except StoreIncomplete:
+            return None
+        return recovered
+
+    replace(StoreReader, "_read_warm", read_warm)
+
+
 # ---- the region
 
 
@@ -179,6 +205,19 @@ def _early_dispatch(replace: Callable[[Any, str, Any], None]) -> None:
         accept(self, message, ref, 0, stored)
 
     replace(Queue, "accept", accept_early)
+
+
+@bug("a transaction in several batches")
+def _transaction_in_batches(replace: Callable[[Any, str, Any], None]) -> None:
+    append = SteppedWriter.append
+
+    def append_each(self: Any, records: Sequence[Any]) -> int:
+        for record in records[:-1]:
+            append(self, [record])
+            self.cut()
+        return append(self, records[-1:])
+
+    replace(SteppedWriter, "append", append_each)
 
 
 @bug("redelivered messages go to the end")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.clock import Process, Timer
 from simulation.cluster.network import Stream
 from simulation.cluster.promises import Order, body_of, name_in
+from simulation.cluster.zookeeper import ZooKeeperClient
 
 from broker.openwire.commands import (
     ActiveMQBytesMessage,
@@ -18,23 +20,27 @@ from broker.openwire.commands import (
     ConnectionInfo,
     ConsumerId,
     ConsumerInfo,
+    LocalTransactionId,
     MessageDispatch,
     MessageId,
     ProducerId,
     ProducerInfo,
     SessionId,
     SessionInfo,
+    TransactionInfo,
 )
-from broker.openwire.constants import AckType
+from broker.openwire.constants import AckType, TransactionType
 from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
 from mqclient.audit import AcknowledgementAudit
 from mqclient.delivery import Arrival, Delivery, DeliveryLedger, acknowledgement, new_delivery, ranges
-from mqclient.errors import ClientError
+from mqclient.errors import ClientError, TransactionRolledBack
 from mqclient.events import CloseSocket, Event, Failed, Interrupted, OpenSocket, Request, Resumed
 from mqclient.failover import FailoverTransport
 from mqclient.options import FailoverOptions
 from mqclient.replay import ConnectionState
 from mqclient.url import BrokerAddress, parse_address
+from registry.discovery import DiscoveryView
+from registry.nonblocking import NonblockingSession
 
 if TYPE_CHECKING:
     from simulation.cluster.plan import ConsumerPlan, ProducerPlan
@@ -44,12 +50,16 @@ OPTIONS: Final = FailoverOptions(initial_reconnect_delay=20, max_reconnect_delay
 SESSION: Final = 1
 
 
+address_of = cache(parse_address)
+
+
 class SimulatedClient(Process):
     """A program with one connection."""
 
-    def __init__(self, world: World, name: str, rng: random.Random) -> None:
+    def __init__(self, world: World, name: str, rng: random.Random, *, discovers: bool) -> None:
         super().__init__(world.clock, name, rng)
         self.world = world
+        self.discovers = discovers
         self.alive = True
         self.connection_id = f"ID:{name}"
         self._stream: Stream | None = None
@@ -65,11 +75,30 @@ class SimulatedClient(Process):
 
     def start(self) -> None:
         """Connect, and open what is needed."""
-        urls = [parse_address(broker.url) for broker in self.world.brokers]
-        self._take(self.core.start(urls, self.clock.now_s))
+        if self.discovers:
+            self._discover()
+        urls = () if self.discovers else [broker.url for broker in self.world.brokers]
+        self._take(self.core.start([address_of(url) for url in urls], self.clock.now_s))
         self._request(SessionInfo(session_id=SessionId(connection_id=self.connection_id, value=SESSION)))
         self.open()
         self._flush()
+
+    def _discover(self) -> None:
+        """Follow the registry; see `mqclient.discovery`."""
+        client = ZooKeeperClient(self.world.network, self, self.world.zookeeper)
+        session = NonblockingSession(
+            "zookeeper:2181",
+            None,
+            post=self.post,
+            set_timer=self.call_later,
+            client_factory=lambda *_: client,
+        )
+        session.start()
+        DiscoveryView(session, "default", self._discovered).start()
+
+    def _discovered(self, urls: tuple[str, ...]) -> None:
+        addresses = [address_of(url) for url in urls]
+        self._take(self.core.set_addresses(addresses, self.clock.now_s))
 
     def open(self) -> None:
         """Open what is needed in the session."""
@@ -92,6 +121,8 @@ class SimulatedClient(Process):
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
+            if isinstance(event, Resumed) and self._timer is not None:
+                self._timer.cancel()
             if isinstance(event, Resumed | Interrupted):
                 self.world.note(self.name, f"{type(event).__name__.lower()}: {event.address.host}")
             match event:
@@ -146,8 +177,10 @@ class SimulatedClient(Process):
         data = self.core.data_to_send()
         if data and self._stream is not None:
             self._stream.send(data)
-        deadline_s = self.core.deadline_s
         timer = self._timer
+        if self.core.connected and timer is not None and timer.active():
+            return  # in a connection deadlines only move away; `_due` looks again
+        deadline_s = self.core.deadline_s
         if deadline_s is None or (timer is not None and timer.active() and timer.due_s <= deadline_s):
             return
         if timer is not None:
@@ -167,10 +200,11 @@ class Producer(SimulatedClient):
     """Sends its messages, some ahead of the answers."""
 
     def __init__(self, world: World, name: str, plan: ProducerPlan, rng: random.Random) -> None:
-        super().__init__(world, name, rng)
+        super().__init__(world, name, rng, discovers=plan.discovers)
         self.plan = plan
         self.unanswered = 0
         self._sent = 0
+        self._transactions = 0
         self._id = ProducerId(connection_id=self.connection_id, session_id=SESSION, value=1)
         self._queue = ActiveMQQueue(physical_name=plan.queue)
 
@@ -187,7 +221,10 @@ class Producer(SimulatedClient):
     def _next(self) -> None:
         """Send now, and again later."""
         while self._sent < self.plan.messages and self.unanswered < self.plan.window:
-            self._send()
+            if self.plan.transaction:
+                self._send_together()
+            else:
+                self._send()
             if self.random.random() < 0.6:
                 break
         self._flush()
@@ -195,8 +232,34 @@ class Producer(SimulatedClient):
             self.call_later(self.random.random() * 2 * self.plan.pause_s, self._next)
 
     def _send(self) -> None:
-        self._sent += 1
         self.unanswered += 1
+        name, message = self._message()
+        self.core.request(Request(message, lambda request: self._told([name], request)), self.clock.now_s)
+
+    def _send_together(self) -> None:
+        """Some messages in a transaction; see `mqclient.session` and `mqclient.producer`."""
+        self.unanswered += 1
+        self._transactions += 1
+        connection_id = ConnectionId(value=self.connection_id)
+        transaction = LocalTransactionId(value=self._transactions, connection_id=connection_id)
+
+        def step(kind: TransactionType) -> TransactionInfo:
+            return TransactionInfo(connection_id=connection_id, transaction_id=transaction, type=int(kind))
+
+        self.core.send(step(TransactionType.BEGIN))
+        names = []
+        while len(names) < self.plan.transaction and self._sent < self.plan.messages:
+            name, message = self._message()
+            names.append(name)
+            message.transaction_id = transaction
+            self.core.send(message)
+        self.world.promises.transactions.append(frozenset(names))
+        commit = Request(step(TransactionType.COMMIT_ONE_PHASE), lambda request: self._told(names, request))
+        self.core.request(commit, self.clock.now_s)
+
+    def _message(self) -> tuple[str, ActiveMQBytesMessage]:
+        """The next message, and its name."""
+        self._sent += 1
         name = f"{self.name}/{self._sent}"
         message = ActiveMQBytesMessage(
             producer_id=self._id,
@@ -207,13 +270,17 @@ class Producer(SimulatedClient):
         )
         self.world.promises.sending(name, self.plan.queue)
         self.world.note(self.name, f"sends {name}")
-        self.core.request(Request(message, lambda request: self._told(name, request)), self.clock.now_s)
+        return name, message
 
-    def _told(self, name: str, request: Request) -> None:
+    def _told(self, names: list[str], request: Request) -> None:
         self.unanswered -= 1
         if request.error is None:
-            self.world.note(self.name, f"is told that {name} is safe")
-            self.world.promises.told(name)
+            self.world.note(self.name, f"is told that {', '.join(names)} is safe")
+            for name in names:
+                self.world.promises.told(name)
+        elif isinstance(request.error, TransactionRolledBack):
+            self.world.note(self.name, f"does not know what became of {', '.join(names)}")
+            self.world.count("transaction in doubt")
         else:
             self.refused(request.error)
         self.world.progress()
@@ -225,7 +292,7 @@ class Consumer(SimulatedClient):
     def __init__(
         self, world: World, name: str, plan: ConsumerPlan, rng: random.Random, *, is_alone: bool
     ) -> None:
-        super().__init__(world, name, rng)
+        super().__init__(world, name, rng, discovers=plan.discovers)
         self.plan = plan
         self._id = ConsumerId(connection_id=self.connection_id, session_id=SESSION, value=1)
         self._ledger = DeliveryLedger(AcknowledgementAudit())

@@ -29,14 +29,10 @@ class Killed(GeneratorExit):
 class Timer:
     """Something that is going to happen; ordered by time, and among equals by when it was due."""
 
-    __slots__ = ("call", "due_s", "incarnation", "number", "process", "time_s")
+    __slots__ = ("call", "due_s", "incarnation", "process")
 
-    def __init__(
-        self, time_s: float, number: int, process: Process | None, call: Callable[[], object]
-    ) -> None:
-        self.time_s = time_s
-        self.due_s = time_s
-        self.number = number
+    def __init__(self, due_s: float, process: Process | None, call: Callable[[], object]) -> None:
+        self.due_s = due_s
         self.process = process
         self.incarnation = 0 if process is None else process.incarnation
         self.call: Callable[[], object] | None = call
@@ -69,16 +65,17 @@ class Clock:
 
     def call_later(self, delay_s: float, call: Callable[[], object], process: Process | None = None) -> Timer:
         """Have something happen; with a process, only if that lives, and not while it is paused."""
-        self._count += 1
-        timer = Timer(self.now_s + delay_s, self._count, process, call)
-        heapq.heappush(self._heap, (timer.time_s, timer.due_s, timer.number, timer))
+        self._count = number = self._count + 1
+        time_s = self.now_s + delay_s
+        timer = Timer(time_s, process, call)
+        heapq.heappush(self._heap, (time_s, time_s, number, timer))
         return timer
 
     def run(self, until_s: float) -> None:
         """Let everything happen until a time, or until somebody stops it."""
         heap = self._heap
         while heap and not self.stopped and heap[0][0] <= until_s:
-            time_s, _, _, timer = heapq.heappop(heap)
+            time_s, due_s, number, timer = heapq.heappop(heap)
             call, process = timer.call, timer.process
             if call is None:
                 continue
@@ -86,10 +83,10 @@ class Clock:
                 if process.incarnation != timer.incarnation:
                     continue
                 if process.paused_until_s > time_s:
-                    timer.time_s = process.paused_until_s
-                    heapq.heappush(heap, (timer.time_s, timer.due_s, timer.number, timer))
+                    heapq.heappush(heap, (process.paused_until_s, due_s, number, timer))
                     continue
-            self.now_s = max(time_s, self.now_s)
+            if time_s > self.now_s:
+                self.now_s = time_s
             self.events += 1
             timer.call = None
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simulation.cluster.disk import SharedDisk
 from simulation.cluster.promises import name_in
@@ -27,8 +27,10 @@ from journal.record import (
     RemoveMessage,
 )
 
-CHECKPOINT_SHARE = 0.2
+CHECKPOINT_SHARE: Final = 0.2
 """How often a checkpoint is hit, if there is one."""
+LIVE_SHARE: Final = 0.5
+"""How often a message is hit that is still to be delivered."""
 
 
 class Bit(NamedTuple):
@@ -58,8 +60,14 @@ class _Part(NamedTuple):
     is_memory: bool
 
 
-def chosen_bit(disk: SharedDisk, rng: random.Random) -> Bit | None:
-    """A bit of the data files, or of a checkpoint; None if there is nothing to flip yet."""
+def chosen_bit(disk: SharedDisk, rng: random.Random, live: set[str]) -> Bit | None:
+    """A bit of the data files, or of a checkpoint; None if there is nothing to flip yet.
+
+    Args:
+        disk: holds it.
+        rng: chooses.
+        live: names of messages that wait; half of the bits are in one of them.
+    """
     checkpoints = [name for name in sorted(disk.files) if name.startswith("checkpoint")]
     if checkpoints and rng.random() < CHECKPOINT_SHARE:
         name = rng.choice(checkpoints)
@@ -69,7 +77,8 @@ def chosen_bit(disk: SharedDisk, rng: random.Random) -> Bit | None:
     parts = [(name, part) for name in names for part in _flippable(bytes(disk.files[name].content), messages)]
     if not parts:
         return None
-    name, part = rng.choice(parts)
+    of_live = [(name, part) for name, part in parts if part.names & live]
+    name, part = rng.choice(of_live if of_live and rng.random() < LIVE_SHARE else parts)
     offset = rng.randrange(part.start, part.end)
     return Bit(name, offset, part.what, part.names, part.is_memory)
 

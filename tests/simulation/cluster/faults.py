@@ -163,7 +163,7 @@ def _flip(world: World, fault: Fault, process: Process) -> None:
     disk, promises = world.disk, world.promises
     if disk.damaged:
         return
-    chosen = chosen_bit(disk, disk.random)
+    chosen = chosen_bit(disk, disk.random, promises.left)
     if chosen is not None:
         disk.damaged = True
         file = disk.files[chosen.file]

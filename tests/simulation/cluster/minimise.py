@@ -9,7 +9,7 @@ from typing import Final
 from simulation.cluster.plan import ConsumerPlan, Fault, Plan, ProducerPlan
 from simulation.cluster.world import Outcome, live
 
-TRIES_MAX: Final = 400
+TRIES_MAX: Final = 300
 """Histories that are lived to make one smaller."""
 
 
@@ -65,7 +65,12 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         if consumer != simpler_consumer:
             parts = (*plan.consumers[:index], simpler_consumer, *plan.consumers[index + 1 :])
             yield replace(plan, consumers=parts)
-    for field, value in (("is_fast_disk", False), ("carries", False), ("sector_bytes", 512)):
+    for field, value in (
+        ("is_fast_disk", False),
+        ("carries", False),
+        ("sector_bytes", 512),
+        ("store_bytes", 0),
+    ):
         if getattr(plan, field) != value:
             yield replace(plan, **{field: value})
     for index, fault in enumerate(plan.faults):
@@ -79,6 +84,10 @@ def _simpler_producers(producer: ProducerPlan) -> Iterator[ProducerPlan]:
             yield replace(producer, messages=messages)
     if producer.window > 1:
         yield replace(producer, window=1)
+    if producer.transaction:
+        yield replace(producer, transaction=0)
+    if producer.discovers:
+        yield replace(producer, discovers=False)
 
 
 def _simpler_faults(fault: Fault) -> Iterator[Fault]:

@@ -56,6 +56,12 @@ class Stream:
         if self.is_open:
             self._carry(lambda: self.peer.receive(data))
 
+    @property
+    def is_reaching(self) -> bool:
+        """Whether what is sent now arrives soon."""
+        names = self.process.name, self.peer.process.name
+        return self.peer.is_open and self.peer.process.alive and not self._network.is_cut(*names)
+
     def receive(self, data: object) -> None:
         """Something has arrived."""
         if self.is_open:
@@ -93,14 +99,18 @@ class Stream:
         """Have something happen at the other end."""
         network = self._network
         to = self.peer.process
-        if self._held or network.is_cut(self.process.name, to.name):
+        if self._held or (network.has_cuts and network.is_cut(self.process.name, to.name)):
             self._held.append(arrival)
             network.holding[self] = None
             return
         now_s = network.clock.now_s
-        latency_s = network.latency_s() + network.delay_s(self.process.name, to.name)
-        self._arrival_s = max(self._arrival_s, now_s + latency_s)
-        network.clock.call_later(self._arrival_s - now_s, arrival, to)
+        arrival_s = now_s + network.latency_s()
+        if network.is_slow:
+            arrival_s += network.delay_s(self.process.name, to.name)
+        if arrival_s < self._arrival_s:
+            arrival_s = self._arrival_s
+        self._arrival_s = arrival_s
+        network.clock.call_later(arrival_s - now_s, arrival, to)
 
 
 class Network:
@@ -118,10 +128,18 @@ class Network:
         """Of one way."""
         return LATENCY_S * (1 + 3 * self._random.random())
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether anybody is cut off."""
+        return bool(self._cuts)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether anybody is far away."""
+        return bool(self._delays)
+
     def delay_s(self, one: str, other: str) -> float:
         """Of one way between two who are far apart now, beside the usual."""
-        if not self._delays:
-            return 0.0
         return self._delays.get(frozenset((one, other)), 0.0) * self._random.random()
 
     def slow_down(self, one: str, other: str, delay_s: float) -> None:
@@ -130,7 +148,7 @@ class Network:
 
     def is_cut(self, one: str, other: str) -> bool:
         """Whether two parties cannot reach each other."""
-        return bool(self._cuts) and frozenset((one, other)) in self._cuts
+        return frozenset((one, other)) in self._cuts
 
     def cut(self, one: str, other: str) -> None:
         """Cut two parties off from each other."""
@@ -170,9 +188,10 @@ class Network:
             admit: takes the other end, if somebody listens.
             done: called in the process that asks.
         """
+        incarnation = process.incarnation
 
         def arrive() -> None:
-            if self.is_cut(process.name, to.name):
+            if self.is_cut(process.name, to.name) or process.incarnation != incarnation:
                 return
             near, far = Stream(self, process), Stream(self, to)
             near.peer, far.peer = far, near

@@ -7,21 +7,25 @@ own random numbers come from the seed and their name, so that leaving one out ch
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-TROUBLE_S: Final = 6.0
+TROUBLE_S: Final = 5.0
 """After so long nothing goes wrong any more, and what is broken is repaired."""
 
 
 @dataclass(frozen=True)
 class ProducerPlan:
-    """Attributes: messages to send; how many unanswered at most; seconds between two sends."""
+    """Attributes: messages to send; how many unanswered at most; seconds between two sends; see below."""
 
     queue: str = "q0"
     messages: int = 8
     window: int = 1
     pause_s: float = 0.3
+    discovers: bool = False
+    """It finds its brokers in ZooKeeper, instead of trying those it was told."""
+    transaction: int = 0
+    """So many messages are sent in a transaction; 0: each by itself."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class ConsumerPlan:
     prefetch_size: int = 10
     together: int = 1
     work_s: float = 0.01
+    discovers: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class Plan:
     carries: bool = True
     is_fast_disk: bool = False
     sector_bytes: int = 512
+    store_bytes: int = 0
+    """Above so many bytes of live messages producers wait; 0: never."""
 
 
 TAKEOVER_STEPS: Final = (
@@ -129,14 +136,7 @@ DISK_CALLS: Final = (
     "disk trim",
     "disk allocate",
 )
-HEIR_STEPS: Final = (
-    "disk remove",
-    "disk remove",
-    "disk remove",
-    "listed the data",
-    "read batch",
-    "disk read",
-)
+HEIR_STEPS: Final = (*["disk remove"] * 6, "listed the data", "read batch", "disk read")
 LONG_S: Final = (1.3, 1.8, 2.6)
 """Longer than a session lasts: meanwhile another takes over."""
 PASSING: Final = (
@@ -164,9 +164,10 @@ def plan_of(seed: int) -> Plan:
     producers = tuple(
         ProducerPlan(
             queue=f"q{index % queues}",
-            messages=12 if is_busy else rng.choice((6, 8, 12)),
+            messages=10 if is_busy else rng.choice((4, 6, 8)),
             window=rng.choice((1, 1, 4)),
-            pause_s=rng.choice((0.15, 0.25) if is_busy else (0.05, 0.2, 0.3)),
+            pause_s=rng.choice((0.25, 0.4) if is_busy else (0.05, 0.2, 0.3)),
+            discovers=rng.random() < 0.25,
         )
         for index in range(max(queues, rng.choice((1, 2))))
     )
@@ -176,9 +177,12 @@ def plan_of(seed: int) -> Plan:
             prefetch_size=rng.choice((3, 100) if is_slow else (1, 3, 100)),
             together=rng.choice((1, 1, 3)),
             work_s=rng.choice((0.15,) if is_slow else (0.001, 0.05, 0.15)),
+            discovers=rng.random() < 0.25,
         )
         for index in range(max(queues, 1 if is_slow else rng.choice((1, 1, 2))))
     )
+    if random.Random(f"plan {seed} transactions").random() < 0.15:
+        producers = (replace(producers[0], transaction=2 + seed % 3), *producers[1:])
     names = [f"b{index}" for index in range(brokers)]
     clients = [f"p{index}" for index in range(len(producers))]
     clients += [f"c{index}" for index in range(len(consumers))]
@@ -194,6 +198,7 @@ def plan_of(seed: int) -> Plan:
         carries=rng.random() < 0.3,
         is_fast_disk=rng.random() < 0.2,
         sector_bytes=64 if chain is _torn else rng.choice((64, 512)),
+        store_bytes=rng.choice((1500, 3000)) if rng.random() < 0.15 else 0,
     )
 
 
@@ -206,7 +211,9 @@ def _anything(rng: random.Random, brokers: list[str], clients: list[str]) -> Fau
         if rng.random() < 0.2:
             target = rng.choice(clients)
     elif kind in ("cut", "slow", "reset"):
-        target, other = rng.choice(brokers), rng.choice(("zk", *clients))
+        target, other = rng.choice((*brokers, *brokers, *clients)), rng.choice(("zk", *clients))
+        if target in clients:
+            other = "zk"
         for_s = (
             rng.choice((0.2, 1.0, 3.0)) * (0.5 + rng.random()) if kind != "slow" else rng.choice((0.05, 0.5))
         )
@@ -278,7 +285,7 @@ def _unaware(rng: random.Random) -> list[Fault]:
     step = rng.choice(HEIR_STEPS)
     return [
         Fault("cut", "master", at_s=0.05 + 0.2 * rng.random(), for_s=3.0, other="zk"),
-        Fault("pause", "heir", step=step, count=rng.choice((1, 2, 2)), for_s=0.3 + 0.4 * rng.random()),
+        Fault("pause", "heir", step=step, count=rng.choice((1, 2, 2, 2)), for_s=0.3 + 0.4 * rng.random()),
         *_ending(rng),
     ]
 
@@ -303,7 +310,7 @@ def _unanswered(rng: random.Random) -> list[Fault]:
 
 
 def _nervous_consumer(rng: random.Random) -> list[Fault]:
-    """A consumer loses its connection again and again, and what it has not acknowledged is given to it anew."""
+    """A consumer loses its connection again and again, and is given anew what it has not acknowledged."""
     times = sorted(rng.random() for _ in range(rng.choice((2, 4))))
     return [Fault("reset", "master", at_s=0.05 + time_s, other="c0") for time_s in times]
 
@@ -315,6 +322,15 @@ def _flipped(rng: random.Random) -> list[Fault]:
         flip,
         Fault(rng.choice(("kill", "host", "expire", "power")), "master", at_s=1.6, for_s=0.1),
         *_ending(rng),
+    ]
+
+
+def _any_call(rng: random.Random) -> list[Fault]:
+    """The end comes before some call of the files seam, whichever it is."""
+    kind = rng.choice(("kill", "host", "power"))
+    return [
+        Fault(kind, "master", step="disk", count=count, for_s=rng.random())
+        for count in (rng.randint(1, 60), rng.randint(60, 200))
     ]
 
 
@@ -352,6 +368,7 @@ CHAINS: Final = (
     _torn,
     _flipped,
     _unanswered,
+    _any_call,
     _short_of_space,
     _hurried_upkeep,
 )

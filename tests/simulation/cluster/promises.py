@@ -10,9 +10,9 @@ P2     what is reported as durable after a successor has begun to serve is known
 P3     no message is stored a second time; none is delivered to a consumer that has acknowledged it
 P4     one producer's messages reach the only consumer of a queue in the order sent, after a failover, too
 P9     the files of a store that is at rest stay within their bound
-also   what was consumed for good, or what a serving master did not have, does not come back; bodies are as
-       they were sent; nothing is reported as damaged that was not damaged; after the last fault everybody
-       gets on with their work
+also   transactions are stored whole or not at all; what was consumed for good, or what a serving master did
+       not have, does not come back; bodies are as they were sent; nothing is reported as damaged that was not
+       damaged; after the last fault everybody gets on with their work
 =====  =====================================================================================================
 """
 
@@ -88,6 +88,8 @@ class Promises:
         """Messages that damage may cost, or bring back."""
         self.forgetful = False
         """Whether damage may have cost what was known of producers."""
+        self.transactions: list[frozenset[str]] = []
+        """Messages that are all stored or none of them."""
         self.reigns: list[Reign] = []
         self._views: list[tuple[int, frozenset[tuple[str, int]]]] = []
 
@@ -119,6 +121,13 @@ class Promises:
             gone = {name for name, _ in pairs - view - added} - self.excused
             if gone:
                 self.break_(f"P2: epoch {epoch} has {_some(gone)}, which epoch {earlier} had not")
+        if not self.excused:
+            here = known | self.stored | self.removing
+            for transaction in self.transactions:
+                if transaction & here and transaction - here:
+                    self.break_(
+                        f"epoch {epoch} has {_some(transaction & here)} without {_some(transaction - here)}"
+                    )
         self._views.append((epoch, pairs))
         reign = Reign(epoch, known, names)
         self.reigns.append(reign)
@@ -205,6 +214,11 @@ class Promises:
             here = newest.known | {name for name, _ in newest.added}
             left = {name for name in left if name in here or name not in self.removing}
         return left
+
+    @property
+    def lost_to_damage(self) -> list[str]:
+        """What was acknowledged and never consumed, since a bit was flipped."""
+        return sorted((self.answered | self.stored) & self.excused - self.consumed)
 
     def at_end(self) -> None:
         """Everything acknowledged has been consumed."""

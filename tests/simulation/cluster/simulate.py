@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final, TextIO
 
 from simulation.cluster.bugs import BUGS, planted
-from simulation.cluster.minimise import minimised
+from simulation.cluster.minimise import TRIES_MAX, minimised
 from simulation.cluster.plan import Plan, plan_of
 from simulation.cluster.timeline import tell
 from simulation.cluster.world import Outcome, live
@@ -24,6 +24,8 @@ SEEDS_AT_ONCE: Final = 50
 """Given to one process at a time."""
 TOLD_MAX: Final = 3
 """Failing histories that are made smaller and told."""
+LISTED_MAX: Final = 20
+"""Failing seeds that are named."""
 PROGRESS_S: Final = 5.0
 PROGRESS_LOGGED_S: Final = 60.0
 """The same where nobody looks on."""
@@ -62,20 +64,22 @@ def main(arguments: list[str], out: TextIO, err: TextIO) -> int:
         file=out,
     )
     print(", ".join(f"{count} {what}" for what, count in sorted(counts.items())), file=out)
-    for seed, violation in sorted(failures)[: 20 * TOLD_MAX]:
+    for seed, violation in sorted(failures)[:LISTED_MAX]:
         print(f"seed {seed}: {violation}", file=out)
+    if len(failures) > LISTED_MAX:
+        print(f"and {len(failures) - LISTED_MAX} more", file=out)
     with planted(options.bug):
-        for seed, _ in sorted(failures)[:TOLD_MAX]:
-            _tell(plan_of(seed), options.whole, out)
+        for seed, _ in sorted(failures)[: 1 if options.bug else TOLD_MAX]:
+            _tell(plan_of(seed), options.tries, out)
     print(f"{len(failures)} of {done} histories broke a promise", file=out)
     if options.bug:
         return 0 if failures else 2
     return 1 if failures else 0
 
 
-def _tell(plan: Plan, whole: bool, out: TextIO) -> None:
-    smaller = plan if whole else minimised(plan)
-    print(f"\n---- seed {plan.seed}{'' if whole else ', made smaller'}", file=out)
+def _tell(plan: Plan, tries: int, out: TextIO) -> None:
+    smaller = minimised(plan, tries=tries) if tries else plan
+    print(f"\n---- seed {plan.seed}{', made smaller' if tries else ''}", file=out)
     print(repr(smaller), file=out)
     tell(live(smaller, is_recorded=True), out)
 
@@ -132,7 +136,11 @@ def _parser() -> argparse.ArgumentParser:
         "--bug", choices=list(BUGS), default="", metavar="NAME", help=f"plant one of: {', '.join(BUGS)}"
     )
     parser.add_argument(
-        "--whole", action="store_true", help="tell a failing history as it is, not made smaller"
+        "--tries",
+        type=int,
+        default=TRIES_MAX,
+        metavar="N",
+        help=f"histories lived to make a failing one smaller, 0: tell it as it is; default {TRIES_MAX}",
     )
     return parser
 

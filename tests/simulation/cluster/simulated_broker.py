@@ -19,12 +19,16 @@ from broker.openwire.commands import Response
 from broker.openwire.server import OpenWireServer
 from broker.openwire.wireformat import WireFormatOptions
 from broker.region.region import Region
+from broker.region.usage import UsageLimits
 from broker.turn import Turn
 from journal.bodies import Bodies
+from journal.care import Kept
 from journal.errors import JournalError, MessageDamaged, StoreFenced
 from journal.follower import Follower
 from journal.journal import Journal
 from journal.mastership import Opened, become_master
+from journal.patrol import Patrol
+from journal.quarantine import Losses
 from journal.state import State
 from journal.upkeep import Upkeep
 from registry.election import BrokerElection
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from simulation.cluster.world import World
 
 _SIZE: Final = struct.Struct(">i")
-FOLLOW_S: Final = 0.2
+FOLLOW_S: Final = 0.25
 RETRY_DELAY_MIN_S: Final = 0.25
 RETRY_DELAY_MAX_S: Final = 1.0
 """See `broker.service`."""
@@ -79,7 +83,7 @@ class Line:
     def receive(self, data: bytes) -> None:
         """Take what arrived."""
         server = self._server
-        server.receive_data(data, self._turn.monotonic_s())
+        server.receive_data(data, self._turn.begin())
         self._bind()
         if server.held_batch:
             self._turn.hold(self)
@@ -175,7 +179,9 @@ class Mastership:
             on_append=lambda batch, records: world.promises.appended(reign, batch, records),
         )
         upkeep = Upkeep(files, state, writer, reign.epoch, opened.first.end, options)
-        self.caretaker = SteppedCaretaker(broker, files, upkeep, writer, reserve, options)
+        losses = Losses(files, state, writer)
+        kept = Kept(files, upkeep, reserve, Patrol(files, state, reign.epoch), losses, options)
+        self.caretaker = SteppedCaretaker(broker, kept, writer, world.upkeep_done)
         reserve.on_change = self._full_changed
         self.writer = writer
         self.is_over = False
@@ -184,11 +190,13 @@ class Mastership:
             writer,
             self.caretaker,  # type: ignore[arg-type]  # the part of it that is used
             reserve,
+            losses,
             state,
             reign.epoch,
             opened.report,
         )
-        self.region = Region(self.journal, now_ms=broker.now_ms())
+        limits = UsageLimits(store_bytes_max=world.plan.store_bytes) if world.plan.store_bytes else None
+        self.region = Region(self.journal, now_ms=broker.now_ms(), usage=limits)
         self.turn = Turn(
             broker,
             self.region,
@@ -221,6 +229,7 @@ class Mastership:
         """Close everything now."""
         self.is_over = True
         self.turn.halt()
+        self.region.close()
         for line in list(self.lines):
             line._stream.reset("the broker has lost its store")
 
@@ -330,6 +339,11 @@ class SimulatedBroker(Process):
 
     # ---- clients
 
+    @property
+    def is_ruling(self) -> bool:
+        """Whether it serves, or is about to."""
+        return self.is_taking_over or self.mastership is not None
+
     def admit(self, stream: Stream) -> bool:
         """A client asks; the kernel answers."""
         if not self._listening:
@@ -378,10 +392,18 @@ class SimulatedBroker(Process):
 
     def _open(self, follower: Follower | None) -> Any:
         files = self._files()
-        state, warm = (State(), None) if follower is None else (follower.state, follower.place)
+        follower = follower or Follower(files)
+        state = follower.state
         world = self.world
-        salt = self.random.getrandbits(64)
-        steps = become_master(files, state, owner=self.name, salt=salt, options=world.options, warm=warm)
+        steps = become_master(
+            files,
+            state,
+            owner=self.name,
+            salt=self.random.getrandbits(64),
+            options=world.options,
+            warm=follower.place,
+            found=follower.damages,
+        )
         reign: Reign | None = None
         try:
             while True:

@@ -1,31 +1,23 @@
 """The product's threads as strands: the writer's and the caretaker's loops, step by step.
 
-What they decide and do is the product's: `Writer`, `Upkeep` and the steps of a mastership. Written again here
+What they decide and do is the product's: `Writer`, `Care` and the steps of a mastership. Written again here
 is only what each loop does in between, since a loop that waits for a queue cannot be run without its thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
-from typing import Any, Final
+from math import inf
+from typing import Any
 
 from simulation.cluster.clock import Gate, Process, Strand, Wait
 
-from journal.errors import JournalError, StoreFull
-from journal.fence import DataFileName
-from journal.files import Files
+from journal.care import Ask, Care, Durable, Kept, Sleep
+from journal.errors import JournalError
 from journal.mastership import OpenBatch
-from journal.options import JournalOptions
-from journal.record import CHECKPOINTS_KEPT
-from journal.reserve import CHECKPOINTS_RESERVED, Reserve
-from journal.upkeep import Candidate, Upkeep
 from journal.writer import Writer
 
 Steps = Generator[Any, Any, Any]
-RETRY_S: Final = 1.0
-FULL_RETRY_S: Final = 0.5
-"""See `journal.caretaker`; shorter, so that a history is."""
 
 
 class SteppedWriter(Writer):
@@ -129,31 +121,19 @@ class SteppedWriter(Writer):
 
 
 class SteppedCaretaker:
-    """The caretaker without its thread; see `journal.caretaker.Caretaker`, method by method."""
+    """Grants the wishes of `journal.care` as the caretaker's thread does."""
 
     def __init__(
-        self,
-        process: Process,
-        files: Files,
-        upkeep: Upkeep,
-        writer: SteppedWriter,
-        reserve: Reserve,
-        options: JournalOptions,
+        self, process: Process, kept: Kept, writer: SteppedWriter, on_step: Callable[[str], None]
     ) -> None:
         self._process = process
-        self._files = files
-        self._upkeep = upkeep
+        self._care = Care(kept, end=lambda: writer.end, now_s=lambda: process.clock.now_s)
+        self._reserve = kept.reserve
         self._writer = writer
-        self._reserve = reserve
-        self._options = options
+        self._on_step = on_step
         self._gate = Gate()
-        self._logged = 0
-        self._done = 0
-        self._reserving = False
+        self._wanted = inf
         self._strand: Strand | None = None
-        self.checkpoints = 0
-        self.removed = 0
-        self.moves = 0
         writer.on_committed = self._committed
         writer.on_ended = self._end
 
@@ -175,128 +155,39 @@ class SteppedCaretaker:
             self._strand.stop()
             self._reserve.release()
 
-    def _committed(self, _batch: int, size: int) -> None:
-        self._logged += size
-        self._gate.put()
+    def _committed(self, batch: int, size: int) -> None:
+        if batch >= self._wanted:
+            self._wanted = inf
+            self._gate.put()
+        if self._care.committed(size):
+            self._gate.put()
 
     def _loop(self) -> Steps:
-        while True:
-            try:
-                yield from self._look()
-            except JournalError:
-                yield Wait(None, RETRY_S)
+        for wish in self._care.rounds():
+            if isinstance(wish, str):
+                self._on_step(wish)
+                yield wish
+            elif isinstance(wish, Ask):
+                yield from self._ask(wish)
+            elif isinstance(wish, Durable):
+                yield from self._wait_durable(wish.batch)
+            elif isinstance(wish, Sleep):
+                yield Wait(None, wish.seconds)
+            else:
+                yield Wait(self._gate, wish.seconds)
 
-    def _look(self) -> Steps:
-        if not self._reserving:
-            yield from self._keep_reserve()
-        elif self._reserve.full:
-            yield from self._make_room()
-            if self._reserve.full:
-                yield Wait(None, FULL_RETRY_S)
-        elif (yield from self._is_due()):
-            yield from self._checkpoint()
-            yield from self._tidy()
-            yield from self._compact()
-            yield from self._keep_reserve()
-        else:
-            yield Wait(self._gate)
-
-    def _is_due(self) -> Steps:
-        logged = self._logged - self._done
-        if logged < self._options.checkpoint_bytes:
-            return False
-        return logged >= (yield from self._ask(lambda: self._upkeep.interval_bytes))
-
-    def _keep_reserve(self) -> Steps:
-        self._reserving = True
-        size = yield from self._ask(lambda: self._upkeep.checkpoint_bytes)
-        self._reserve.take(size)
-        yield "asked for the reserve"
-
-    def _make_room(self) -> Steps:
-        try:
-            yield from self._tidy()
-            for _ in range(CHECKPOINTS_KEPT):
-                if (yield from self._ask(lambda: self._upkeep.holds_back)):
-                    yield from self._checkpoint()
-                    yield from self._tidy()
-            yield from self._compact()
-        except StoreFull:
-            yield "found no room"
-        yield from self._keep_reserve()
-
-    def _checkpoint(self) -> Steps:
-        logged = self._logged
-        view = yield from self._ask(self._upkeep.view)
-        try:
-            checkpoint = yield from self._upkeep.write(view)
-        except StoreFull:
-            if not self._reserve.give(view.size_bytes):
-                raise
-            checkpoint = yield from self._upkeep.write(view)
-        yield from self._wait_durable((yield from self._ask(lambda: self._upkeep.name(checkpoint))))
-        self._done = logged
-        self.checkpoints += 1
-
-    def _tidy(self) -> Steps:
-        names = self._files.names()
-        yield "listed the store"
-        doomed = yield from self._ask(lambda: self._upkeep.doomed(names))
-        if doomed.names or doomed.trimmed:
-            yield from self._wait_durable(doomed.batch)
-            self.removed += len(doomed.names)
-            yield from self._upkeep.remove(doomed)
-
-    def _compact(self) -> Steps:
-        before: DataFileName | None = None
-        while True:
-            names = self._files.names()
-            sizes = dict(self._upkeep.sizes(names))
-            yield "measured the data files"
-            room = yield from self._room()
-            name = yield from self._ask(partial(self._upkeep.worst_file, names, sizes, room))
-            if name is None:
-                return
-            if name == before:
-                self._upkeep.give_up(name)
-                continue
-            before = name
-            if not (yield from self._move_all(name)):
-                return
-            yield from self._tidy()
-
-    def _move_all(self, name: DataFileName) -> Steps:
-        found: list[list[Candidate]] = []
-        for step in self._upkeep.candidates(name, lambda candidates: found.append(list(candidates))):
-            yield step
-            while found:
-                batch = yield from self._ask(partial(self._upkeep.move, found.pop(0)))
-                self.moves += 1
-                yield from self._wait_durable(batch)
-            room = yield from self._room()
-            if room is not None and self._upkeep.live_bytes_in(name) > room:
-                return False
-        return True
-
-    def _room(self) -> Steps:
-        if not self._reserve.full:
-            return None
-        size = yield from self._ask(lambda: self._upkeep.checkpoint_bytes)
-        return max(self._reserve.held - CHECKPOINTS_RESERVED * size, 0)
-
-    def _ask(self, question: Callable[[], Any]) -> Steps:
-        answers: list[Any] = []
+    def _ask(self, wish: Ask) -> Steps:
         gate = Gate()
 
         def answer() -> None:
-            answers.append(question())
+            wish.question()
             gate.put()
 
         self._process.post(answer)
         yield Wait(gate)
-        return answers[0]
 
     def _wait_durable(self, batch: int) -> Steps:
         self._process.post(self._writer.flush)
         while self._writer.durable_batch < batch:
+            self._wanted = batch
             yield Wait(self._gate)

@@ -29,18 +29,16 @@ from typing import Any
 
 import pytest
 from support.fake_disk import FakeDisk, FakeFiles
+from support.stepped_journal import SteppedLog, SteppedUpkeep
 
 from journal.bodies import Bodies
-from journal.care import Ask, Care, Durable, Kept, Wait
 from journal.errors import JournalError, StoreFenced, StoreFull
 from journal.fence import Steps, checkpoint_files, checkpoint_name
 from journal.follower import Follower
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
-from journal.patrol import Patrol
-from journal.quarantine import Losses
 from journal.reader import EpochReader
-from journal.record import CHECKPOINTS_KEPT, AddMessage, AnyRecord, Checkpoint, RemoveMessage, Seal
+from journal.record import CHECKPOINTS_KEPT, AddMessage, Checkpoint, RemoveMessage, Seal
 from journal.recovery import Recovered, StoreReader
 from journal.state import State
 from journal.upkeep import Doomed, Upkeep
@@ -67,42 +65,6 @@ def seeds(count: int = SEEDS) -> range:
 def body_of(ref: int) -> bytes:
     """A body that nobody else has."""
     return b"%d" % ref * (1 + ref % 9)
-
-
-class SimulatedLog:
-    """A master's batches: the open one, and those that wait to be committed."""
-
-    def __init__(self, opened: Opened, state: State) -> None:
-        self.ours = opened.mastership
-        self._state = state
-        self.open = OpenBatch(self.ours.epoch, opened.first.next_place(self.ours.file_bytes))
-        self.closed: list[OpenBatch] = []
-        self.durable = opened.first.place.batch
-
-    def append(self, records: Sequence[AnyRecord]) -> int:
-        """Adds to the open batch."""
-        self.open.add(records, self.ours.encoder, self._state)
-        return self.open.place.batch
-
-    def cut(self) -> Seal:
-        """Ends the open batch."""
-        if self.open.count:
-            self.close()
-        batch, number, offset = self.open.place
-        return Seal(self.ours.epoch, number, offset, batch - 1)
-
-    def close(self) -> None:
-        """The next batch begins."""
-        self.closed.append(self.open)
-        self.open = OpenBatch(self.ours.epoch, self.open.next_place(self.ours.file_bytes))
-
-    def data_file(self) -> int:
-        """The one that is being filled."""
-        return self.open.place.number
-
-    def last_batch(self) -> int:
-        """The last that holds anything."""
-        return self.open.place.batch - (not self.open.count)
 
 
 class CountingUpkeep(Upkeep):
@@ -136,35 +98,15 @@ class Master:
         self.world = world
         self.opened = opened
         self.state = state
-        self.log = log = SimulatedLog(opened, state)
+        self.log = log = SteppedLog(opened, state)
         ours = opened.mastership
         self.reserve = ours.reserve
         upkeep = CountingUpkeep(files, state, log, ours.epoch, opened.first.end, OPTIONS)
         upkeep.world = world
-        losses = Losses(files, state, log)
-        kept = Kept(files, upkeep, ours.reserve, Patrol(files, state, ours.epoch), losses, OPTIONS)
-        self.care = Care(kept, end=lambda: ours.end, now_s=lambda: 0.0)
-        self.is_idle = False
-        self.upkeep = self._granted()
+        self.upkeep = SteppedUpkeep(files, opened, state, log, upkeep)
+        self.upkeep.checks = world.bug != "removed before the check"
         self.pending: list[tuple[int, str, int]] = []  # batch, sent or removed, message
         self.next_ref = ours.epoch * 1000
-
-    def _granted(self) -> Iterator[str]:
-        """The steps of upkeep; `is_idle` while it waits for something to do."""
-        for wish in self.care.rounds():
-            if isinstance(wish, Ask):
-                wish.question()
-            elif isinstance(wish, Durable):
-                while self.log.durable < wish.batch and self.world.bug != "removed before the check":
-                    yield "upkeep waits for a batch"
-            elif isinstance(wish, Wait) and wish.seconds is None:
-                self.is_idle = True
-                while self.is_idle:
-                    yield "upkeep waits"
-            elif isinstance(wish, str):
-                yield wish
-            elif wish.seconds:
-                yield "upkeep pauses"
 
     def act(self) -> None:
         """Sends a message, or removes one: usually one of the oldest."""
@@ -185,9 +127,7 @@ class Master:
 
     def committed(self, batch: OpenBatch) -> None:
         """What is durable may be told."""
-        self.log.durable = batch.place.batch
-        if self.care.committed(batch.size):
-            self.is_idle = False
+        self.upkeep.committed(batch)
         while self.pending and self.pending[0][0] <= self.log.durable:
             _, what, ref = self.pending.pop(0)
             (self.world.sent if what == "sent" else self.world.removed).add(ref)
@@ -259,23 +199,23 @@ class World:
         """Commits batches; between any two steps of that, steps of upkeep."""
         rng = self.random
         log = master.log
-        care = master.upkeep
-        next(care)
+        upkeep = master.upkeep
+        yield upkeep.step()
         for _ in range(batches):
             for _ in range((0, 1, 1, 3)[int(rng.random() * 4)]):
                 master.act()
             if log.open.count:
                 log.close()
-            elif not master.is_idle:
-                yield next(care)
+            elif not upkeep.is_idle:
+                yield upkeep.step()
             while log.closed:
                 batch = log.closed.pop(0)
                 for step in master.opened.mastership.commit(batch):
                     yield step
                     for _ in range((0, 0, 1, 3)[int(rng.random() * 4)]):
-                        if master.is_idle:
+                        if upkeep.is_idle:
                             break
-                        yield next(care)
+                        yield upkeep.step()
                 master.committed(batch)
                 yield "acknowledged"
         if rng.random() < 0.5:

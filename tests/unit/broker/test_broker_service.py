@@ -203,6 +203,16 @@ def test_an_error_is_over_when_another_broker_serves(bench: Bench) -> None:
     assert bench.service.status()["error"] == "port 61616 is taken"
 
 
+def test_a_shortage_of_the_master_is_shown_as_long_as_it_lasts(bench: Bench) -> None:
+    """`container-info` shows an error while producers wait for space; the figures are in the status, too."""
+    bench.serve()
+    assert bench.service.status()["usage"] == {"blockedSends": 0}
+    bench.masterships[-1].problem = "storeUsage, 1 bytes, is used up"
+    assert bench.service.status()["error"] == "storeUsage, 1 bytes, is used up"
+    bench.masterships[-1].problem = ""
+    assert bench.service.status()["error"] == ""
+
+
 def test_an_unforeseen_error_is_a_failure_like_any_other(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,7 @@ from broker.config import ConnectorConfig, PortRange
 from broker.connector import HANDSHAKE_S_MAX, LINGER_S, UNSENT_BYTES_MAX, ClientTransport, TransportConnector
 from broker.errors import PortUnavailable
 from broker.region.connection import RegionConnection
+from broker.region.consumer import ConsumerOptions
 from broker.region.region import Region
 from broker.turn import Turn
 
@@ -36,11 +37,15 @@ class FakeServer(RecordingClient):
         self.deadlines = 0
         self.out = b"hello "
         self.lost: str | None = None
+        self.on_data: Callable[[], None] | None = None
 
     def receive_data(self, data: bytes, now_s: float) -> None:
         """Echo."""
         del now_s
         self.out += data
+        if self.on_data is not None:
+            on_data, self.on_data = self.on_data, None
+            on_data()
         if data == b"L":
             self.connection = self.region.connect(self, "c1", None)
 
@@ -137,8 +142,13 @@ class Bench:
         self.store = MemoryStore()
         self.region = Region(self.store)
         self.flushes = 0
+        self.now_ms = 1000
         self.turn = Turn(
-            self.reactor, self.region, self.flush, clock_ms=lambda: 1000, monotonic_s=self.reactor.seconds
+            self.reactor,
+            self.region,
+            self.flush,
+            clock_ms=lambda: self.now_ms,
+            monotonic_s=self.reactor.seconds,
         )
         self.connector = TransportConnector(
             self.reactor, ConnectorConfig("openwire", "tcp", PortRange(0, 0), **config), "127.0.0.1"
@@ -461,3 +471,22 @@ def test_a_mistake_in_a_dispatch_withholds_nothing_from_others() -> None:
         bench.end_turn()
     assert bench.flushes == flushes + 1
     assert other_socket.writes == [b"hello x"]
+
+
+def test_a_wait_counts_from_its_arrival_however_long_nothing_happened() -> None:
+    """The region is told the time before what arrives: an idle broker's clock must not stand still."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    bench.now_ms = 3_600_000
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE, ConsumerOptions(prefetch_size=0))
+    server.on_data = lambda: server.connection.pull("k", 500)
+    protocol.dataReceived(b"pull")
+    bench.end_turn()
+    assert server.none == []
+    bench.now_ms += 500
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert server.none == ["k"]

@@ -53,8 +53,13 @@ def test_a_readable_frame_is_all_that_is_stored(monkeypatch: pytest.MonkeyPatch)
     assert decode_message(encode_message(message)) == message
     monkeypatch.setitem(WIRE_READERS, "w1", lambda wire: dataclasses.replace(message, wire=wire))
     encoded = encode_message(message)
-    assert len(encoded) == 4 + len(message.wire or b"")
+    assert len(encoded) == 20 + len(message.wire or b"")
     assert decode_message(encoded) == message
+    assert decode_message(b"\2\2w1head body tail") == message
+    with pytest.raises(MessageInvalid, match="its header says"):
+        decode_message(encoded[:-1])
+    with pytest.raises(MessageInvalid, match="shorter than its header"):
+        decode_message(encoded[:10])
     monkeypatch.delitem(WIRE_READERS, "w1")
     with pytest.raises(MessageInvalid, match="'w1'"):
         decode_message(encoded)
@@ -83,8 +88,33 @@ def test_a_newer_format_is_refused_by_its_number() -> None:
         decode_message(b"\x09" + encoded[1:])
 
 
+def test_a_frame_is_read_when_somebody_asks_for_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dispatch needs of a message that is read back stands beside its frame; the rest is read once."""
+    read = []
+
+    def reader(wire: bytes) -> Message:
+        read.append(wire)
+        return dataclasses.replace(message, wire=wire, native=None)
+
+    message = Message(
+        "ID:1", Destination.queue("q"), expiration=5, body=b"b", wire=b"frame", wire_format="w1", native=7
+    )
+    monkeypatch.setitem(WIRE_READERS, "w1", reader)
+    back = decode_message(encode_message(message))
+    assert (back.wire, back.wire_format, back.expiration, back.native) == (b"frame", "w1", 5, 7)
+    assert back.size_bytes == message.size_bytes
+    assert encode_message(back) == encode_message(message)
+    assert read == []
+    assert (back.message_id, back.body, back.priority, back.native) == ("ID:1", b"b", 4, 7)
+    assert back == message
+    assert read == [b"frame"]
+    assert not hasattr(back, "no_such_thing")
+    moved = dataclasses.replace(decode_message(encode_message(message)), wire=None, wire_format="")
+    assert moved.body == b"b"
+
+
 def test_the_prepared_form_is_not_stored() -> None:
-    """`native` is a protocol's own, in memory only."""
+    """`native` is a protocol's own, in memory only, unless it is a number."""
     message = Message("ID:1", Destination.queue("q"), native=object())
     assert decode_message(encode_message(message)).native is None
     assert message == dataclasses.replace(message, native=None)

@@ -55,6 +55,24 @@ def test_it_is_in_order_whatever_is_left_to_the_index(
         assert [entry.ref for entry in pending] == waiting
 
 
+def test_one_message_that_is_not_persistent_holds_nothing_up() -> None:
+    """Those around it are left to the index all the same, and it keeps its place among them."""
+    index = MessageIndex()
+    pending = Pending(index=lambda: index)
+    for ref in range(1, 10_001):
+        stored = ref % 1000 != 500
+        if stored:
+            index.add(ref, 0, 1)
+        pending.append(Entry(ref, None, ref if stored else 0, stored), 100, ref)
+    assert len(list(pending.entries())) <= 310
+    assert [entry.ref for entry in pending] == list(range(1, 10_001))
+    for ref in range(1, 10_001):
+        entry = pending.head().popleft()
+        assert (entry.ref, entry.stored) == (ref, ref % 1000 != 500)
+    assert len(pending) == 0
+    assert not pending.head()
+
+
 def test_a_long_line_is_left_to_the_index() -> None:
     """A hundred thousand waiting messages take no memory here but for the first and the last."""
     index = MessageIndex()

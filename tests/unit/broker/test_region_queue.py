@@ -8,6 +8,8 @@ from broker.errors import RequestInvalid, ResourceExhausted
 from broker.region.consumer import DELIVERED_NONE, AckKind
 from broker.region.limits import RegionLimits
 from broker.region.usage import UsageLimits
+from journal.errors import MessageDamaged
+from journal.record import RemoveMessage
 
 
 def test_a_persistent_message_is_dispatched_only_when_its_batch_is_durable() -> None:
@@ -474,3 +476,33 @@ def test_an_unreadable_message_is_passed_over_and_stays_in_the_journal(
     assert again.client.ids() == ["m1"]
     assert "cannot be read" in caplog.text
     assert len(after.store.state.queues[QUEUE.uri]) == 2
+
+
+def test_a_message_that_the_journal_has_given_up_is_passed_over(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal has told what is damaged; the queue goes on with the next message."""
+    region = new_region()
+    peer = Peer(region)
+    for message_id in ("m0", "m1", "m2"):
+        peer.send(message_id)
+    settle(region)
+    after = restarted(region)
+    store = after.store
+    read = store.read
+    first = min(store.state.queues[QUEUE.uri])
+
+    def give_up(ref: int, destination: str) -> bytes:
+        body = read(ref, destination)
+        if ref == first:
+            store.append([RemoveMessage(ref, destination)])
+            raise MessageDamaged(f"message {ref} is lost")
+        return body
+
+    monkeypatch.setattr(store, "read", give_up)
+    again = Peer(after)
+    again.consume(prefetch_size=1)
+    settle(after)
+    assert again.client.ids() == ["m1"]
+    assert first not in store.state.queues[QUEUE.uri]
+    assert "passed over" not in caplog.text

@@ -1,7 +1,7 @@
 """Topics and durable subscriptions."""
 
 import pytest
-from support.region import TOPIC, MemoryStore, Peer, new_region, restarted, settle
+from support.region import TOPIC, MemoryStore, Peer, new_region, restarted, settle, take
 
 from broker.destination import Destination
 from broker.errors import InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
@@ -305,3 +305,21 @@ def test_a_topic_with_subscribers_is_not_deleted() -> None:
         peer.connection.remove_destination(TOPIC)
     peer.connection.remove_consumer("k")
     assert peer.connection.remove_destination(TOPIC) == 0
+
+
+def test_a_slow_subscriber_keeps_a_bounded_number_of_bytes() -> None:
+    """Its oldest messages are discarded, the last one is kept however large it is, others lose nothing."""
+    region = new_region(limits=RegionLimits(topic_pending_bytes_max=3000))
+    peer = Peer(region)
+    peer.consume("slow", TOPIC, prefetch_size=1)
+    peer.consume("fast", TOPIC)
+    names = [f"m{number}" for number in range(8)]
+    for name in names:
+        peer.send(name, TOPIC, persistent=False, body_bytes=500)
+        region.dispatch()
+    peer.send("large", TOPIC, persistent=False, body_bytes=9000)
+    region.dispatch()
+    while peer.connection.consumers["slow"].dispatched:
+        take(region, peer, "slow")
+    assert peer.client.ids("slow") == ["m0", "large"]
+    assert peer.client.ids("fast") == [*names, "large"]

@@ -189,7 +189,7 @@ def test_crash_is_reported_with_its_last_words_and_restarted(family: Family) -> 
 
 
 def test_start_that_is_asked_for_does_not_wait_for_the_back_off(family: Family) -> None:
-    """Whoever asks for a start has mended something: the wait that crashes brought is over, and short again."""
+    """Whoever asks has mended something: the wait that crashes brought is over, and short again."""
     request = paths.container_config_field("c", START_REQUESTED)
     family.make("c")
     family.put(request, "1")

@@ -85,6 +85,7 @@ def test_looking_at_a_running_master_changes_nothing(
     journal = open_journal(directory)
     journal.append([AddMessage(1, QUEUE, "", 0, b"x")])
     journal.flush()
+    wait_until((directory / "reserve-1").exists, message="the reserve of the disk")
     before = sorted(p.name for p in directory.iterdir())
     assert main(["verify", str(directory)]) == 0
     assert "sound" in capsys.readouterr().out
@@ -404,3 +405,44 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         process.wait(20)
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_the_first_ctrl_c_of_an_import_is_a_wish() -> None:
+    """While a store is ours it is given up properly; afterwards Ctrl-C is what it was."""
+    before = signal.getsignal(signal.SIGINT)
+    with tool._asked_to_end() as interrupted:
+        assert not interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        wait_until(interrupted)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_import_as_another_user_is_told(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broker could not write what another user has made: the person at the terminal learns it now."""
+    assert main(["export", str(store), str(tmp_path / "out.jsonl")]) == 0
+    (tmp_path / "copy").mkdir()
+    monkeypatch.setattr(tool.os, "geteuid", lambda: 12345)
+    assert main(["import", str(tmp_path / "copy"), str(tmp_path / "out.jsonl")]) == 0
+    assert "belongs to another user" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-1", "x", ""])
+def test_a_limit_is_a_number(text: str, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is no count is refused with the usage."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["inspect", str(store), "--records", "--limit", text])
+    assert exit_.value.code == 2
+    assert "is no number of records" in capsys.readouterr().err
+
+
+def test_processes_are_looked_for_on_this_host_only() -> None:
+    """Ours runs, one that has ended does not, and of another host nobody knows."""
+    here = socket.gethostname()
+    assert tool._runs(os.getpid(), here) is True
+    assert tool._runs(os.getpid(), here + ".else") is None
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait(20)
+    assert tool._runs(process.pid, here) is False

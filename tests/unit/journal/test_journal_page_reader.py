@@ -80,7 +80,7 @@ def test_the_histories_have_what_the_page_describes() -> None:
         seen["topics"] += any(map(len, inspection.state.topics.values()))
         numbers = [name for name in inspection.names if name.startswith("data-000001-")]
         seen["removed"] += not numbers
-    assert min(seen.values()) >= 3, seen
+    assert min(seen.values()) >= 2, seen
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -9,7 +9,8 @@ from support.journal_stores import QUEUE, SMALL, append, fill, fingerprint, flip
 from support.store_histories import StoreHistory
 
 from journal.__main__ import main
-from journal.errors import JournalError
+from journal.bodies import Bodies
+from journal.errors import JournalError, MessageDamaged
 from journal.fence import data_files
 from journal.files import PosixFiles
 from journal.inspection import inspect_files
@@ -170,10 +171,9 @@ def test_no_flipped_byte_goes_unnoticed(seed: int) -> None:
     if not found.sound:
         return
     states = whole.inspection.state, found.inspection.state
-    if found.inspection.report.torn is None:
-        assert states[0].queues == states[1].queues
-        assert states[0].topics == states[1].topics
-    else:  # the last batch, which may not have been acknowledged
+    if states[0].queues != states[1].queues or states[0].topics != states[1].topics:
+        # the last batch, which may not have been acknowledged
+        assert found.inspection.report.torn is not None
         assert found.inspection.report.torn[0].endswith(
             whole.inspection.end[0] if whole.inspection.end else ""
         )
@@ -190,3 +190,33 @@ def test_verify_looks_at_a_running_master(tmp_path: Path) -> None:
     journal.close(10)
     with opened(directory) as again:
         assert again.read(1, QUEUE) == b"x"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_lost_are_the_messages_that_cannot_be_read(seed: int) -> None:
+    """What `verify` lists as lost is exactly what a broker could not deliver."""
+    history = StoreHistory(seed)
+    history.run(4, 80)
+    chance = random.Random(seed)
+    state = verify_files(history.files, "here").inspection.state
+    places = [place for messages in state.queues.values() for _, place in messages.entries_after(-1)]
+    for place in chance.sample(places, min(len(places), 3)):
+        name = f"data-{place.location >> 44:06d}-{place.location >> 29 & 0x7FFF:06d}"
+        offset = place.location & (1 << 29) - 1
+        at = offset + chance.randrange(place.length)
+        history.disk.corrupt(name, at, bytes([history.disk.files[name].content[at] ^ 1]))
+    try:
+        found = verify_files(history.files, "here")
+    except JournalError:
+        return
+    bodies = Bodies(history.files, found.inspection.state.salts)
+    lost = set()
+    state = found.inspection.state
+    for name, messages in (*state.queues.items(), *state.topics.items()):
+        for ref, place in messages.entries_after(-1):
+            try:
+                bodies.read(place)
+            except MessageDamaged:
+                lost.add((name, ref))
+    assert {(each.destination, each.ref) for each in found.lost} == lost
+    assert found.lost_count == len(lost)

@@ -12,9 +12,10 @@ from support.waiting import wait_until
 from journal.errors import JournalError, StoreFailed, StoreFenced
 from journal.fence import live_name
 from journal.journal import Journal
-from journal.options import JournalOptions
+from journal.options import RESERVE_BYTES, JournalOptions
 from journal.record import AddMessage
 
+MIB = 1024 * 1024
 QUEUE = "queue://a"
 
 
@@ -106,6 +107,24 @@ def test_while_one_batch_syncs_the_next_fills(disk: FakeDisk) -> None:
     owner.wait(lambda: first + 1 in owner.durable)
     assert disk.operations["sync"] == syncs + 2
     assert owner.journal.durable_batch == first + 1
+    owner.journal.close(10)
+
+
+def test_a_slow_disk_is_told_before_much_waits_for_it(disk: FakeDisk) -> None:
+    """P10: if the disk turns out to be full, what waits to be written must fit the reserve."""
+    files = GatedFiles(disk)
+    owner = Owner(files)
+    assert not owner.journal.is_behind
+    files.closed = True
+    owner.append()
+    assert files.waiting.acquire(timeout=10)
+    behind_after = next(
+        count for count in range(1, 100) if owner.append(size=MIB) and owner.journal.is_behind
+    )
+    assert behind_after * MIB < RESERVE_BYTES / 2
+    files.closed = False
+    files.gate.release()
+    wait_until(lambda: not owner.journal.is_behind, message="the disk to catch up")
     owner.journal.close(10)
 
 

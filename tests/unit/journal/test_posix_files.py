@@ -104,3 +104,42 @@ def test_a_store_is_made_only_in_a_directory_that_exists(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="file"):
         create_store(tmp_path / "file")
+
+
+def test_an_error_while_allocating_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk costs nothing that was there, and says what to do."""
+    files = PosixFiles(tmp_path)
+    files.allocate("reserve-1", 1000)
+    file = files.create_data("data", 500)
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        os.ftruncate(descriptor, offset + length // 2)  # as some file systems do
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StoreFull, match="free some space"):
+        files.allocate("reserve-1", 5000)
+    with pytest.raises(StoreFull):
+        file.allocate(5000)
+    with pytest.raises(StoreFull):
+        files.create_data("other", 10)
+    file.close()
+    assert {path.name: path.stat().st_size for path in tmp_path.iterdir()} == {"reserve-1": 1000, "data": 500}
+
+
+def test_small_files_on_a_full_disk_lose_their_content_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim without its text is a claim: a takeover does not need the space for it."""
+    files = PosixFiles(tmp_path)
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    assert files.create("claim-1", b"who")
+    assert not files.create("claim-1", b"who")
+    files.note("claim-1", b"who")
+    assert (tmp_path / "claim-1").read_bytes() == b""

@@ -11,12 +11,20 @@ from support.fake_disk import FakeDisk, FakeFiles
 
 from journal.batch import FileHeader, decode_batch_header, encode_file_header
 from journal.bodies import Bodies
-from journal.errors import StoreCorrupt, StoreFenced, StoreIncomplete, StoreNewer, StoreUnavailable
+from journal.errors import (
+    StoreCorrupt,
+    StoreFailed,
+    StoreFenced,
+    StoreIncomplete,
+    StoreNewer,
+    StoreUnavailable,
+)
 from journal.fence import DataFileName, claim_name, claims, data_files, live_epochs, run
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
 from journal.record import (
     BATCH_HEADER_BYTES,
+    EPOCHS_MAX,
     FILE_HEADER_BYTES,
     AddMessage,
     EpochEnd,
@@ -461,3 +469,14 @@ def test_a_sealed_file_that_was_cut_is_reported(kept: int) -> None:
     store.disk.files["data-000001-000000"].content[kept:] = b""
     report = store.master().report
     assert [(damage.file, damage.saved) for damage in report.damages][:1] == [("fake/data-000001-000000", 0)]
+
+
+def test_a_store_without_numbers_for_masters_says_so() -> None:
+    """The millionth takeover is refused before anything is touched, with what to do."""
+    store = Store()
+    store.master([b"one"])
+    store.files.create(claim_name(EPOCHS_MAX - 1), b"")
+    names = set(store.disk.files)
+    with pytest.raises(StoreFailed, match="export its messages"):
+        store.master()
+    assert set(store.disk.files) == names

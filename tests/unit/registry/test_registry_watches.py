@@ -120,7 +120,7 @@ def test_session_forgets_cancelled_watches(pump: Pump, session: Session) -> None
     watch.cancel()
     tree.cancel()
     pump.run()
-    assert session._watches == set()
+    assert session._watches == {}
 
 
 def test_unchanged_value_is_not_delivered_twice(pump: Pump, session: Session) -> None:
