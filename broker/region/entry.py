@@ -55,6 +55,10 @@ class Entry:
         self.done = False
         self.priority = 4  # the normal one
 
+    def is_untouched(self, durable_batch: int) -> bool:
+        """Whether the journal's index says all there is to say of it."""
+        return self.stored and self.batch <= durable_batch and not self.redelivery_counter
+
     def __repr__(self) -> str:
         return f"Entry({self.ref}, batch={self.batch}, redelivered={self.redelivery_counter})"
 
