@@ -21,7 +21,7 @@ from broker.errors import (
 )
 from broker.message import Message
 from broker.region.blocked import Answer, BlockedSend, BlockedSends
-from broker.region.browse import Browse
+from broker.region.browse import Browse, names_temporary_advisories
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
 from broker.region.parts import attach_parts
 from broker.region.queue import Queue
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from broker.region.entry import Entry
     from broker.region.region import Region
 
-_TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 DEAD_LETTER_QUEUE: Final = Destination.queue("ActiveMQ.DLQ")
 """Where poison messages go. Source: ActiveMQ's shared dead letter strategy."""
 
@@ -108,7 +107,7 @@ class RegionConnection:
     def _attach(self, consumer: Consumer, options: ConsumerOptions) -> int:
         destination = consumer.destination
         region = self.region
-        if destination.kind is DestinationKind.TOPIC and _is_temporary_advisory(destination):
+        if destination.kind is DestinationKind.TOPIC and names_temporary_advisories(destination):
             region.advisories.attach(consumer)
             return 0
         if destination.is_composite or destination.is_pattern:
@@ -593,9 +592,3 @@ class RegionConnection:
         if consumer is None:
             raise RequestInvalid(f"The consumer {key} does not exist.")
         return consumer
-
-
-def _is_temporary_advisory(destination: Destination) -> bool:
-    """It names one of the two advisories about temporary destinations, or both, as Apache's clients do."""
-    names = {part.strip().removeprefix("topic://") for part in destination.name.split(",")}
-    return names <= _TEMPORARY_ADVISORIES
