@@ -14,7 +14,8 @@ native                 int32   the protocol's number for the frame, -1 none
 length of the frame    uint32
 =====================  ======  ==========================================================
 
-Form 2 is the same without expiration, native and the frame's length; it is read, and not written any more.
+Form 2 is the same without expiration, native and the frame's length, for messages of groups: a dispatching
+queue has to know the group, so these are read whole; of a message in form 3 it knows that it has none.
 
 Form 1, for all others: the header below, followed back to back by the twelve fields whose lengths end it.
 A length of -1 says the field is absent.
@@ -157,6 +158,7 @@ class Message:
 _IN_FRAME: Final = frozenset(each.name for each in fields(Message)) - {
     "decoded",
     "expiration",
+    "group_id",
     "native",
     "wire",
     "wire_format",
@@ -205,6 +207,8 @@ def encode_message(message: Message) -> bytes:
     wire = message.wire
     if wire is not None and message.wire_format in WIRE_READERS:
         name = message.wire_format.encode("ascii")
+        if message.group_id:
+            return b"%c%c%b%b" % (FORM_BARE_WIRE, len(name), name, wire)
         native = message.native
         if native.__class__ is not int or not 0 <= native <= _NATIVE_MAX:
             native = -1
@@ -269,6 +273,7 @@ def _decode_wire(data: bytes) -> Message:
     message.wire_format = wire_format
     message.wire = data[begin:]
     message.expiration = expiration
+    message.group_id = None
     message.native = native if native >= 0 else None
     message.decoded = None
     return message

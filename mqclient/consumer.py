@@ -54,6 +54,8 @@ class MessageConsumer:
         self._not_before_s = 0.0
         self._end_of_browse = False
         self._pull_answered = False
+        self._told_prefetch: int | None = None
+        """What the broker wants it to be, by a policy."""
         self._listener: Callable[[Message], None] | None = None
         self._closed = False
         self._uncounted: dict[Delivery, None] = {}
@@ -64,6 +66,8 @@ class MessageConsumer:
     @property
     def prefetch_size(self) -> int:
         """How many messages the broker sends ahead."""
+        if self._told_prefetch is not None:
+            return self._told_prefetch
         if self._options.prefetch_size is not None:
             return self._options.prefetch_size
         options = self.session.connection.options
@@ -177,7 +181,9 @@ class MessageConsumer:
         """The broker changes this consumer."""
         if control.close:
             self._closed = True
-            self.session.arrived.notify_all()
+        else:
+            self._told_prefetch = max(control.prefetch, 0)
+        self.session.arrived.notify_all()
 
     def interrupted(self) -> None:
         """The connection was lost: what waits here will be dispatched again."""
