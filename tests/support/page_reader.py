@@ -367,7 +367,7 @@ class PageReader:
             second, rank, ref, sequence = struct.unpack_from("<HBxQq", record, 12)
             destination = text_of(record[32 : 32 + length])
             producer = text_of(record[32 + length : 32 + length + second])
-            if kind == 1 and ref not in state.queues.get(destination, {}):
+            if ref not in state.queues.get(destination, {}):
                 state.priorities[destination, ref] = rank - 1 if 1 <= rank <= 10 else 4
             self.put(kind, ref, destination, producer, sequence, (location, len(record)))
         elif kind == 2:

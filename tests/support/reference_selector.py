@@ -60,7 +60,8 @@ def value_of(tree: Tree, message: Mapping[str, Value]) -> Value:
     if kind == "name":
         return message.get(parts[0])
     if kind == "literal":
-        return parts[0]  # type: ignore[no-any-return]
+        literal: Value = parts[0]
+        return literal
     if kind in ("or", "and"):
         return _joined(kind == "or", [_condition(value_of(each, message)) for each in parts])
     if kind == "not":
