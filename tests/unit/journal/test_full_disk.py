@@ -51,8 +51,8 @@ def open_journal(disk: FakeDisk) -> JournalOwner:
 
 def killed(owner: JournalOwner, disk: FakeDisk) -> dict[str, _File]:
     """What the disk holds if the owner is killed now."""
-    with owner.journal._writer._disk:  # so that nothing changes meanwhile
-        return copy.deepcopy(disk.files)
+    with owner.journal._writer._disk:  # so that no batch is written meanwhile; upkeep goes on
+        return copy.deepcopy(dict(disk.files))
 
 
 def consume(owner: JournalOwner, refs: Iterable[int]) -> bool:
