@@ -118,7 +118,7 @@ def test_a_data_file_is_small_while_the_disk_is_full(disk: FakeDisk) -> None:
     """What is written on a full disk can be removed soon."""
     owner = open_journal(disk)
     last = fill(owner)
-    before = set(data_files(disk.files))
+    before = set(data_files(list(disk.files)))
     for ref in range(last, last // 2, -1):
         assert consume(owner, [ref])
         files = dict(disk.files)  # upkeep goes on
