@@ -34,7 +34,7 @@ def open_journal(disk: FakeDisk, follower: Follower | None = None) -> JournalOwn
 
 def flip(disk: FakeDisk, ref: int) -> str:
     """Flips a bit in the body of a message; returns the name of its data file."""
-    for name in map(str, reversed(data_files(disk.files))):
+    for name in map(str, reversed(data_files(list(disk.files)))):
         content = disk.files[name].content
         at = content.find(body_of(ref, 200)[:60])
         if at >= 0:
@@ -45,7 +45,7 @@ def flip(disk: FakeDisk, ref: int) -> str:
 
 def copies(disk: FakeDisk) -> list[str]:
     """The files in quarantine."""
-    return sorted(name for name in disk.files if name.startswith("quarantine"))
+    return sorted(name for name in list(disk.files) if name.startswith("quarantine"))
 
 
 def with_backlog(disk: FakeDisk) -> None:
@@ -150,7 +150,7 @@ def test_compaction_passes_damage_over(disk: FakeDisk, where: str) -> None:
     """P9: a data file with a damaged batch does not stay for ever."""
     owner = open_journal(disk)
     owner.send(range(1, 31), 200)
-    name = str(data_files(disk.files)[1])
+    name = str(data_files(list(disk.files))[1])
     file = disk.files[name]
     place = {"a record": None, "the first header": 64 + 20, "a header": file.content.index(b"FMQb", 100) + 20}
     at = place[where]
