@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from broker.destination import Destination, DestinationKind
+from broker.destination import TEMPORARY_ADVISORIES, Destination, DestinationKind
 from broker.errors import AccessDenied, ConfigurationInvalid
 from broker.policies import ONE, REST, matches
 
@@ -36,7 +36,6 @@ REMEMBERED_CHARACTERS_MAX: Final = 256
 """Of a destination's name; about longer ones the decision is made each time. What is asked for need not
 exist, so that this bounds what refused clients can make grow: about 15 MB."""
 ADVISORIES: Final = ("ActiveMQ", "Advisory")
-_TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 _TEMPORARY: Final = "tempDestination"
 _KINDS: Final = {"queue": DestinationKind.QUEUE, "topic": DestinationKind.TOPIC}
 
@@ -113,7 +112,7 @@ class Authorization:
         return (
             permission is Permission.READ
             and destination.kind is DestinationKind.TOPIC
-            and destination.name in _TEMPORARY_ADVISORIES
+            and destination.name in TEMPORARY_ADVISORIES
             and not any(grant.pattern[:2] == ADVISORIES for grant in about)
         )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import Destination, DestinationKind
+from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named
 from broker.errors import ClientError, InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
 from broker.openwire import translation
 from broker.openwire.commands import (
@@ -42,7 +42,7 @@ from broker.openwire.commands import (
     TransactionId,
     TransactionInfo,
 )
-from broker.openwire.constants import ADVISORY_PREFIX, DestinationOperation, TransactionType
+from broker.openwire.constants import DestinationOperation, TransactionType
 from broker.region.consumer import AckKind, ConsumerOptions
 
 if TYPE_CHECKING:
@@ -58,8 +58,6 @@ CONNECTION_SESSION: Final = -1
 MESSAGE_OVERHEAD_BYTES: Final = 1024
 """What a message counts against a producer's window beyond its content; both ends must agree.
 Source: Apache ActiveMQ's ``Message.getSize``."""
-
-_TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 
 _ACK_KINDS: Final = {int(kind): kind for kind in AckKind}
 
@@ -369,12 +367,7 @@ def _check_prefetch(prefetch_size: int) -> None:
 
 def _is_silent(destination: Destination) -> bool:
     """Whether it is an advisory topic on which this broker says nothing."""
-    if destination.kind is not DestinationKind.TOPIC:
-        return False
-    names = [name.strip().removeprefix("topic://") for name in destination.name.split(",")]
-    if not all(name.startswith(ADVISORY_PREFIX) for name in names):
-        return False
-    return not _TEMPORARY_ADVISORIES.issuperset(names)
+    return not advisories_named(destination) <= TEMPORARY_ADVISORIES
 
 
 _COMMANDS: Final[dict[type[DataStructure], Callable[..., Answer]]] = {

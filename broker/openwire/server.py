@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import Destination
+from broker.destination import ADVISORY_PREFIX, Destination
 from broker.errors import AccessDenied, ClientError, RequestInvalid, SendBlocked
 from broker.openwire import commands, translation
 from broker.openwire.commands import (
@@ -45,7 +45,7 @@ from broker.openwire.commands import (
     TransactionId,
     TransactionInfo,
 )
-from broker.openwire.constants import ADVISORY_PREFIX, DestinationOperation
+from broker.openwire.constants import DestinationOperation
 from broker.openwire.errors import CodecError
 from broker.openwire.message_reader import read_message
 from broker.openwire.opened import Answer, OpenConsumer, OpenedConnection

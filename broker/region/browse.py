@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from journal.record import Record
 
 
-TEMPORARY_ADVISORIES: Final = frozenset({"ActiveMQ.Advisory.TempQueue", "ActiveMQ.Advisory.TempTopic"})
 LOOKED_AT_MAX: Final = 500
 """Messages that a browser's selector does not want, looked at in one turn; most have to be read back."""
 
@@ -101,12 +100,6 @@ class Browse:
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """Nothing is consumed by looking."""
-
-
-def names_temporary_advisories(destination: Destination) -> bool:
-    """It names one of the two advisories about temporary destinations, or both, as Apache's clients do."""
-    names = {part.strip().removeprefix("topic://") for part in destination.name.split(",")}
-    return names <= TEMPORARY_ADVISORIES
 
 
 class Advisories:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from broker.authorization import Permission
-from broker.destination import Destination, DestinationKind, is_storable
+from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named, is_storable
 from broker.errors import (
     InvalidClientId,
     InvalidDestination,
@@ -21,7 +21,7 @@ from broker.errors import (
 )
 from broker.message import Message
 from broker.region.blocked import Answer, BlockedSend, BlockedSends
-from broker.region.browse import Browse, names_temporary_advisories
+from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
 from broker.region.parts import attach_parts
 from broker.region.queue import Queue
@@ -107,7 +107,8 @@ class RegionConnection:
     def _attach(self, consumer: Consumer, options: ConsumerOptions) -> int:
         destination = consumer.destination
         region = self.region
-        if destination.kind is DestinationKind.TOPIC and names_temporary_advisories(destination):
+        advisories = advisories_named(destination)
+        if advisories and advisories <= TEMPORARY_ADVISORIES:
             region.advisories.attach(consumer)
             return 0
         if destination.is_composite or destination.is_pattern:
