@@ -106,23 +106,20 @@ class Queue:
         region = self.region
         region.next_ref = entry.ref + 1
         if self._choice is not None or priority != 4:  # a constant: 30 ns less than its name
-            self._choose_for(entry, priority)
-        else:
+            self._rank(entry, priority)
+        if self._choice is None:
             self.pending.append(entry, region.limits.resident_messages_max, region.durable_batch)
+        else:
+            self._choice.add(entry)
         self.enqueued += 1
         region.dirty[self] = None
 
-    def _choose_for(self, entry: Entry, priority: int) -> None:
-        """A message lines up where it matters which one comes first."""
+    def _rank(self, entry: Entry, priority: int) -> None:
+        """Give a message its priority, if that counts here; the first unusual one makes the queue choose."""
         if self.policy.prioritized_messages:
             entry.priority = priority
         if self._choice is None and entry.priority != NORMAL_PRIORITY:
             self._choose()
-        if self._choice is not None:
-            self._choice.add(entry)
-        else:
-            limits = self.region.limits
-            self.pending.append(entry, limits.resident_messages_max, self.region.durable_batch)
 
     # ---- messages out
 
