@@ -423,32 +423,29 @@ def _pattern(pattern: str, escape: str) -> re.Pattern[str] | None:
 # ---- what is compiled: closures over the values of one message; None is unknown
 
 
-def _or(parts: list[Evaluate]) -> Evaluate:
+def _joined(parts: list[Evaluate], decisive: bool) -> Evaluate:
+    """OR (`decisive` is True) and AND (False): one decisive part decides; else all have to be known."""
+    otherwise = not decisive
+
     def evaluate(values: Values) -> object:
-        result: object = False
+        result: object = otherwise
         for part in parts:
             value = part(values)
-            if value is True:
-                return True
-            if value is not False:
+            if value is decisive:
+                return decisive
+            if value is not otherwise:
                 result = None
         return result
 
     return evaluate
+
+
+def _or(parts: list[Evaluate]) -> Evaluate:
+    return _joined(parts, True)
 
 
 def _and(parts: list[Evaluate]) -> Evaluate:
-    def evaluate(values: Values) -> object:
-        result: object = True
-        for part in parts:
-            value = part(values)
-            if value is False:
-                return False
-            if value is not True:
-                result = None
-        return result
-
-    return evaluate
+    return _joined(parts, False)
 
 
 def _not(part: Evaluate) -> Evaluate:
