@@ -20,7 +20,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Final
+from typing import Any, Final
 
 from broker.destination import Destination, DestinationKind
 from broker.errors import ConfigurationInvalid
@@ -205,9 +205,9 @@ class PolicyMap:
         )
         policy = self._made.get(found)
         if policy is None:
-            values = {self._rules[index].field_name: self._rules[index].value for index in found}
-            # Each value was parsed by its own field.
-            policy = self._made[found] = replace(DEFAULT_POLICY, **values)  # type: ignore[arg-type]
+            rules = [self._rules[index] for index in found]
+            values: dict[str, Any] = {rule.field_name: rule.value for rule in rules}  # parsed by their fields
+            policy = self._made[found] = replace(DEFAULT_POLICY, **values)
         return policy
 
 

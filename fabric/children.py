@@ -164,7 +164,7 @@ class _Child:
         self._ending = ""
         self._alive = False
         self._deleted = False
-        self._requests: list[bytes | None] = []  # the first is what was there before we came
+        self._request_known = False  # what was asked before we came is none of ours
         self._timer: DelayedCall | None = None
         self._watches: list[Watch] = []
 
@@ -218,9 +218,9 @@ class _Child:
             self._handle(ChildInput.WANTED if desired == STARTED else ChildInput.UNWANTED)
 
     def _start_requested(self, request: bytes | None) -> None:
-        if self._requests and request is not None:
+        if self._request_known and request is not None:
             self._handle(ChildInput.REQUESTED)
-        self._requests = [request]
+        self._request_known = True
 
     def _alive_changed(self, alive: bytes | None) -> None:
         self._alive = alive is not None

@@ -120,9 +120,8 @@ class TopicSubscription:
         self.pending = Pending(backlog, self._index, topic.region.usage.release)
         self.consumer: Consumer | None = None
         self.discarded = 0
-        self._pending_bytes = (
-            0  # of a subscriber that is not durable: what it does not take in time is dropped
-        )
+        self._pending_bytes = 0
+        """Of a subscriber that is not durable: what it does not take in time is dropped."""
         topic.subscriptions.append(self)
 
     def _index(self) -> MessageIndex | None:

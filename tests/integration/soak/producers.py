@@ -2,6 +2,7 @@
 
 import random
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from integration.soak.accounts import Account, Key
@@ -40,7 +41,7 @@ def is_in_doubt(error: TransactionRolledBack) -> bool:
     return COMMIT_IN_DOUBT in str(error)
 
 
-class Worker:
+class Worker(ABC):
     """A thread whose failure is kept for whoever asks.
 
     Attributes:
@@ -63,9 +64,9 @@ class Worker:
         self.stopping.set()
         self._thread.join(timeout_s)
 
+    @abstractmethod
     def work(self) -> None:
         """What it does until `stopping` is set."""
-        raise NotImplementedError
 
     def _guarded(self) -> None:
         try:

@@ -23,6 +23,7 @@ flip       one bit of what is on the disk changes; see `Promises.excused`
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.damage import chosen_bit
@@ -53,7 +54,7 @@ def _kill(world: World, fault: Fault, process: Process) -> None:
     if world.disk.random.random() < 0.5:
         world.disk.crash(process.name)
     for session in world.zookeeper.sessions_of(process.name):
-        world.zookeeper.call_later(AGENT_S, lambda number=session: world.zookeeper.expire(number))  # type: ignore[misc]  # bound now
+        world.zookeeper.call_later(AGENT_S, partial(world.zookeeper.expire, session))
     _restart(world, process, fault.for_s)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from simulation.cluster.clock import Clock, Process
@@ -87,7 +88,7 @@ class Stream:
             if end.is_open:
                 end.is_open = False
                 self._network.forget(end)
-                end.peer._carry(lambda end=end: end.on_lost(reason))  # type: ignore[misc]  # bound now
+                end.peer._carry(partial(end.on_lost, reason))
 
     def release(self) -> None:
         """The parties can reach each other again."""
@@ -218,7 +219,7 @@ class Network:
             self.forget(stream)
             peer = stream.peer
             if peer.is_open:
-                stream._carry(lambda peer=peer: peer.lose("connection reset"))  # type: ignore[misc]  # bound now
+                stream._carry(partial(peer.lose, "connection reset"))
 
     def abandon(self, name: str) -> list[Stream]:
         """A host has died: its ends are gone and nobody is told. Returns the ends of the others."""

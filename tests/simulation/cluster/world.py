@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from simulation.cluster.clients import Consumer, Producer
@@ -164,7 +165,7 @@ class World:
             if not triggers:
                 self._triggers.pop(fault.target, None)
             if fault.at_s:
-                self.clock.call_later(fault.at_s, lambda f=fault: self.strike(f, process))  # type: ignore[misc]  # bound now
+                self.clock.call_later(fault.at_s, partial(self.strike, fault, process))
                 continue
             incarnation = process.incarnation
             self.strike(fault, process)
@@ -225,7 +226,7 @@ class World:
             process.start()
         for fault in self.plan.faults:
             if not fault.step:
-                self.clock.call_later(fault.at_s, lambda f=fault: self.strike(f))  # type: ignore[misc]  # bound now
+                self.clock.call_later(fault.at_s, partial(self.strike, fault))
         self.clock.run(self.begin_s + TROUBLE_S)
         if not self.promises.broken:
             repair(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from kazoo import exceptions as kazoo_errors
@@ -144,7 +145,7 @@ class ZooKeeperServer(Process):
         self.incarnation += 1
         self.paused_until_s = 0.0
         for number, session in list(self.tree.sessions.items()):
-            self.call_later(SESSION_TIMEOUT_S, lambda n=number, s=session: self._check(n, s))  # type: ignore[misc]  # bound now
+            self.call_later(SESSION_TIMEOUT_S, partial(self._check, number, session))
 
     def _answer(self, session_id: int, session: ServerSession, request: Any, stream: Stream) -> None:
         kind, number, path, arguments, watch = request
