@@ -179,7 +179,10 @@ class OpenedConnection:
         return 0
 
     def _remove(self, info: RemoveInfo) -> Answer:
-        """Closes what the id names; what is closed already stays closed, as after a failover."""
+        """Closes what the id names; what is closed already stays closed, as after a failover.
+
+        The answer says that what was sent and acknowledged before is durable.
+        """
         last_ref = info.last_delivered_sequence_id
         match info.object_id:
             case ConsumerId() as consumer_id:
@@ -195,7 +198,7 @@ class OpenedConnection:
                     self._remove_session(session, last_ref)
             case _:
                 raise RequestInvalid("A connection, session, consumer or producer is to be named.")
-        return 0
+        return self._region_connection.region.last_batch
 
     def _remove_session(self, session: int, last_delivered_ref: int) -> None:
         for key in [key for key in self.consumers if key[0] == session]:

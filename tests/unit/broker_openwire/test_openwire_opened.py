@@ -485,6 +485,19 @@ def test_removing_what_is_not_there_is_no_error(client: Client) -> None:
         assert type(client.request(RemoveInfo(object_id=object_id))) is Response
 
 
+def test_what_is_closed_has_acknowledged_for_good(client: Client) -> None:
+    """The answer to a close waits for the acknowledgements before it, so that no crash brings them back."""
+    client.request(client.consumer())
+    client.request(client.text("1"))
+    (got,) = client.received()
+    assert got is not None
+    client.say(client.ack(got))
+    closing = client.say(RemoveInfo(object_id=ConsumerId("c1", 1, 1)), answer=True)
+    assert client.answer(closing) is None
+    client.broker.settle()
+    assert type(client.answer(closing)) is Response
+
+
 def test_a_session_takes_its_consumers_and_producers_along(client: Client) -> None:
     """What belongs to a session is closed with it, and can be opened again."""
     client.request(client.consumer())
