@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from broker.authorization import Permission
 from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named, is_storable
@@ -16,27 +15,23 @@ from broker.errors import (
     ResourceExhausted,
     SendBlocked,
     SpaceLacking,
-    TransactionRefused,
-    TransactionUnknown,
 )
 from broker.message import Message
 from broker.region.blocked import Answer, BlockedSend, BlockedSends
 from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
+from broker.region.dead_letter import bury
 from broker.region.parts import attach_parts
 from broker.region.queue import Queue
 from broker.region.routing import send_along
 from broker.region.topic import Topic, TopicSubscription
-from broker.region.transaction import Transaction
+from broker.region.transactions import OpenTransactions
 from journal.record import AddSubscription, Record, RemoveSubscription
 
 if TYPE_CHECKING:
     from broker.region.client import Client
     from broker.region.entry import Entry
     from broker.region.region import Region
-
-DEAD_LETTER_QUEUE: Final = Destination.queue("ActiveMQ.DLQ")
-"""Where poison messages go. Source: ActiveMQ's shared dead letter strategy."""
 
 
 class RegionConnection:
@@ -69,7 +64,7 @@ class RegionConnection:
         self.producers: dict[str, Destination | None] = {}
         """Open producers, and what each of them is for; None: anything."""
         self._repeats: dict[str, int] = {}
-        self._transactions: dict[str, Transaction] = {}
+        self.transactions = OpenTransactions(self)
 
     # ---- consumers
 
@@ -253,8 +248,7 @@ class RegionConnection:
             self._check_space(target, message.persistent and target.stored, transaction)
         if transaction is None:
             return target.send(message, self) if routes is None else send_along(region, routes, self)
-        self._transaction(transaction).sends.append(message)
-        self._charge(transaction, message.size_bytes)
+        self.transactions.send(transaction, message)
         return 0
 
     def _is_repeat(self, message: Message) -> bool:
@@ -278,7 +272,7 @@ class RegionConnection:
                 self.region.usage.check(stored=stored)
         except SpaceLacking as error:
             if transaction is not None:
-                self._transaction(transaction).refused = error
+                self.transactions.find(transaction).refused = error
             raise
 
     def block(
@@ -318,12 +312,8 @@ class RegionConnection:
 
     def refuse(self, send: BlockedSend, error: SpaceLacking) -> None:
         """A send of this connection has waited too long: its transaction cannot be committed any more."""
-        transaction = self._transactions.get(send.transaction or "")
-        if transaction is None:
-            return
-        transaction.refused = error
-        if send.commits:
-            self.rollback(send.transaction or "")
+        if send.transaction is not None:
+            self.transactions.refuse(send.transaction, error, ending=send.commits)
 
     # ---- acknowledgements
 
@@ -370,7 +360,7 @@ class RegionConnection:
             return 0
         batch = 0
         if transaction is not None and kind in (AckKind.STANDARD, AckKind.INDIVIDUAL):
-            self._acknowledge_later(consumer, entries, transaction)
+            self.transactions.acknowledge(transaction, consumer, entries)
         elif kind is AckKind.DELIVERED:
             consumer.mark_delivered(entries)
             consumer.source.consumer_opened(consumer)
@@ -378,20 +368,10 @@ class RegionConnection:
             for entry in entries:
                 entry.redelivery_counter += 1
         elif kind is AckKind.POISON:
-            batch = self._bury(consumer, entries)
+            batch = bury(consumer, entries)
         else:
             batch = self._finish(consumer, entries)
         return batch
-
-    def _acknowledge_later(self, consumer: Consumer, entries: list[Entry], name: str) -> None:
-        transaction = self._transaction(name)
-        for entry in entries:
-            if entry.transaction is None:
-                entry.transaction = transaction
-                transaction.acknowledged.append((consumer, entry))
-        consumer.mark_delivered(entries)
-        consumer.source.consumer_opened(consumer)
-        self._charge(name, 0)
 
     def _finish(self, consumer: Consumer, entries: list[Entry]) -> int:
         """Acknowledged outside a transaction; what a transaction holds stays with it."""
@@ -403,123 +383,19 @@ class RegionConnection:
             source.consumer_opened(consumer)
         return self.region.finish(source, entries)
 
-    def _bury(self, consumer: Consumer, entries: list[Entry]) -> int:
-        """Move poison messages to the dead letter queue; non-persistent ones are dropped.
-
-        Source: ActiveMQ, `SharedDeadLetterStrategy` with `processNonPersistent=false`.
-        """
-        region = self.region
-        entries = [entry for entry in entries if entry.transaction is None]
-        consumer.forget(entries)
-        consumer.source.consumer_opened(consumer)
-        dead = [consumer.source.message_of(entry) for entry in entries if entry.stored]
-        records: list[Record] = []
-        consumer.source.consumed(entries, records)
-        queue = region.target(DEAD_LETTER_QUEUE)
-        assert isinstance(queue, Queue)
-        moved = [
-            replace(
-                message,
-                destination=DEAD_LETTER_QUEUE,
-                expiration=0,
-                producer_id="",
-                wire=None,
-                wire_format="",
-                native=None,
-            )
-            for message in dead
-            if message is not None
-        ]
-        ref = region.next_ref
-        records = [queue.record(message, ref + index) for index, message in enumerate(moved)] + records
-        batch = region.append(records) if records else 0
-        for index, message in enumerate(moved):
-            queue.accept(message, ref + index, batch, True)
-        return batch
-
     # ---- transactions
 
     def begin(self, name: str) -> None:
-        """Start a local transaction; a second start of an open one changes nothing.
-
-        Raises:
-            ResourceExhausted: too many are open.
-        """
-        limit = self.region.limits.transactions_per_connection_max
-        if len(self._transactions) >= limit:
-            raise ResourceExhausted(f"A connection has at most {limit} open transactions.")
-        self._transactions.setdefault(name, Transaction())
+        """Start a local transaction; see `OpenTransactions.begin`."""
+        self.transactions.begin(name)
 
     def commit(self, name: str) -> int:
-        """Do all of it, in one batch.
-
-        Raises:
-            SendBlocked: it has to wait: give it to `block`.
-            TransactionUnknown: there is no such transaction.
-            TransactionRefused: there was no space for one of its sends; all of it is rolled back.
-            ResourceExhausted, InvalidDestination: a send cannot be done; all of it is rolled back.
-        """
-        transaction = self._transaction(name)
-        try:
-            self._check_commit(name, transaction)
-            batch = self.region.commit(transaction, self)
-        except (InvalidDestination, ResourceExhausted, TransactionRefused):
-            del self._transactions[name]
-            self.region.roll_back(transaction)
-            raise
-        del self._transactions[name]
-        return batch
-
-    def _check_commit(self, name: str, transaction: Transaction) -> None:
-        """Its sends have found space, and the disk has room for all of them at once.
-
-        A `storeUsage` that is used up stops sends, not commits: what was let in may be finished.
-        """
-        if self.blocked and self.blocked.holds(name) and not self.blocked.releasing:
-            raise SendBlocked("The commit waits for its sends.")
-        if transaction.refused is not None:
-            raise TransactionRefused(f"Transaction '{name}' has been rolled back: {transaction.refused}")
-        usage = self.region.usage
-        if (usage.is_short or transaction.bytes_held > self.region.limits.long_bytes) and any(
-            message.persistent for message in transaction.sends
-        ):
-            usage.check_room(transaction.bytes_held)
+        """Do all of it, in one batch; see `OpenTransactions.commit`."""
+        return self.transactions.commit(name)
 
     def rollback(self, name: str) -> None:
-        """Forget its sends; what it acknowledged is unacknowledged again.
-
-        The client redelivers to itself, as JMS clients do; messages of a consumer that is closed meanwhile
-        go back to their queue.
-
-        Raises:
-            TransactionUnknown: there is no such transaction.
-        """
-        transaction = self._transaction(name)
-        if self.blocked:
-            self.blocked.drop(name)
-        del self._transactions[name]
-        self.region.roll_back(transaction)
-
-    def _transaction(self, name: str) -> Transaction:
-        transaction = self._transactions.get(name)
-        if transaction is None:
-            raise TransactionUnknown(f"Transaction '{name}' has not been started.")
-        return transaction
-
-    def _charge(self, name: str, size_bytes: int) -> None:
-        """Count what the transaction holds; past the limit it is rolled back."""
-        transaction = self._transactions[name]
-        transaction.bytes_held += size_bytes
-        limits = self.region.limits
-        if (
-            transaction.operations > limits.transaction_operations_max
-            or transaction.bytes_held > limits.transaction_bytes_max
-        ):
-            self.rollback(name)
-            raise ResourceExhausted(
-                f"A transaction holds at most {limits.transaction_operations_max} operations and "
-                f"{limits.transaction_bytes_max} bytes; it has been rolled back."
-            )
+        """Undo it; see `OpenTransactions.rollback`."""
+        self.transactions.rollback(name)
 
     # ---- destinations and subscriptions
 
@@ -582,9 +458,7 @@ class RegionConnection:
         self.region.usage.waiting.pop(self.blocked, None)
         for key in list(self.consumers):
             self.remove_consumer(key)
-        for transaction in self._transactions.values():
-            self.region.roll_back(transaction)
-        self._transactions.clear()
+        self.transactions.close()
         self.producers.clear()
         self.region.forget(self)
 

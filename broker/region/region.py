@@ -30,7 +30,7 @@ from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards, destinations_of
 from broker.region.queue import Queue
-from broker.region.routing import Arrivals, Routing
+from broker.region.routing import Routing
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.topic import Topic, TopicSubscription
 from broker.region.usage import Usage, UsageLimits
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from broker.region.consumer import Consumer, Source
     from broker.region.entry import Entry
     from broker.region.store import Store
-    from broker.region.transaction import Transaction
 
 _log: Final = logging.getLogger("broker.region")
 
@@ -379,34 +378,6 @@ class Region:
                 source.drop_bodies()
             if usage.memory_bytes <= max(enough, usage.volatile_bytes):
                 return
-
-    # ---- transactions
-
-    def commit(self, transaction: Transaction, connection: RegionConnection) -> int:
-        """Do all of a transaction in one append.
-
-        Raises:
-            InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
-        """
-        routes = [route for message in transaction.sends for route in self.routing.routes(message)]
-        arrivals = Arrivals(self, routes, connection)
-        records = arrivals.records
-        for consumer, entry in transaction.acknowledged:
-            entry.transaction = None
-            consumer.forget([entry])
-            consumer.source.consumed([entry], records)
-            if not consumer.ready:
-                consumer.source.consumer_opened(consumer)
-        batch = self.append(records) if records else 0
-        arrivals.accept(batch)
-        return batch
-
-    def roll_back(self, transaction: Transaction) -> None:
-        """Undo it; messages whose consumer is closed wait again."""
-        for consumer, entry in transaction.acknowledged:
-            entry.transaction = None
-            if consumer.closed:
-                consumer.source.give_back([entry])
 
     def close(self) -> None:
         """Nothing is dispatched any more: temporary files are given back."""
