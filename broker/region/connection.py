@@ -213,7 +213,8 @@ class RegionConnection:
             raise ResourceExhausted(f"A connection has at most {limit} producers.")
         if destination is not None:
             self.region.permit(self.user, Permission.WRITE, destination)
-            self.region.routing.targets(destination)
+            if self.region.endpoints.of(destination) is None:
+                self.region.routing.targets(destination)
         self.producers[producer_id] = destination
 
     def remove_producer(self, producer_id: str) -> None:
@@ -239,6 +240,9 @@ class RegionConnection:
         target = region.targets.get(message.destination)
         routes = None
         if target is None or target.forwards is not None:
+            take = region.endpoints.of(message.destination)
+            if take is not None:
+                return take(message, self)
             routes = region.routing.routes(message)
             target = routes[0][0]
         if self.failover_reconnect and message.persistent and self._is_repeat(message):

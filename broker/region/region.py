@@ -26,6 +26,7 @@ from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
+from broker.region.endpoints import Endpoints
 from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards, destinations_of
@@ -59,6 +60,7 @@ class Region:
         unfinished: sources that have looked at enough messages for this turn.
         touched: connections that were dispatched to; whoever writes to them clears it.
         usage: what the messages take, and which sends wait for space.
+        endpoints: destinations at which the broker itself takes what is sent.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Region:
         self.client_ids: dict[str, RegionConnection] = {}
         self.advisories = Advisories(self)
         self.wildcards = Wildcards()
+        self.endpoints = Endpoints(self)
         self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
@@ -194,7 +197,9 @@ class Region:
             return
         rights.check(user, permission, destination)
         for member in destination.members():
-            if not (member in self.targets or member.is_pattern or is_advisory(member)):
+            if not (member in self.targets or member.is_pattern or is_advisory(member)) and (
+                self.endpoints.of(member) is None
+            ):
                 rights.check(user, Permission.ADMIN, member)
 
     def review_rights(self) -> None:
@@ -239,6 +244,10 @@ class Region:
             raise InvalidDestination(f"Several destinations cannot be used as one here: {destination}.")
         if destination.is_pattern:
             raise InvalidDestination(f"Only consumers can use wildcards: {destination}.")
+        if self.endpoints.of(destination) is not None:
+            raise InvalidDestination(
+                f"{destination} is the broker's own: it takes requests, and keeps nothing."
+            )
         for queue in self.routing.queues_wanted(destination):
             self.target(queue)
         self._check_room()
