@@ -177,6 +177,31 @@ WIRE_ADDRESSERS: Final[dict[str, Callable[[bytes, Destination, Destination, int 
 and another expiration if that is not None. Raises `MessageInvalid`."""
 
 
+WIRE_REWRITERS: Final[dict[str, Callable[[Message, Destination | None], bytes]]] = {}
+"""Per wire format: a message's `wire` with what the message's own attributes say of destination, expiration,
+timestamp, persistence and properties; sent to another destination before, if one is given. Raises
+`MessageInvalid`."""
+
+
+def rewritten(changed: Message, original: Destination | None = None) -> Message:
+    """A message some of whose attributes were replaced, in the form of its protocol, too.
+
+    Args:
+        changed: its destination, expiration, timestamp, persistence or properties are new, the rest and
+            `wire` are as they were.
+        original: what it was sent to, if it goes on to another destination.
+
+    Raises:
+        MessageInvalid: it is damaged.
+    """
+    wire = None
+    rewriter = WIRE_REWRITERS.get(changed.wire_format)
+    if changed.wire is not None and rewriter is not None:
+        wire = rewriter(changed, original)
+    wire_format = "" if wire is None else changed.wire_format
+    return replace(changed, wire=wire, wire_format=wire_format, native=None, decoded=None)
+
+
 def readdressed(message: Message, destination: Destination, *, expiration: int | None = None) -> Message:
     """A message as it goes on to another destination; its consumers can see what it was sent to.
 

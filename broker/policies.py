@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from broker.destination import Destination, DestinationKind
-from broker.errors import ConfigurationInvalid
+from broker.errors import ConfigurationInvalid, InvalidDestination
 
 PREFIX: Final = "policy."
 ONE: Final = "*"
@@ -106,6 +106,23 @@ def text(name: str, default: str, *, check: Callable[[str], str] = str) -> str:
     return field(default=default, metadata={_NAMES: (name,), _PARSE: parse})
 
 
+SHARED_DEAD_LETTERS: Final = "sharedDeadLetterStrategy"
+INDIVIDUAL_DEAD_LETTERS: Final = "individualDeadLetterStrategy"
+NO_DEAD_LETTERS: Final = "discarding"
+_YEAR_MS: Final = 31_536_000_000
+
+
+def _dead_letter_destination(name: str) -> str:
+    """What `deadLetterQueue` names, a queue or a topic."""
+    try:
+        destination = Destination.parse(name)
+    except InvalidDestination as error:
+        raise ConfigurationInvalid(f"deadLetterQueue: {error}") from error
+    if destination.is_pattern or destination.is_composite or destination.is_temporary:
+        raise ConfigurationInvalid(f"deadLetterQueue {name!r} is not the name of one queue or topic.")
+    return destination.uri
+
+
 # ---- the properties
 
 
@@ -117,6 +134,26 @@ class Policy:
     prioritized_messages: bool = flag("prioritizedMessages", True)
     queue_prefetch: int = number("queuePrefetch", 1_000, 0, 1_000_000)
     queue_browser_prefetch: int = number("queueBrowserPrefetch", 500, 1, 1_000_000)
+    # dead letters
+    dead_letter_strategy: str = choice(
+        "deadLetterStrategy",
+        SHARED_DEAD_LETTERS,
+        (SHARED_DEAD_LETTERS, INDIVIDUAL_DEAD_LETTERS, NO_DEAD_LETTERS),
+    )
+    dead_letter_queue: str = text(
+        "deadLetterStrategy.deadLetterQueue", "queue://ActiveMQ.DLQ", check=_dead_letter_destination
+    )
+    dead_letter_queue_prefix: str = text("deadLetterStrategy.queuePrefix", "ActiveMQ.DLQ.Queue.")
+    dead_letter_queue_suffix: str = text("deadLetterStrategy.queueSuffix", "")
+    dead_letter_topic_prefix: str = text("deadLetterStrategy.topicPrefix", "ActiveMQ.DLQ.Topic.")
+    dead_letter_topic_suffix: str = text("deadLetterStrategy.topicSuffix", "")
+    use_queue_for_queue_messages: bool = flag("deadLetterStrategy.useQueueForQueueMessages", True)
+    use_queue_for_topic_messages: bool = flag("deadLetterStrategy.useQueueForTopicMessages", True)
+    dead_letters_per_subscriber: bool = flag("deadLetterStrategy.destinationPerDurableSubscriber", False)
+    process_expired: bool = flag("deadLetterStrategy.processExpired", True)
+    process_non_persistent: bool = flag("deadLetterStrategy.processNonPersistent", False)
+    dead_letter_audit: bool = flag("deadLetterStrategy.enableAudit", True)
+    dead_letter_ttl_ms: int = number("deadLetterStrategy.expiration", 0, 0, 10 * _YEAR_MS)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(

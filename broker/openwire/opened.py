@@ -59,6 +59,9 @@ MESSAGE_OVERHEAD_BYTES: Final = 1024
 """What a message counts against a producer's window beyond its content; both ends must agree.
 Source: Apache ActiveMQ's ``Message.getSize``."""
 
+CAUSE_CHARACTERS_MAX: Final = 4_096
+"""Of what a client says of a message that it gives up; it is kept with the message."""
+
 _ACK_KINDS: Final = {int(kind): kind for kind in AckKind}
 
 BlockedAnswer = Callable[[int | ClientError], None]
@@ -276,6 +279,7 @@ class OpenedConnection:
             transaction=None if ack.transaction_id is None else self._transaction(ack.transaction_id),
             first_id="" if last_ref or first is None else translation.message_name(first),
             last_id="" if last_ref else translation.message_name(last),
+            cause="" if ack.poison_cause is None else str(ack.poison_cause)[:CAUSE_CHARACTERS_MAX],
         )
 
     # ---- producers

@@ -30,3 +30,8 @@ class Throwable:
     message: str | None
     stack: tuple[StackTraceElement, ...] = ()
     cause: Throwable | None = None
+
+    def __str__(self) -> str:
+        """As Java writes it."""
+        name = self.class_name or "java.lang.Throwable"
+        return name if self.message is None else f"{name}: {self.message}"

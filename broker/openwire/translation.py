@@ -283,3 +283,28 @@ def readdress(
             frame[rest_at:],
         )
     )
+
+
+def rewrite(message: Message, original: Destination | None) -> bytes:
+    """The frame of :data:`WIRE_FORMAT` of a message some of whose attributes have changed.
+
+    What its frame says of times, routes and the like stays; how often it was redelivered begins anew.
+
+    Args:
+        message: with a frame.
+        original: what it was sent to, if it goes on to another destination now.
+
+    Raises:
+        CodecError: it is damaged, or cannot be written.
+    """
+    assert message.wire is not None
+    command = read_frame(message.wire)
+    command.destination = from_destination(message.destination)
+    if original is not None:
+        command.original_destination = from_destination(original)
+    command.expiration = message.expiration
+    command.timestamp = message.timestamp
+    command.persistent = message.persistent
+    command.marshalled_properties = message.properties
+    command.redelivery_counter = 0
+    return _codec.encode(command)

@@ -20,7 +20,6 @@ from broker.message import Message
 from broker.region.blocked import Answer, BlockedSend, BlockedSends
 from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
-from broker.region.dead_letter import bury
 from broker.region.parts import attach_parts
 from broker.region.queue import Queue
 from broker.region.routing import send_along
@@ -251,6 +250,8 @@ class RegionConnection:
         if region.usage.is_short:
             self._check_space(target, message.persistent and target.stored, transaction)
         if transaction is None:
+            if message.expiration and message.expiration <= region.now_ms:
+                return region.dead_letters.refuse(routes or [(target, message)])
             return target.send(message, self) if routes is None else send_along(region, routes, self)
         self.transactions.send(transaction, message)
         return 0
@@ -332,6 +333,7 @@ class RegionConnection:
         transaction: str | None = None,
         first_id: str = "",
         last_id: str = "",
+        cause: str = "",
     ) -> int:
         """Acknowledge dispatched messages, from first to last in the order of their dispatch.
 
@@ -344,6 +346,7 @@ class RegionConnection:
             transaction: acknowledged when it commits; `POISON` and `EXPIRED` count at once.
             first_id: message id, for clients that do not echo refs.
             last_id: likewise.
+            cause: of `POISON`, in the client's words.
 
         Raises:
             RequestInvalid: in a transaction: one of them is not dispatched to this consumer (any more), so
@@ -371,8 +374,8 @@ class RegionConnection:
         elif kind is AckKind.REDELIVERED:
             for entry in entries:
                 entry.redelivery_counter += 1
-        elif kind is AckKind.POISON:
-            batch = bury(consumer, entries)
+        elif kind is AckKind.POISON or kind is AckKind.EXPIRED:
+            batch = self.region.dead_letters.give_up(consumer, entries, kind, cause)
         else:
             batch = self._finish(consumer, entries)
         return batch

@@ -49,7 +49,7 @@ class Entry:
         self.message = message
         self.batch = batch
         self.stored = stored
-        self.redelivery_counter = 0
+        self.redelivery_counter: int = 0
         self.delivered = False
         self.transaction: Transaction | None = None
         self.done = False

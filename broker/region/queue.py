@@ -165,7 +165,7 @@ class Queue:
     def expire(self, entries: list[Entry]) -> None:
         """Their time is over: they are not dispatched any more."""
         self.expired += len(entries)
-        self.region.finish(self, entries)
+        self.region.dead_letters.expire(self, entries)
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""

@@ -26,6 +26,7 @@ from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
+from broker.region.dead_letters import DeadLetters
 from broker.region.endpoints import Endpoints
 from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
@@ -103,6 +104,7 @@ class Region:
         self.connections: dict[str, RegionConnection] = {}
         self.client_ids: dict[str, RegionConnection] = {}
         self.advisories = Advisories(self)
+        self.dead_letters = DeadLetters(self)
         self.wildcards = Wildcards()
         self.endpoints = Endpoints(self)
         self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
@@ -221,12 +223,19 @@ class Region:
 
     # ---- destinations
 
-    def target(self, destination: Destination, *, consuming: RegionConnection | None = None) -> Queue | Topic:
+    def target(
+        self,
+        destination: Destination,
+        *,
+        consuming: RegionConnection | None = None,
+        always: bool = False,
+    ) -> Queue | Topic:
         """The queue or topic, made if it does not exist.
 
         Args:
             destination: of any kind.
             consuming: the connection that opens a consumer; it makes a temporary destination of its own.
+            always: also if there are too many.
 
         Raises:
             InvalidDestination: no name, a wildcard or composite, or a temporary destination that is gone.
@@ -250,7 +259,8 @@ class Region:
             )
         for queue in self.routing.queues_wanted(destination):
             self.target(queue)
-        self._check_room()
+        if not always:
+            self._check_room()
         made: Queue | Topic
         if destination.kind is DestinationKind.QUEUE:
             made = Queue(self, destination)
@@ -344,7 +354,7 @@ class Region:
         return batch
 
     def finish(self, source: Source, entries: list[Entry]) -> int:
-        """Entries are consumed or expired for good; returns the batch that says so."""
+        """Entries are consumed for good; returns the batch that says so."""
         records: list[Record] = []
         source.consumed(entries, records)
         return self.append(records) if records else 0

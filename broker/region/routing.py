@@ -195,8 +195,13 @@ class Arrivals:
         records: of the persistent ones; to be appended before `accept`, with nothing sent in between.
     """
 
-    def __init__(self, region: Region, routes: Sequence[Route], connection: RegionConnection) -> None:
+    def __init__(self, region: Region, routes: Sequence[Route], connection: RegionConnection | None) -> None:
         """Make the records.
+
+        Args:
+            region: where they arrive.
+            routes: where they go.
+            connection: sent them; None: the broker itself.
 
         Raises:
             ResourceExhausted: a message is too large.

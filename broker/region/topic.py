@@ -34,6 +34,7 @@ class Topic:
         self.stored = not destination.is_temporary
         self.subscriptions: list[TopicSubscription] = []
         self.enqueued = 0
+        self.expired = 0
 
     @property
     def consumers(self) -> list[Consumer]:
@@ -64,8 +65,8 @@ class Topic:
         self.accept(message, ref, batch, stored, sender)
         return batch
 
-    def records(self, message: Message, ref: int, sender: RegionConnection) -> list[Record]:
-        """The journal's records of a persistent message.
+    def records(self, message: Message, ref: int, sender: RegionConnection | None) -> list[Record]:
+        """The journal's records of a persistent message; without a sender it is the broker's own.
 
         Raises:
             ResourceExhausted: the message is larger than the limit.
@@ -85,7 +86,9 @@ class Topic:
         )
         return records
 
-    def accept(self, message: Message, ref: int, batch: int, stored: bool, sender: RegionConnection) -> None:
+    def accept(
+        self, message: Message, ref: int, batch: int, stored: bool, sender: RegionConnection | None
+    ) -> None:
         """Offer a message that is in the journal (or need not be) to every subscription."""
         self.region.next_ref = ref + 1
         self.enqueued += 1
@@ -128,9 +131,9 @@ class TopicSubscription:
         subscription = self.region.store.state.subscriptions.get((self.client_id, self.name))
         return None if subscription is None else subscription.pending
 
-    def wants(self, sender: RegionConnection) -> bool:
+    def wants(self, sender: RegionConnection | None) -> bool:
         """Not what its own connection sent, if it said so."""
-        if not self.no_local:
+        if not self.no_local or sender is None:
             return True
         if self.consumer is not None:
             return self.consumer.connection is not sender
@@ -196,7 +199,7 @@ class TopicSubscription:
                 continue
             consumer.dispatch(entry, message)
         if expired:
-            region.finish(self, expired)
+            region.dead_letters.expire(self, expired)
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""
