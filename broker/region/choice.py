@@ -93,6 +93,7 @@ class Choice:
         """What belongs to the owner of a group, who does not want it."""
         self._opened: dict[Consumer, None] = {}
         self._looked_at = 0
+        self._dispatched: list[int] = []
         self.is_settled = True
         """Nothing but its consumers made it necessary."""
         self._take_over()
@@ -240,6 +241,9 @@ class Choice:
                     parties.rotate(-1)
                 else:
                     parties.popleft()
+        if self._dispatched:
+            self._queue.statistics.dispatch(self._dispatched, self._region)
+            self._dispatched = []
         if expired:
             self._queue.expire(expired)
 
@@ -287,6 +291,7 @@ class Choice:
         if message.group_id and message.group_sequence < 0:
             self._owners.pop(message.group_id, None)
         consumer.dispatch(entry, message)
+        self._dispatched.append(entry.ref)
 
     # ---- groups
 

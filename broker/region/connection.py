@@ -214,12 +214,23 @@ class RegionConnection:
             self.region.permit(self.user, Permission.WRITE, destination)
             if self.region.endpoints.of(destination) is None:
                 self.region.routing.targets(destination)
+        self.remove_producer(producer_id)
         self.producers[producer_id] = destination
+        if destination is not None:
+            counts = self.region.producers
+            for member in destination.members():
+                counts[member] = counts.get(member, 0) + 1
 
     def remove_producer(self, producer_id: str) -> None:
         """Close a producer."""
-        self.producers.pop(producer_id, None)
+        destination = self.producers.pop(producer_id, None)
         self._repeats.pop(producer_id, None)
+        if destination is not None:
+            counts = self.region.producers
+            for member in destination.members():
+                counts[member] -= 1
+                if not counts[member]:
+                    del counts[member]
 
     def send(self, message: Message, transaction: str | None = None) -> int:
         """Take a message, or keep it until its transaction commits.
@@ -466,7 +477,8 @@ class RegionConnection:
         for key in list(self.consumers):
             self.remove_consumer(key)
         self.transactions.close()
-        self.producers.clear()
+        for producer_id in list(self.producers):
+            self.remove_producer(producer_id)
         self.region.forget(self)
 
     def _consumer(self, key: Hashable) -> Consumer:

@@ -102,6 +102,7 @@ class Consumer:
     """One consumer or browser of a connection."""
 
     __slots__ = (
+        "acknowledged_count",
         "closed",
         "connection",
         "delivered_count",
@@ -130,6 +131,8 @@ class Consumer:
         self.prefetch_size = options.prefetch_size
         self.dispatched: dict[int, Entry] = {}
         self.delivered_count = 0
+        self.acknowledged_count = 0
+        """How many messages it has done with."""
         self.pulls: deque[int] = deque()
         """Deadlines of unanswered pulls, in ms since the epoch; 0 none."""
         self.pull_timer_ms = 0
@@ -225,6 +228,7 @@ class Consumer:
     def forget(self, entries: list[Entry]) -> None:
         """The entries are acknowledged: they no longer fill the prefetch."""
         dispatched = self.dispatched
+        self.acknowledged_count += len(entries)
         for entry in entries:
             if dispatched.pop(entry.ref, None) is not None and entry.delivered:
                 entry.delivered = False

@@ -88,7 +88,7 @@ class DeadLetters:
         """A message had expired when it arrived; returns the batch that makes its dead letters durable."""
         letters: list[Message] = []
         for target, message in routes:
-            target.expired += 1
+            target.statistics.expired += 1
             letter = self._letter(target.policy, target.destination, None, message, "", expired=True)
             if letter is not None:
                 letter.producer_id = message.producer_id  # sent again it is to be known as a repeat

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from broker.region.queue import Queue
 
 if TYPE_CHECKING:
-    from broker.destination import Destination
     from broker.region.region import Region
     from broker.region.topic import Topic
 
@@ -46,16 +45,15 @@ class IdleDestinations:
         region = self._region
         now_ms = region.now_ms
         self.due_ms = now_ms + self._period_ms
-        produced = self._produced()
         seen: dict[Queue | Topic, tuple[int, int]] = {}
         old: list[Queue | Topic] = []
         for target in region.targets.values():
-            if not target.policy.gc_inactive_destinations or not _is_idle(target, produced):
+            if not target.policy.gc_inactive_destinations or not self._is_idle(target):
                 continue
-            since_ms, enqueued = self._seen.get(target, (now_ms, target.enqueued))
-            if enqueued != target.enqueued:
+            since_ms, enqueued = self._seen.get(target, (now_ms, target.statistics.enqueued))
+            if enqueued != target.statistics.enqueued:
                 since_ms = now_ms
-            seen[target] = since_ms, target.enqueued
+            seen[target] = since_ms, target.statistics.enqueued
             if now_ms - since_ms >= target.policy.inactive_before_gc_ms:
                 old.append(target)
         self._seen = seen
@@ -66,20 +64,9 @@ class IdleDestinations:
             _log.info("%s has been idle for %d ms: deleted", target.uri, target.policy.inactive_before_gc_ms)
         region.delete(old)
 
-    def _produced(self) -> set[Destination]:
-        """Destinations with producers."""
-        return {
-            member
-            for connection in self._region.connections.values()
-            for destination in connection.producers.values()
-            if destination is not None
-            for member in destination.members()
-        }
-
-
-def _is_idle(target: Queue | Topic, produced: set[Destination]) -> bool:
-    if target.owner is not None or target.consumers or target.destination in produced:
-        return False
-    if isinstance(target, Queue):
-        return not target.waiting and not target.index()
-    return not target.subscriptions
+    def _is_idle(self, target: Queue | Topic) -> bool:
+        if target.owner is not None or target.consumers or target.destination in self._region.producers:
+            return False
+        if isinstance(target, Queue):
+            return not target.waiting and not target.index()
+        return not target.subscriptions

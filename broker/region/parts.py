@@ -103,6 +103,7 @@ class Parts:
             del self.members[part.destination]
             entries = [entry for entry in part.dispatched.values() if entry.transaction is None]
             self.whole.forget(entries)
+            self.whole.acknowledged_count -= len(entries)
             part.closed = True
             part.source.detach(part)
             self.give_back(entries)

@@ -12,6 +12,7 @@ from broker.message import Message, encode_message
 from broker.region.choice import Choice
 from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
+from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
 from journal.record import NORMAL_PRIORITY, AddMessage, Record, RemoveMessage
 
@@ -48,9 +49,7 @@ class Queue:
         self._round: deque[Consumer] = deque()
         self._choice: Choice | None = None
         """Who gets what, if it is not simply the next message for the next consumer."""
-        self.enqueued = 0
-        self.dequeued = 0
-        self.expired = 0
+        self.statistics = Statistics(region.now_ms)
         if self.policy.prioritized_messages and self.uri in region.store.state.ranks:
             self._choose()
 
@@ -74,6 +73,7 @@ class Queue:
             self.accept(message, ref, batch, True)
             return batch
         self._line_up(region.usage.hold(ref, message), message.priority)
+        self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
         return 0
 
     def record(self, message: Message, ref: int) -> AddMessage:
@@ -101,6 +101,7 @@ class Queue:
         else:
             entry = region.usage.hold(ref, message, always=True)
         self._line_up(entry, message.priority)
+        self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
 
     def _line_up(self, entry: Entry, priority: int) -> None:
         region = self.region
@@ -111,7 +112,7 @@ class Queue:
             self.pending.append(entry, region.limits.resident_messages_max, region.durable_batch)
         else:
             self._choice.add(entry)
-        self.enqueued += 1
+        self.statistics.enqueued += 1
         region.dirty[self] = None
 
     def _rank(self, entry: Entry, priority: int) -> None:
@@ -131,6 +132,7 @@ class Queue:
             return
         region, pending, ring = self.region, self.pending, self._round
         expired: list[Entry] = []
+        dispatched: list[int] = []
         while ring:
             waiting = pending.head()
             if not waiting:
@@ -159,12 +161,15 @@ class Queue:
                 break
             ring.rotate(-1)
             consumer.dispatch(entry, message)
+            dispatched.append(entry.ref)
+        if dispatched:
+            self.statistics.dispatch(dispatched, region)
         if expired:
             self.expire(expired)
 
     def expire(self, entries: list[Entry]) -> None:
         """Their time is over: they are not dispatched any more."""
-        self.expired += len(entries)
+        self.statistics.expired += len(entries)
         self.region.dead_letters.expire(self, entries)
 
     def message_of(self, entry: Entry) -> Message | None:
@@ -179,7 +184,7 @@ class Queue:
             if entry.stored:
                 records.append(RemoveMessage(entry.ref, self.uri))
             release(entry)
-        self.dequeued += len(entries)
+        self.statistics.dequeued += len(entries)
 
     def give_back(self, entries: list[Entry]) -> None:
         """Dispatched and not acknowledged: they wait again, where they were."""
@@ -263,6 +268,16 @@ class Queue:
     def waiting(self) -> int:
         """How many messages wait."""
         return len(self.pending if self._choice is None else self._choice)
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages consumers have and did not acknowledge."""
+        return sum(len(each.dispatched) for each in self.consumers)
+
+    @property
+    def size(self) -> int:
+        """How many messages it holds: those that wait, and those in flight."""
+        return self.waiting + self.in_flight
 
     # ---- what waits
 

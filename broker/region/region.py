@@ -34,6 +34,7 @@ from broker.region.parts import Wildcards, destinations_of
 from broker.region.queue import Queue
 from broker.region.routing import Routing
 from broker.region.spool import ENTRY_BYTES, Spool
+from broker.region.statistics import ArrivalTimes, Statistics
 from broker.region.topic import Topic, TopicSubscription
 from broker.region.usage import Usage, UsageLimits
 from journal.errors import MessageDamaged, MessageUnknown, MessageUnreadable
@@ -62,6 +63,9 @@ class Region:
         touched: connections that were dispatched to; whoever writes to them clears it.
         usage: what the messages take, and which sends wait for space.
         endpoints: destinations at which the broker itself takes what is sent.
+        statistics: of destinations that are gone; see `broker.region.statistics.total`.
+        arrivals: when messages came.
+        producers: how many open producers each destination has; those without any are not in it.
     """
 
     def __init__(
@@ -99,6 +103,9 @@ class Region:
         self.durable_batch = store.durable_batch
         self.last_batch = 0
         self.next_ref = store.state.next_ref
+        self.statistics = Statistics(now_ms)
+        self.arrivals = ArrivalTimes(self.next_ref, now_ms)
+        self.producers: dict[Destination, int] = {}
         self.targets: dict[Destination, Queue | Topic] = {}
         self.subscriptions: dict[tuple[str, str], TopicSubscription] = {}
         self.connections: dict[str, RegionConnection] = {}
@@ -330,6 +337,7 @@ class Region:
     def _remove_target(self, target: Queue | Topic) -> None:
         """There is a destination less."""
         del self.targets[target.destination]
+        self.statistics.add(target.statistics)
         self.routing.gone(target)
 
     def _drop_temporary(self, target: Queue | Topic) -> None:
@@ -406,6 +414,8 @@ class Region:
 
     def advance(self, now_ms: int) -> None:
         """It is now `now_ms`; pulls whose time is over are answered, idle destinations deleted."""
+        if self.next_ref != self.arrivals.next_ref:
+            self.arrivals.mark(self.next_ref, self.now_ms)
         self.now_ms = now_ms
         if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
             self.idle.sweep()
@@ -462,4 +472,6 @@ class Region:
                 source, _ = self.dirty.popitem()
                 source.dispatch()
             if not usage.waiting or not usage.release_sends():
-                return
+                break
+        if self.next_ref != self.arrivals.next_ref:
+            self.arrivals.mark(self.next_ref, self.now_ms)

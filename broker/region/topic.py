@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from broker.errors import ResourceExhausted, SendBlocked, SpaceLacking
 from broker.message import Message, encode_message
 from broker.region.entry import Entry, Pending
+from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
 from journal.record import AcknowledgeSubscription, AddMessage, Record
 
@@ -33,13 +34,17 @@ class Topic:
         self.owner = owner
         self.stored = not destination.is_temporary
         self.subscriptions: list[TopicSubscription] = []
-        self.enqueued = 0
-        self.expired = 0
+        self.statistics = Statistics(region.now_ms)
 
     @property
     def consumers(self) -> list[Consumer]:
         """The consumers of its active subscriptions."""
         return [each.consumer for each in self.subscriptions if each.consumer is not None]
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages consumers have and did not acknowledge."""
+        return sum(len(each.dispatched) for each in self.consumers)
 
     @property
     def keeps(self) -> bool:
@@ -91,7 +96,9 @@ class Topic:
     ) -> None:
         """Offer a message that is in the journal (or need not be) to every subscription."""
         self.region.next_ref = ref + 1
-        self.enqueued += 1
+        statistics = self.statistics
+        statistics.enqueued += 1
+        statistics.enqueued_bytes += len(message.wire or message.body or b"")
         for subscription in self.subscriptions:
             if subscription.wants(sender):
                 subscription.offer(message, ref, batch, stored)
@@ -156,6 +163,7 @@ class TopicSubscription:
                     entry = self.region.usage.hold(ref, message)
                 except (SendBlocked, SpaceLacking):
                     self.discarded += 1
+                    self.topic.statistics.discarded += 1
                     return
             self.pending.append(entry, resident_max, self.region.durable_batch)
         elif consumer is not None:
@@ -174,11 +182,13 @@ class TopicSubscription:
             assert message is not None
             self._pending_bytes -= message.size_bytes
             self.discarded += 1
+            self.topic.statistics.discarded += 1
 
     def dispatch(self) -> None:
         """Give waiting messages to the consumer until its prefetch is full or the next is not durable yet."""
         consumer, region, pending = self.consumer, self.region, self.pending
         expired: list[Entry] = []
+        dispatched: list[int] = []
         while consumer is not None and consumer.can_accept():
             waiting = pending.head()
             if not waiting:
@@ -198,7 +208,11 @@ class TopicSubscription:
                 expired.append(entry)
                 continue
             consumer.dispatch(entry, message)
+            dispatched.append(entry.ref)
+        if dispatched:
+            self.topic.statistics.dispatch(dispatched, region)
         if expired:
+            self.topic.statistics.expired += len(expired)
             region.dead_letters.expire(self, expired)
 
     def message_of(self, entry: Entry) -> Message | None:
@@ -207,6 +221,7 @@ class TopicSubscription:
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the journal hears it if the subscription is durable."""
+        self.topic.statistics.dequeued += len(entries)
         if not self.durable:
             return
         for entry in entries:
