@@ -73,9 +73,7 @@ class SteppedWriter(Writer):
                     break
                 if is_idle:
                     yield from self._idle_steps()
-                while (batch := self._take()) is not None:
-                    yield from self._commit_steps(batch)
-                    self._report(batch)
+                yield from self._all_steps()
                 if self._stopping:
                     yield from self._idle_steps()
                     self._mastership.give_back()
@@ -87,6 +85,23 @@ class SteppedWriter(Writer):
         self._has_ended = True
         for then in self._waiting_for_end:
             then()
+
+    def _all_steps(self) -> Steps:
+        done: OpenBatch | None = None
+        try:
+            while (batch := self._take()) is not None:
+                steps = self._commit_steps(batch)
+                if done is not None:
+                    yield next(steps)
+                    self._report(done)
+                yield from steps
+                done = batch
+        except GeneratorExit:  # the process was ended: it tells nobody
+            done = None
+            raise
+        finally:
+            if done is not None:
+                self._report(done)
 
     def _commit_steps(self, batch: OpenBatch) -> Steps:
         yield from self._mastership.commit(batch)
