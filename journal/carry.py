@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 
 from journal.index import Place
 from journal.record import (
+    SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     AnyRecord,
     Memory,
-    MovedMessage,
     Record,
+    Stored,
 )
 from journal.state import State
 
@@ -29,10 +31,10 @@ def is_small(state: State, adopted: Sequence[AnyRecord], *, messages_max: int, b
         messages_max: live messages and adopted records; a takeover handles 200 in a millisecond.
         bytes_max: of the records of messages.
     """
-    messages = [*state.queues.values(), *state.topics.values()]
+    messages = state.places().values()
     if sum(map(len, messages)) + len(adopted) + len(state.subscriptions) > messages_max:
         return False
-    size = sum(len(record.body) for record in adopted if isinstance(record, AddMessage | MovedMessage))
+    size = sum(len(record.body) for record in adopted if isinstance(record, Stored))
     return state.live_bytes + size <= bytes_max
 
 
@@ -48,11 +50,11 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
         MessageDamaged: one cannot be read; the state is as it was.
     """
     held: dict[tuple[str, int], bytes] = {}
-    for name, messages in (*state.queues.items(), *state.topics.items()):
+    for name, messages in state.places().items():
         held.update(((name, ref), read(place)) for ref, place in messages.entries_after(-1))
     for record in adopted:
         state.apply(record, 0, 1)
-        if isinstance(record, AddMessage):
+        if isinstance(record, AddMessage | AddScheduled):
             held[record.destination, record.ref] = record.body
     records: list[Record] = [Memory(state.next_ref, state.producers.known())]
     records += [AddDestination(name) for name in (*state.queues, *state.topics)]
@@ -68,6 +70,9 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
     published = [(ref, name) for name, messages in state.topics.items() for ref in messages]
     records += [  # in the order sent: a durable subscription to a wildcard receives from several topics
         AddMessage(ref, name, "", 0, held[name, ref]) for ref, name in sorted(published)
+    ]
+    records += [
+        AddScheduled(ref, "", 0, held[SCHEDULED, ref], *state.due(ref) or (0, 0)) for ref in state.scheduled
     ]
     for each in state.subscriptions.values():
         records += [

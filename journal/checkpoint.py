@@ -34,11 +34,11 @@
 
 Kinds: "m" what has no kind of its own, as JSON; "p" last sequences of producers, as JSON; "q", "t", "s", "w"
 entries of a queue, a topic, a durable subscription (its name is its number in "m") and of who waits for the
-messages of topics; "0" to "9" those of a queue that have this priority, if not all have the normal one
-(locations and lengths mean nothing); "e" the end, alone in its block: its count is that of the blocks before
-it. Entries are so many numbers of 8 bytes, locations of 8 and lengths of 4, ascending over the sections of
-one name. Each of the three stands in planes: the lowest bytes of all its values, then the next higher, and so
-on; they deflate to a quarter of what the values would.
+messages of topics; "j", "k" scheduled messages and when they are due; "0" to "9" those of a queue that have
+this priority, if not all have the normal one (locations and lengths mean nothing); "e" the end, alone in its
+block: its count is that of the blocks before it. Entries are so many numbers of 8 bytes, locations of 8 and
+lengths of 4, ascending over the sections of one name. Each of the three stands in planes: the lowest bytes of
+all its values, then the next higher, and so on; they deflate to a quarter of what the values would.
 
 A checkpoint is written in the background, in slices, from a view that does not change, and synced. It counts
 once a record of the log names it; the one before is kept. One that is cut or damaged is passed over.
@@ -123,7 +123,7 @@ class StateView:
 
 def checkpoint_size(state: State) -> int:
     """About as long as a checkpoint of a state would be."""
-    indexes = [*state.queues.values(), *state.topics.values(), state.waiting_index]
+    indexes = [*state.places().values(), state.waiting_index, state.due_times]
     indexes += [each.pending for each in state.subscriptions.values()]
     indexes += [ranked for ranks in state.ranks.values() for ranked in ranks.values()]
     return _size(sum(map(len, indexes)), len(indexes), len(state.producers))
@@ -156,6 +156,8 @@ def view_of(state: State, at: Seal) -> StateView:
     indexes += [(b"t", name, messages.view()) for name, messages in state.topics.items()]
     indexes += [(b"s", str(i), s.pending.view()) for i, s in enumerate(subscriptions)]
     indexes.append((b"w", "", state.waiting_index.view()))
+    if state.scheduled:
+        indexes += [(b"j", "", state.scheduled.view()), (b"k", "", state.due_times.view())]
     return StateView(at, meta, state.producers.generations(), indexes)
 
 
@@ -402,8 +404,7 @@ def _index(state: State, subscriptions: list[SubscriptionState], kind: bytes, na
         return state.ranks.setdefault(name, {}).setdefault(int(kind), MessageIndex())
     if kind == b"s":
         return subscriptions[int(name)].pending
-    assert kind == b"w", kind
-    return state.waiting_index
+    return {b"w": state.waiting_index, b"j": state.scheduled, b"k": state.due_times}[kind]
 
 
 def _restore_meta(state: State, meta: dict[str, Any]) -> list[SubscriptionState]:

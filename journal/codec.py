@@ -16,6 +16,7 @@ from journal.record import (
     T_ACKNOWLEDGE_SUBSCRIPTION,
     T_ADD_DESTINATION,
     T_ADD_MESSAGE,
+    T_ADD_SCHEDULED,
     T_ADD_SUBSCRIPTION,
     T_CHECKPOINT,
     T_EPOCH_BEGIN,
@@ -25,11 +26,13 @@ from journal.record import (
     T_REMOVE_DESTINATION,
     T_REMOVE_MESSAGE,
     T_REMOVE_SUBSCRIPTION,
+    T_RESCHEDULE,
     TEXT_BYTES_MAX,
     TEXTS_CACHED_MAX,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     AnyRecord,
     Checkpoint,
@@ -40,6 +43,7 @@ from journal.record import (
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
+    Reschedule,
     Seal,
 )
 
@@ -62,6 +66,10 @@ _SEAL: Final = struct.Struct("<QIIQ")
 assert _SEAL.size == 24
 _CHECKPOINT: Final = struct.Struct("<QQQIIQ")
 assert _CHECKPOINT.size == 40
+_DUE: Final = struct.Struct("<Qi")  # when, and how often again
+assert _DUE.size == 12
+_RESCHEDULE: Final = struct.Struct("<QQi")
+assert _RESCHEDULE.size == 20
 _COUNT: Final = struct.Struct("<I")
 _LENGTH: Final = struct.Struct("<H")
 _PRIORITIES: Final = tuple(rank - 1 if 1 <= rank <= 10 else NORMAL_PRIORITY for rank in range(256))
@@ -113,6 +121,7 @@ class RecordEncoder:
             EpochBegin: self._epoch_begin,
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
             Checkpoint: self._checkpoint,
+            Reschedule: self._reschedule,
         }
 
     def encode(self, record: AnyRecord, pieces: list[bytes]) -> int:
@@ -128,6 +137,8 @@ class RecordEncoder:
                 return self._add_message(record, pieces)
             if type(record) is MovedMessage:
                 return self._add_message(record, pieces, T_MOVED_MESSAGE)
+            if type(record) is AddScheduled:
+                return self._add_scheduled(record, pieces)
             rest = self._encoders[type(record)](record)
         except struct.error as error:
             raise ValueError(f"a number of {type(record).__name__} is out of range: {error}") from error
@@ -154,6 +165,23 @@ class RecordEncoder:
         rest = numbers + destination + producer_id
         pieces += (_CRC.pack(crc32c(body, crc32c(rest, self._seed))) + rest, body)
         return length
+
+    def _add_scheduled(self, record: AddScheduled, pieces: list[bytes]) -> int:
+        """The same without destination and priority, and what is said of the time before the body."""
+        producer_id = self._bytes_of[record.producer_id]
+        length = _ADD_MESSAGE_BYTES + len(producer_id) + _DUE.size + len(record.body)
+        if length > RECORD_BYTES_MAX:
+            raise ValueError(
+                f"a message of {len(record.body)} bytes does not fit a record: at most {RECORD_BYTES_MAX}"
+            )
+        sequence = record.producer_sequence_id
+        numbers = _ADD_MESSAGE.pack(length, T_ADD_SCHEDULED, 0, len(producer_id), 0, record.ref, sequence)
+        rest = numbers + producer_id + _DUE.pack(record.due_ms, record.repeats)
+        pieces += (_CRC.pack(crc32c(record.body, crc32c(rest, self._seed))) + rest, record.body)
+        return length
+
+    def _reschedule(self, record: Reschedule) -> bytes:
+        return self._texts(T_RESCHEDULE, "", last=_RESCHEDULE.pack(record.ref, record.due_ms, record.repeats))
 
     def _remove_message(self, record: RemoveMessage) -> bytes:
         destination = self._bytes_of[record.destination]
@@ -228,6 +256,8 @@ class RecordDecoder:
             T_EPOCH_END: lambda *_: EpochEnd(),
             T_CHECKPOINT: self._checkpoint,
             T_MOVED_MESSAGE: self._moved_message,
+            T_ADD_SCHEDULED: self._add_scheduled,
+            T_RESCHEDULE: self._reschedule,
         }
 
     def replay(self, data: bytes, start: int, end: int, base: int, target: Target) -> None:
@@ -306,6 +336,14 @@ class RecordDecoder:
     def _moved_message(self, data: bytes, position: int, first: int) -> MovedMessage:
         return MovedMessage(*self._message(data, position, first))
 
+    def _add_scheduled(self, data: bytes, position: int, first: int) -> AddScheduled:
+        ref, _, producer_id, sequence, rest, _ = self._message(data, position, first)
+        due_ms, repeats = _DUE.unpack_from(rest)
+        return AddScheduled(ref, producer_id, sequence, rest[_DUE.size :], due_ms, repeats)
+
+    def _reschedule(self, data: bytes, position: int, first: int) -> Reschedule:
+        return Reschedule(*_RESCHEDULE.unpack_from(data, position + first))
+
     def _checkpoint(self, data: bytes, position: int, first: int) -> Checkpoint:
         epoch, number, *at = _CHECKPOINT.unpack_from(data, position + first)
         return Checkpoint(epoch, number, Seal(*at))
@@ -341,9 +379,10 @@ class RecordDecoder:
 
 def message_body(data: bytes, position: int) -> bytes:
     """The body in the record of a message that was found whole at a position."""
-    length, _, first = _RECORD.unpack_from(data, position + 4)
+    length, kind, first = _RECORD.unpack_from(data, position + 4)
     (second,) = _LENGTH.unpack_from(data, position + RECORD_HEADER_BYTES)
-    return data[position + _ADD_MESSAGE_BYTES + first + second : position + length]
+    at = position + _ADD_MESSAGE_BYTES + first + second
+    return data[at if kind != T_ADD_SCHEDULED else at + _DUE.size : position + length]
 
 
 def whole_record_at(data: bytes, position: int, end: int, seed: int) -> int:

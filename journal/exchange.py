@@ -17,6 +17,8 @@ from journal.record import (
     NORMAL_PRIORITY,
     RECORD_BYTES_MAX,
     RECORD_HEADER_BYTES,
+    REPEATS_MAX,
+    SCHEDULED,
     TEXT_BYTES_MAX,
     AddSubscription,
 )
@@ -41,6 +43,8 @@ class ExportedMessage(NamedTuple):
         body: exactly as it was stored.
         pending: of a topic: which subscriptions wait for it, by their place in the export, ascending.
         priority: 0 to 9.
+        due_ms: of a scheduled message, milliseconds since the epoch.
+        repeats: of a scheduled message: how often again; -1 for ever.
     """
 
     ref: int
@@ -48,6 +52,8 @@ class ExportedMessage(NamedTuple):
     body: bytes
     pending: tuple[int, ...]
     priority: int = NORMAL_PRIORITY
+    due_ms: int = 0
+    repeats: int = 0
 
 
 @dataclass(slots=True)
@@ -195,7 +201,11 @@ class ExportReader:
         contents.messages += 1
         contents.body_bytes += len(body)
         contents.lowest_ref = contents.lowest_ref or ref
-        return ExportedMessage(ref, destination, body, pending, priority)
+        due_ms = repeats = 0
+        if destination == SCHEDULED:
+            due_ms = self._number(fields, "due_ms", 0, REF_MAX)
+            repeats = self._number(fields, "repeats", -1, REPEATS_MAX)
+        return ExportedMessage(ref, destination, body, pending, priority, due_ms, repeats)
 
     def _pending(self, fields: dict[str, Any], destination: str) -> tuple[int, ...]:
         if not destination.startswith(TOPIC):

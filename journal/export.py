@@ -19,7 +19,7 @@ from journal.index import Place
 from journal.inspection import inspect_files
 from journal.progress import Progress
 from journal.readonly import ReadOnlyFiles
-from journal.record import FORMAT_VERSION, NORMAL_PRIORITY
+from journal.record import FORMAT_VERSION, NORMAL_PRIORITY, SCHEDULED
 from journal.restore import IMPORT_PRODUCER
 from journal.state import State, SubscriptionState
 
@@ -143,7 +143,7 @@ class _Export:
     def write(self, progress: Progress) -> Exported:
         """Does it."""
         state, done = self._state, self._done
-        names = sorted(filter(self._chosen, (*state.queues, *state.topics)))
+        names = sorted(filter(self._chosen, state.places()))
         self._subscriptions = [each for each in state.subscriptions.values() if self._is_wanted(each, names)]
         known = {
             name: sequence
@@ -225,6 +225,9 @@ class _Export:
         done.body_bytes += len(body)
         if name in self._state.topics:
             self._line("message", ref=ref, destination=name, pending=self._pending(ref, name), body=body)
+        elif name == SCHEDULED:
+            due_ms, repeats = self._state.due(ref) or (0, 0)
+            self._line("message", ref=ref, destination=name, due_ms=due_ms, repeats=repeats, body=body)
         else:
             priority = self._state.priority_of(ref, name)
             ranked = {} if priority == NORMAL_PRIORITY else {"priority": priority}

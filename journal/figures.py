@@ -100,7 +100,7 @@ def figures_of(inspection: Inspection, taken: Mapping[str, int]) -> Figures:
         taken: bytes that each of its files takes on the disk.
     """
     state = inspection.state
-    destinations = [_figures(*each) for each in (*state.queues.items(), *state.topics.items())]
+    destinations = [_figures(*each) for each in state.places().items()]
     subscriptions = [
         SubscriptionFigures(
             each.client_id,

@@ -140,6 +140,7 @@ class Inspection:
             "torn": self.report.torn and {"file": self.report.torn[0], "offset": self.report.torn[1]},
             "queues": _sizes(state.queues),
             "topics": _sizes(state.topics),
+            "scheduled": len(state.scheduled),
             "subscriptions": [
                 {
                     "client_id": s.client_id,
@@ -275,7 +276,7 @@ def _live_in_missing(files: Files, names: frozenset[str], state: State) -> dict[
         return {}
     keys = Counter(
         place.location >> FILE_SHIFT
-        for messages in (*state.queues.values(), *state.topics.values())
+        for messages in state.places().values()
         for _, place in messages.entries_after(-1)
     )
     paths = {key: DataFileName(*Location.unpack(key << FILE_SHIFT)[:2]) for key in gone}

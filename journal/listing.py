@@ -11,6 +11,7 @@ from journal.record import (
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     AnyRecord,
     Checkpoint,
@@ -21,6 +22,7 @@ from journal.record import (
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
+    Reschedule,
 )
 from journal.walk import FileWalk, Gap, records_of
 
@@ -33,6 +35,8 @@ NAMES: Final[dict[type, str]] = {
     AddSubscription: "add-subscription",
     RemoveSubscription: "remove-subscription",
     AcknowledgeSubscription: "acknowledge-subscription",
+    AddScheduled: "add-scheduled",
+    Reschedule: "reschedule",
     Memory: "memory",
     Checkpoint: "checkpoint",
     EpochBegin: "epoch-begin",

@@ -53,7 +53,7 @@ class Patrol:
         self._state = state
         self._epoch = epoch
         self._bodies = Bodies(files, state.salts)
-        self._destinations = [*state.queues, *state.topics]
+        self._destinations = list(state.places())
         self._after = -1
         self._unseen: list[LiveRecord] = []
 

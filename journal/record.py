@@ -56,12 +56,12 @@ known to be damage, not a torn tail.
 A new epoch that finds little alive carries all of it over: its first batch has no seals, a `Memory` and the
 records that build the index again. The data files of the lower epochs then count for nobody.
 
-Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA); 40
-scheduled delivery. A record of unknown type makes the store one of a newer format.
+Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA). A record
+of unknown type makes the store one of a newer format.
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 FORMAT_VERSION: Final = 1
 FILE_HEADER_BYTES: Final = 64
@@ -197,6 +197,48 @@ class MovedMessage:
     priority: int = NORMAL_PRIORITY
 
 
+SCHEDULED: Final = "schedule://"
+"""The place of messages that are due later: no destination, so they are no destination's."""
+
+
+REPEATS_MAX: Final = (1 << 31) - 1
+"""Of a scheduled message: as many as ActiveMQ's clients can ask for."""
+
+
+@dataclass(slots=True)
+class AddScheduled:
+    """A message was stored that is due later; compaction copies it with what holds by then.
+
+    Attributes:
+        ref: as in `AddMessage`, like the next three.
+        producer_id: likewise.
+        producer_sequence_id: likewise.
+        body: likewise; it says where the message goes, and by which rules it is due again.
+        due_ms: when it is due, milliseconds since the epoch.
+        repeats: how often it is due again after that; -1 for ever.
+    """
+
+    destination: ClassVar[str] = SCHEDULED
+    ref: int
+    producer_id: str
+    producer_sequence_id: int
+    body: bytes
+    due_ms: int
+    repeats: int
+
+
+@dataclass(slots=True)
+class Reschedule:
+    """A scheduled message was delivered and is due again; `RemoveMessage` says that it is not.
+
+    The attributes are those of `AddScheduled`.
+    """
+
+    ref: int
+    due_ms: int
+    repeats: int
+
+
 class Checkpoint(NamedTuple):
     """A checkpoint counts: it was written and synced, and holds all of the log up to a place.
 
@@ -234,7 +276,11 @@ Record = (
     | AcknowledgeSubscription
     | MovedMessage
     | Memory
+    | AddScheduled
+    | Reschedule
 )
+Stored = AddMessage | MovedMessage | AddScheduled
+"""The records of which a live message is read."""
 ControlRecord = EpochBegin | EpochEnd | Checkpoint
 AnyRecord = Record | ControlRecord
 
@@ -248,9 +294,11 @@ T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
 T_MEMORY: Final = 8
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
+T_ADD_SCHEDULED: Final = 40
+T_RESCHEDULE: Final = 41
 T_CHECKPOINT: Final = 48
 T_MOVED_MESSAGE: Final = 49
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 48, 49))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 40, 41, 48, 49))
 
 
 class Location(NamedTuple):

@@ -24,9 +24,11 @@ from journal.journal import Journal
 from journal.options import JournalOptions
 from journal.progress import Progress
 from journal.record import (
+    SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     Memory,
     Record,
@@ -239,7 +241,7 @@ class _Import:
             ExportInvalid: the export is not what it was when it was read through.
         """
         contents = self._contents
-        records: list[Record] = [AddDestination(name) for name in contents.destinations]
+        records: list[Record] = [AddDestination(name) for name in contents.destinations if name != SCHEDULED]
         records += [*self._new_subscriptions, Memory(1, contents.producers)]
         position = count = size = 0
         for message in reader.messages():
@@ -266,6 +268,8 @@ class _Import:
     def _records(self, message: ExportedMessage) -> list[Record]:
         """A message, and of a topic the acknowledgements of the subscriptions that do not wait for it."""
         ref, name = message.ref + self.shift, message.destination
+        if name == SCHEDULED:
+            return [AddScheduled(ref, "", 0, message.body, message.due_ms, message.repeats)]
         added = AddMessage(ref, name, "", 0, message.body, message.priority)
         if not name.startswith(TOPIC):
             return [added]

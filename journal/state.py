@@ -5,7 +5,7 @@ journal. Every record may be applied whatever came before it: after damage, what
 nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,9 +15,11 @@ from journal.record import (
     CHECKPOINTS_KEPT,
     FILE_SHIFT,
     NORMAL_PRIORITY,
+    SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     AnyRecord,
     Checkpoint,
@@ -29,6 +31,8 @@ from journal.record import (
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
+    Reschedule,
+    Stored,
 )
 
 PRODUCERS_MAX: Final = 20_000
@@ -94,6 +98,16 @@ class LastSequences:
         return len(self._young.keys() | self._old.keys())
 
 
+def packed_repeats(repeats: int) -> int:
+    """How often a message is due again (-1: for ever), as the length of an index's entry, never 0."""
+    return repeats + 2
+
+
+def unpacked_repeats(length: int) -> int:
+    """The reverse of `packed_repeats`."""
+    return length - 2
+
+
 def subscription_matches(pattern: str, topic: str) -> bool:
     """Whether a durable subscription to a destination receives what is sent to a topic.
 
@@ -130,6 +144,9 @@ class State:
         waiting_index: of the messages of topics: instead of a place it has the topic's place in
             `topic_names` and how many subscriptions wait.
         topic_names: of the topics that ever held a message.
+        scheduled: the messages that are due later.
+        due_times: of the same messages: instead of a place it has when they are due, in ms since the epoch,
+            and how often again, by `packed_repeats`.
         epoch: the last whose beginning was applied.
         checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
@@ -154,6 +171,8 @@ class State:
         self.waiting_index = MessageIndex()
         self.topic_names: list[str] = []
         self._topic_numbers: dict[str, int] = {}
+        self.scheduled = MessageIndex()
+        self.due_times = MessageIndex()
         self._subscribed: dict[
             str, list[SubscriptionState]
         ] = {}  # topic to subscriptions, filled when needed
@@ -245,9 +264,21 @@ class State:
         return [topic for topic in self.topics if subscription_matches(subscription.destination, topic)]
 
     def messages(self, destination: str) -> MessageIndex | None:
-        """The live messages of a queue or topic, None if it does not exist."""
+        """The live messages of a queue, a topic or the schedule, None if it does not exist."""
         messages = self.queues.get(destination)
-        return self.topics.get(destination) if messages is None else messages
+        if messages is None:
+            return self.scheduled if destination == SCHEDULED else self.topics.get(destination)
+        return messages
+
+    def places(self) -> Mapping[str, MessageIndex]:
+        """All live messages: those of each queue and topic, and those of the schedule, if there are any."""
+        scheduled = {SCHEDULED: self.scheduled} if self.scheduled else {}
+        return {**self.queues, **self.topics, **scheduled}
+
+    def due(self, ref: int) -> tuple[int, int] | None:
+        """When a scheduled message is due, in ms since the epoch, and how often again; None: it is none."""
+        place = self.due_times.place(ref)
+        return None if place is None else (place.location, unpacked_repeats(place.length))
 
     def place(self, ref: int, destination: str) -> Place:
         """Where the live message with a number stands.
@@ -327,6 +358,35 @@ class State:
                 record.priority,
             )
 
+    def moved(self, record: Stored) -> MovedMessage | AddScheduled:
+        """The record with which compaction copies a live message, as of now."""
+        if isinstance(record, AddScheduled):
+            due_ms, repeats = self.due(record.ref) or (record.due_ms, record.repeats)
+            producer = record.producer_id, record.producer_sequence_id
+            return AddScheduled(record.ref, *producer, record.body, due_ms, repeats)
+        return MovedMessage(
+            record.ref,
+            record.destination,
+            record.producer_id,
+            record.producer_sequence_id,
+            record.body,
+            record.priority,
+        )
+
+    def _add_scheduled(self, record: AddScheduled, location: int, length: int) -> None:
+        """Of one that is known only the place changes: it was moved."""
+        self.next_ref = max(self.next_ref, record.ref + 1)
+        if record.producer_id:
+            self.producers.record(record.producer_id, record.producer_sequence_id)
+        if self.scheduled.add(record.ref, location, length):
+            self.due_times.add(record.ref, record.due_ms, packed_repeats(record.repeats))
+            self._use(location, length)
+        else:
+            self._replace(self.scheduled, record.ref, location, length)
+
+    def _reschedule(self, record: Reschedule, _location: int, _length: int) -> None:
+        self.due_times.replace(record.ref, record.due_ms, packed_repeats(record.repeats))
+
     def _epoch_begin(self, _record: EpochBegin, location: int, _length: int) -> None:
         """The first batch of an epoch names the checkpoints that count; others turned out to be damaged."""
         epoch = Location.unpack(location).epoch
@@ -340,11 +400,10 @@ class State:
 
     def forget_data_file(self, key: int) -> None:
         """Forgets the messages in a data file that is lost; see `usage`."""
-        for destinations in (self.queues, self.topics):
-            for destination, messages in destinations.items():
-                gone = [r for r, place in messages.entries_after(-1) if place.location >> FILE_SHIFT == key]
-                for ref in gone:
-                    self._remove_message(RemoveMessage(ref, destination), 0, 0)
+        for destination, messages in self.places().items():
+            gone = [r for r, place in messages.entries_after(-1) if place.location >> FILE_SHIFT == key]
+            for ref in gone:
+                self._remove_message(RemoveMessage(ref, destination), 0, 0)
 
     def _remove_message(self, record: RemoveMessage, _location: int, _length: int) -> None:
         messages = self.queues.get(record.destination)
@@ -354,6 +413,11 @@ class State:
                 self._unuse(place)
                 if self.ranks:
                     self._forget_rank(messages, record.ref, record.destination)
+        elif record.destination == SCHEDULED:
+            place = self.scheduled.remove(record.ref)
+            if place is not None:
+                self._unuse(place)
+                self.due_times.remove(record.ref)
         elif self._drop_topic_message(record.ref, record.destination):
             for subscription in self.subscriptions.values():
                 subscription.pending.remove(record.ref)
@@ -441,6 +505,8 @@ _APPLIERS: Final[dict[type, Callable[..., None]]] = {
     AcknowledgeSubscription: State._acknowledge_subscription,
     Memory: State._remember,
     Checkpoint: State._checkpoint,
+    AddScheduled: State._add_scheduled,
+    Reschedule: State._reschedule,
     EpochBegin: State._epoch_begin,
     EpochEnd: lambda *_: None,
 }

@@ -33,12 +33,11 @@ from journal.record import (
     BATCH_HEADER_BYTES,
     CHECKPOINTS_KEPT,
     FILE_HEADER_BYTES,
-    AddMessage,
     AnyRecord,
     Checkpoint,
     Location,
-    MovedMessage,
     Seal,
+    Stored,
     data_file_key,
 )
 from journal.salvage import salvage
@@ -94,7 +93,7 @@ class Doomed(NamedTuple):
 class Candidate(NamedTuple):
     """A record that may have to move, and where it stands."""
 
-    record: AddMessage | MovedMessage
+    record: Stored
     place: Place
 
 
@@ -237,16 +236,7 @@ class Upkeep:
         for record, place in candidates:
             messages = self._state.messages(record.destination)
             if messages is not None and messages.place(record.ref) == place:
-                moved.append(
-                    MovedMessage(
-                        record.ref,
-                        record.destination,
-                        record.producer_id,
-                        record.producer_sequence_id,
-                        record.body,
-                        record.priority,
-                    )
-                )
+                moved.append(self._state.moved(record))
         return self._log.append(moved) if moved else self._log.last_batch()
 
     # ---- the disk's side
@@ -352,7 +342,7 @@ class Upkeep:
                 yield [
                     Candidate(record, Place(batch.base + position, end - position))
                     for (record, position), end in zip(records, ends, strict=True)
-                    if isinstance(record, AddMessage | MovedMessage)
+                    if isinstance(record, Stored)
                 ]
             number, offset, _ = reader.position
             data = reader.load(number, offset) if number == name.number else b""
@@ -367,7 +357,7 @@ class Upkeep:
                     self._state.salts.get(name.epoch, 0),
                     decoder,
                 )
-                if isinstance(record, AddMessage | MovedMessage)
+                if isinstance(record, Stored)
             ]
             if later is None:
                 return

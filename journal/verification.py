@@ -8,6 +8,7 @@ A master may remove a file meanwhile: what looks damaged is looked at again, wit
 store, before it is reported.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -23,9 +24,8 @@ from journal.readonly import ReadOnlyFiles
 from journal.record import (
     FILE_HEADER_BYTES,
     FILE_SHIFT,
-    AddMessage,
     Location,
-    MovedMessage,
+    Stored,
     data_file_key,
 )
 from journal.report import Damage
@@ -285,7 +285,7 @@ class Verifier:
 
     def _is_live(self, record: object, location: int, length: int) -> int:
         """The record's length if it is that of a live message, which the index says to stand here; else 0."""
-        if not isinstance(record, AddMessage | MovedMessage):
+        if not isinstance(record, Stored):
             return 0
         messages = self._inspection.state.messages(record.destination)
         there = messages is not None and messages.place(record.ref) == (location, length)
@@ -314,7 +314,7 @@ class Verifier:
 
     def _is_message(self, data: bytes, ref: int, destination: str) -> bool:
         ((record, _),) = self._decoder.decode(data, 0, len(data))
-        if not isinstance(record, AddMessage | MovedMessage):
+        if not isinstance(record, Stored):
             return False
         return (record.ref, record.destination) == (ref, destination)
 
@@ -354,9 +354,9 @@ def verify_files(files: Files, where: str, progress: Progress | None = None) -> 
     return Verifier(ReadOnlyFiles(files), where, progress or Progress()).verify()
 
 
-def _indexes(inspection: Inspection) -> dict[str, MessageIndex]:
+def _indexes(inspection: Inspection) -> Mapping[str, MessageIndex]:
     state = inspection.state
-    return {**state.queues, **state.topics}
+    return state.places()
 
 
 def _notes(inspection: Inspection) -> list[str]:

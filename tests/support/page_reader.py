@@ -51,6 +51,8 @@ class PageState:
     topics: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     priorities: dict[tuple[str, int], int] = field(default_factory=dict)  # of messages of queues, if not 4
     subscriptions: dict[tuple[str, str], Subscription] = field(default_factory=dict)
+    scheduled: dict[int, tuple[int, int]] = field(default_factory=dict)
+    due_times: dict[int, tuple[int, int]] = field(default_factory=dict)  # when, and how often again
     producers: dict[str, int] = field(default_factory=dict)
     next_ref: int = 1
     named: list[tuple[int, int]] = field(default_factory=list)  # checkpoints, by records of the log
@@ -221,7 +223,7 @@ class PageReader:
 
     def forget_missing(self) -> None:
         """By "Damage": what is live in a data file that is not there is lost."""
-        for places in (self.state.queues, self.state.topics):
+        for places in (self.state.queues, self.state.topics, {"schedule://": self.state.scheduled}):
             for destination, messages in places.items():
                 for ref, (location, _) in list(messages.items()):
                     if (location >> 44, location >> 29 & 0x7FFF) not in self.data:
@@ -310,6 +312,11 @@ class PageReader:
                     self.state.topics.setdefault(name, {}).update(entries)
                 elif kind.isdigit():
                     self.state.priorities.update({(name, ref): int(kind) for ref in refs})
+                elif kind == "j":
+                    self.state.scheduled.update(entries)
+                elif kind == "k":
+                    due = {ref: (time, again - 2) for ref, (time, again) in entries.items()}
+                    self.state.due_times.update(due)
                 elif kind == "s":
                     subscriptions[int(name)].pending.update(refs)
         return Place(*struct.unpack_from("<QIIQ", data, 32))
@@ -389,8 +396,27 @@ class PageReader:
             state.next_ref = max(state.next_ref, next_ref)
             for producer, sequence in json.loads(record[24 + length : 24 + length + size]).items():
                 self.remember(producer, sequence)
+        elif kind in {40, 41}:
+            self.apply_to_schedule(kind, record, length, location)
         elif kind == 48:
             state.named.append(struct.unpack_from("<QQ", record, 12 + length))
+
+    def apply_to_schedule(self, kind: int, record: bytes, length: int, location: int) -> None:
+        """Types 40 and 41."""
+        state = self.state
+        if kind == 41:
+            ref, due_ms, repeats = struct.unpack_from("<QQi", record, 12 + length)
+            if ref in state.due_times:
+                state.due_times[ref] = due_ms, repeats
+            return
+        second, ref, sequence = struct.unpack_from("<HxxQq", record, 12)
+        at = 32 + length + second
+        state.next_ref = max(state.next_ref, ref + 1)
+        if second:
+            self.remember(text_of(record[32 + length : at]), sequence)
+        if ref not in state.scheduled:
+            state.due_times[ref] = struct.unpack_from("<Qi", record, at)
+        state.scheduled[ref] = location, len(record)
 
     def remember(self, producer: str, sequence: int) -> None:
         """The last sequence of a producer is at least this one."""
@@ -421,6 +447,10 @@ class PageReader:
 
     def remove(self, ref: int, destination: str) -> None:
         """Type 2."""
+        if destination == "schedule://":
+            self.state.scheduled.pop(ref, None)
+            self.state.due_times.pop(ref, None)
+            return
         is_topic = destination.startswith("topic://")
         live = (self.state.topics if is_topic else self.state.queues).get(destination, {})
         if live.pop(ref, None) is not None and is_topic:
@@ -476,7 +506,7 @@ class PageReader:
         checksum, size, kind, first, second = struct.unpack_from("<IIBxHH", data)
         epoch = location >> 44
         salt = self.salts[epoch] if epoch in self.salts else self.salt_of(epoch, location >> 29 & 0x7FFF)
-        assert kind in {1, 49}
+        assert kind in {1, 40, 49}
         assert size == length
         assert checksum == crc32c(struct.pack("<Q", salt) + data[4:]), "damaged"
-        return data[32 + first + second :]
+        return data[32 + first + second + (12 if kind == 40 else 0) :]

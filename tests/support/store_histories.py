@@ -16,9 +16,11 @@ from journal.fence import run
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
 from journal.record import (
+    SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     AnyRecord,
     EpochEnd,
@@ -26,6 +28,7 @@ from journal.record import (
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
+    Reschedule,
     Seal,
 )
 from journal.state import State
@@ -194,6 +197,8 @@ class StoreHistory:
             ]
         if what < 0.75:
             return self._removal()
+        if what < 0.8:
+            return self._schedule()
         if what < 0.9:
             keys = list(state.subscriptions) or [("nobody", "nothing")]
             key = random_.choice(keys)
@@ -215,9 +220,23 @@ class StoreHistory:
         ]
         return [random_.choice(others)]
 
+    def _schedule(self) -> list[AnyRecord]:
+        """A message that is due later; others are due again, or not any more."""
+        random_, state = self.random, self.state
+        ref = state.next_ref
+        self.bodies[ref] = body = random_.randbytes(random_.randint(0, 60))
+        due_ms, repeats = random_.randint(1, 2**40), random_.choice((-1, 0, 9))
+        made = AddScheduled(ref, random_.choice(PRODUCERS), random_.randint(-5, 500), body, due_ms, repeats)
+        known = list(state.scheduled)[: random_.randint(0, 4)]
+        return [
+            made,
+            *(Reschedule(each, due_ms + each, repeats) for each in known[:2]),
+            *(RemoveMessage(each, SCHEDULED) for each in known[1:]),
+        ]
+
     def _removal(self) -> list[AnyRecord]:
         """Some messages of one place are consumed: the first ones, as a rule."""
-        places = {**self.state.queues, **self.state.topics}
+        places = self.state.places()
         name = self.random.choice(list(places) or [QUEUES[0]])
         refs = list(places.get(name, ()))
         if self.random.random() < 0.3:

@@ -14,11 +14,13 @@ from journal.record import (
     FILES_PER_EPOCH_MAX,
     OFFSET_MAX,
     RECORD_BYTES_MAX,
+    REPEATS_MAX,
     TEXT_BYTES_MAX,
     TEXTS_CACHED_MAX,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     AnyRecord,
     EpochBegin,
@@ -27,6 +29,7 @@ from journal.record import (
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
+    Reschedule,
     Seal,
     data_file_key,
 )
@@ -38,6 +41,16 @@ refs = st.integers(0, 2**64 - 1)
 seals = st.builds(Seal, refs, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), refs)
 records = st.one_of(
     st.builds(AddMessage, refs, texts, texts, st.integers(-(2**63), 2**63 - 1), st.binary(max_size=200)),
+    st.builds(
+        AddScheduled,
+        refs,
+        texts,
+        st.integers(-(2**63), 2**63 - 1),
+        st.binary(max_size=200),
+        refs,
+        st.integers(-1, REPEATS_MAX),
+    ),
+    st.builds(Reschedule, refs, refs, st.integers(-1, REPEATS_MAX)),
     st.builds(RemoveMessage, refs, texts),
     st.builds(AddDestination, texts),
     st.builds(RemoveDestination, texts),
@@ -97,8 +110,8 @@ def test_another_salt_makes_another_checksum() -> None:
 def test_a_reserved_type_is_of_a_newer_version() -> None:
     """A record that this version cannot apply is refused, not skipped."""
     data = bytearray(encode(EpochEnd()))
-    data[8] = 40
-    with pytest.raises(StoreNewer, match="40"):
+    data[8] = 63
+    with pytest.raises(StoreNewer, match="63"):
         decode(bytes(data))
 
 
@@ -109,6 +122,9 @@ def test_a_reserved_type_is_of_a_newer_version() -> None:
         AddMessage(1, "q", "é" * (TEXT_BYTES_MAX // 2 + 1), 1, b""),
         AddMessage(-1, "q", "", 1, b""),
         AddMessage(1, "q", "", 2**63, b""),
+        AddScheduled(1, "x" * (TEXT_BYTES_MAX + 1), 1, b"", 1, 0),
+        AddScheduled(1, "", 0, b"", -1, 0),
+        Reschedule(1, 1, REPEATS_MAX + 1),
         RemoveMessage(2**64, "q"),
         AcknowledgeSubscription("c", "n", -1),
     ],
@@ -126,6 +142,8 @@ def test_a_body_above_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("journal.codec.RECORD_BYTES_MAX", 1000)
     with pytest.raises(ValueError, match="2000 bytes"):
         encode(AddMessage(1, "q", "", 0, bytes(2000)))
+    with pytest.raises(ValueError, match="2000 bytes"):
+        encode(AddScheduled(1, "", 0, bytes(2000), 1, 0))
     assert RECORD_BYTES_MAX > 100 * 1024 * 1024
 
 

@@ -32,7 +32,15 @@ from journal.inspection import inspect_files
 from journal.journal import Journal
 from journal.options import JournalOptions
 from journal.progress import Progress
-from journal.record import AddMessage, AddSubscription
+from journal.record import (
+    SCHEDULED,
+    AddDestination,
+    AddMessage,
+    AddScheduled,
+    AddSubscription,
+    RemoveMessage,
+    Reschedule,
+)
 from journal.restore import Interrupted, Restored, read_through, refuse_running, restore
 from journal.state import State
 
@@ -303,6 +311,37 @@ def test_an_export_that_changes_while_it_is_imported_is_taken_back(store: Path, 
     with pytest.raises(ExportInvalid, match="changed while it was imported"):
         restore(tmp_path / "copy", io.BytesIO(other), contents, owner="x", options=SMALL_RESERVE)
     assert not state_of(tmp_path / "copy").queues
+
+
+def test_scheduled_messages_are_exported_and_imported(tmp_path: Path) -> None:
+    """A message that is due later comes along with its body, its time as it is now, and its repetitions."""
+    store = tmp_path / "store"
+    store.mkdir()
+    with opened(store) as journal:
+        append(journal, *(AddScheduled(ref, "p", ref, b"%d" % ref, 1_000 * ref, -1) for ref in (1, 2, 3)))
+        append(journal, Reschedule(1, 9_000, 4), RemoveMessage(2, SCHEDULED), AddDestination(QUEUE))
+    assert main(["verify", str(store)]) == 0
+    export = exported(store)
+    assert [(each["ref"], each["due_ms"], each["repeats"]) for each in lines(export)] == [
+        (1, 9_000, 4),
+        (3, 3_000, -1),
+    ]
+    imported(tmp_path / "copy", export)
+    state = state_of(tmp_path / "copy")
+    assert [(ref, state.due(ref)) for ref in state.scheduled] == [(1, (9_000, 4)), (3, (3_000, -1))]
+    assert list(state.queues) == [QUEUE]
+    with opened(tmp_path / "copy") as journal:
+        assert [journal.read(ref, SCHEDULED) for ref in (1, 3)] == [b"1", b"3"]
+
+
+def test_a_scheduled_message_without_its_time_is_no_export(tmp_path: Path) -> None:
+    """A line that does not say when the message is due is refused before the store is touched."""
+    store = tmp_path / "store"
+    store.mkdir()
+    with opened(store) as journal:
+        append(journal, AddScheduled(1, "", 0, b"x", 1_000, 0))
+    with pytest.raises(ExportInvalid, match="`due_ms`"):
+        imported(tmp_path / "copy", exported(store).replace(b'"due_ms":1000,', b""))
 
 
 def test_a_damaged_message_is_told_by_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

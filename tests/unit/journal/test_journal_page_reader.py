@@ -33,6 +33,8 @@ def assert_same(page: PageState, state: State) -> None:
             ref: state.priority_of(ref, name) for ref in messages
         }
     assert page.topics == {name: entries(messages) for name, messages in state.topics.items()}
+    assert page.scheduled == entries(state.scheduled)
+    assert page.due_times == {ref: state.due(ref) for ref in state.scheduled}
     assert page.next_ref == state.next_ref
     assert page.producers == state.producers.known()
     assert {
@@ -47,7 +49,7 @@ def assert_same(page: PageState, state: State) -> None:
 def assert_same_bodies(reader: PageReader, inspection: Inspection) -> None:
     """Both read the same bodies."""
     bodies = Bodies(inspection.files, inspection.state.salts)
-    for messages in (*inspection.state.queues.values(), *inspection.state.topics.values()):
+    for messages in inspection.state.places().values():
         for _, place in messages.entries_after(-1):
             assert reader.body(tuple(place)) == bodies.read(place)
 
@@ -68,7 +70,7 @@ def test_the_page_describes_what_the_journal_does(seed: int) -> None:
 
 def test_the_histories_have_what_the_page_describes() -> None:
     """The stores that are compared have checkpoints, seals, carried and moved records, and torn tails."""
-    seen = {"checkpoint": 0, "seals": 0, "carried": 0, "torn": 0, "topics": 0, "removed": 0}
+    seen = {"checkpoint": 0, "seals": 0, "carried": 0, "torn": 0, "topics": 0, "removed": 0, "scheduled": 0}
     for seed in SEEDS:
         history = StoreHistory(seed)
         history.run(MASTERS)
@@ -77,6 +79,7 @@ def test_the_histories_have_what_the_page_describes() -> None:
         seen["seals"] += bool(inspection.seals)
         seen["carried"] += inspection.report.ruler > 1 and not inspection.seals
         seen["torn"] += inspection.report.torn is not None
+        seen["scheduled"] += bool(inspection.state.scheduled)
         seen["topics"] += any(map(len, inspection.state.topics.values()))
         numbers = [name for name in inspection.names if name.startswith("data-000001-")]
         seen["removed"] += not numbers

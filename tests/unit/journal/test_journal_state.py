@@ -11,9 +11,11 @@ from journal.codec import RecordDecoder, RecordEncoder
 from journal.errors import MessageUnknown
 from journal.index import MessageIndex
 from journal.record import (
+    SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     EpochBegin,
     EpochEnd,
@@ -21,6 +23,8 @@ from journal.record import (
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
+    Reschedule,
+    Stored,
 )
 from journal.state import LastSequences, State, subscription_matches
 
@@ -177,7 +181,21 @@ def test_a_durable_subscription_may_be_a_wildcard(pattern: str, topic: str, matc
     assert (pending(state) == [1]) is matches
 
 
+SCHEDULING = st.one_of(
+    st.builds(
+        AddScheduled,
+        st.integers(1, 8),
+        st.sampled_from(["", "p", "q"]),
+        st.integers(0, 9),
+        st.binary(max_size=3),
+        st.integers(1, 99),
+        st.sampled_from([-1, 0, 9]),
+    ),
+    st.builds(Reschedule, st.integers(1, 8), st.integers(1, 99), st.sampled_from([-1, 0, 9])),
+    st.builds(RemoveMessage, st.integers(1, 8), st.just(SCHEDULED)),
+)
 records = st.one_of(
+    SCHEDULING,
     st.builds(
         AddMessage,
         st.integers(1, 8),
@@ -212,12 +230,7 @@ def test_messages_of_topics_and_what_is_pending_always_agree(items: list[Record]
             waiting[ref] = waiting.get(ref, 0) + 1
     live = [ref for messages in state.topics.values() for ref in messages]
     assert {ref: state.waiting(ref) for ref in live} == waiting
-    places = [
-        place
-        for each in (state.queues, state.topics)
-        for m in each.values()
-        for _, place in m.entries_after(-1)
-    ]
+    places = [place for each in state.places().values() for _, place in each.entries_after(-1)]
     assert state.live_bytes == sum(place.length for place in places)
 
 
@@ -237,6 +250,7 @@ def test_recovery_builds_what_the_master_had(items: list[Record]) -> None:
     assert recovered.queues == master.queues
     assert recovered.topics == master.topics
     assert recovered.subscriptions == master.subscriptions
+    assert (recovered.scheduled, recovered.due_times) == (master.scheduled, master.due_times)
     assert recovered.next_ref == master.next_ref
     assert all(recovered.last_producer_sequence(p) == master.last_producer_sequence(p) for p in "pq")
 
@@ -253,10 +267,10 @@ def test_control_records_change_nothing() -> None:
 def test_a_carried_index_is_the_same_index(items: list[Record]) -> None:
     """A new epoch's first batch says all that the lower epochs said, orders and numbers included."""
     state = state_of(*items)
-    bodies = [item.body if isinstance(item, AddMessage) else b"" for item in items]
+    bodies = [item.body if isinstance(item, Stored) else b"" for item in items]
     records = carried(state, (), lambda place: bodies[place.location])
     copy = state_of(*records)
-    copied = [item.body if isinstance(item, AddMessage) else b"" for item in records]
+    copied = [item.body if isinstance(item, Stored) else b"" for item in records]
 
     def refs(places: dict[str, MessageIndex], body: list[bytes]) -> dict[str, list[tuple[int, bytes]]]:
         return {
@@ -266,6 +280,8 @@ def test_a_carried_index_is_the_same_index(items: list[Record]) -> None:
 
     assert refs(copy.queues, copied) == refs(state.queues, bodies)
     assert refs(copy.topics, copied) == refs(state.topics, bodies)
+    assert refs({"": copy.scheduled}, copied) == refs({"": state.scheduled}, bodies)
+    assert copy.due_times == state.due_times
     for key, subscription in state.subscriptions.items():
         other = copy.subscriptions[key]
         assert (other.destination, other.selector, other.no_local) == (
@@ -277,6 +293,51 @@ def test_a_carried_index_is_the_same_index(items: list[Record]) -> None:
     assert copy.subscriptions.keys() == state.subscriptions.keys()
     assert copy.next_ref == state.next_ref
     assert copy.producers.known() == state.producers.known()
+
+
+def scheduled(ref: int = 1, due_ms: int = 5_000, repeats: int = 3, body: bytes = b"x") -> AddScheduled:
+    """A message that is due later."""
+    return AddScheduled(ref, "p", 7, body, due_ms, repeats)
+
+
+def test_a_scheduled_message_is_live_and_no_destinations() -> None:
+    """It counts as live, remembers its producer's sequence, and is in no queue or topic."""
+    state = state_of(scheduled())
+    assert state.due(1) == (5_000, 3)
+    assert state.place(1, SCHEDULED) == (0, 1)
+    assert (state.queues, state.topics) == ({}, {})
+    assert list(state.places()) == [SCHEDULED]
+    assert (state.live_bytes, state.next_ref, state.last_producer_sequence("p")) == (1, 2, 7)
+
+
+def test_a_scheduled_message_is_due_again_until_it_is_removed() -> None:
+    """Its next time replaces the former; after its removal nothing is left, and it cannot come back."""
+    state = state_of(scheduled(), Reschedule(1, 9_000, 2))
+    assert state.due(1) == (9_000, 2)
+    for record in (RemoveMessage(1, SCHEDULED), Reschedule(1, 12_000, 1)):
+        state.apply(record, 0, 1)
+    assert state.due(1) is None
+    assert (len(state.scheduled), len(state.due_times), state.live_bytes, state.usage) == (0, 0, 0, {})
+
+
+def test_a_moved_scheduled_message_is_due_when_it_was_due_last() -> None:
+    """Compaction writes the times of now; a copy that comes late changes only the place."""
+    state = state_of(scheduled(), Reschedule(1, 9_000, 2))
+    moved = state.moved(scheduled())
+    assert moved == scheduled(due_ms=9_000, repeats=2)
+    state.apply(Reschedule(1, 12_000, 1), 0, 1)
+    state.apply(moved, 77, 1)
+    assert state.due(1) == (12_000, 1)
+    assert state.place(1, SCHEDULED) == (77, 1)
+    assert state_of(moved).due(1) == (9_000, 2)
+
+
+def test_a_lost_data_file_takes_its_scheduled_messages_along() -> None:
+    """What stood in it is not live any more, nor due."""
+    state = state_of(scheduled())
+    state.forget_data_file(0)
+    assert state.due(1) is None
+    assert not state.live_bytes
 
 
 def test_only_a_small_index_is_carried() -> None:
