@@ -18,12 +18,14 @@ A property is added by one line in `Policy`, with `number`, `flag`, `choice` or 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from broker.destination import Destination, DestinationKind
 from broker.errors import ConfigurationInvalid, InvalidDestination
+from broker.policy_names import WITHOUT_MEANING
 
 PREFIX: Final = "policy."
 ONE: Final = "*"
@@ -38,6 +40,8 @@ _KINDS: Final = {
 }
 _DEFAULT: Final = "default"
 _RANKS: Final = {REST: 0, ONE: 1}
+_SIZE: Final = re.compile(r"(\d{1,15})\s*(b|kb?|mb?|gb?)?", re.ASCII | re.IGNORECASE)
+_SHIFTS: Final = {"b": 0, "k": 10, "m": 20, "g": 30}
 _NAMES: Final = "names"
 _PARSE: Final = "parse"
 
@@ -47,14 +51,24 @@ _log: Final = logging.getLogger("broker")
 # ---- kinds of properties
 
 
+def _whole(key: str, value: str, low: int, high: int) -> int:
+    digits = value.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and low <= int(value) <= high):
+        raise ConfigurationInvalid(f"{key} {value!r} is not a whole number from {low} to {high}.")
+    return int(value)
+
+
+def _truth(key: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ConfigurationInvalid(f"{key} {value!r} is neither true nor false.")
+    return value.lower() == "true"
+
+
 def number(name: str, default: int, low: int, high: int, *, aliases: Sequence[str] = ()) -> int:
     """A property that is a whole number from `low` to `high`; -1 may be one of them."""
 
     def parse(key: str, value: str) -> int:
-        digits = value.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and low <= int(value) <= high):
-            raise ConfigurationInvalid(f"{key} {value!r} is not a whole number from {low} to {high}.")
-        return int(value)
+        return _whole(key, value, low, high)
 
     return field(default=default, metadata={_NAMES: (name, *aliases), _PARSE: parse})
 
@@ -76,11 +90,35 @@ def decimal(name: str, default: float, low: float, high: float) -> float:
 
 def flag(name: str, default: bool) -> bool:
     """A property that is `true` or `false`."""
+    return field(default=default, metadata={_NAMES: (name,), _PARSE: _truth})
 
-    def parse(key: str, value: str) -> bool:
-        if value.lower() not in ("true", "false"):
-            raise ConfigurationInvalid(f"{key} {value!r} is neither true nor false.")
-        return value.lower() == "true"
+
+def own_number(name: str, low: int, high: int) -> int | None:
+    """A property that is a whole number; None, or -1: as the broker has it."""
+    least = min(low, -1)
+
+    def parse(key: str, value: str) -> int | None:
+        number = _whole(key, value, least, high)
+        return None if number < low else number
+
+    return field(default=None, metadata={_NAMES: (name,), _PARSE: parse})
+
+
+def own_flag(name: str) -> bool | None:
+    """A property that is `true` or `false`; None: as the broker has it."""
+    return field(default=None, metadata={_NAMES: (name,), _PARSE: _truth})
+
+
+def size(name: str, default: int) -> int:
+    """A property that is a number of bytes, or one with `kb`, `mb` or `gb` behind it."""
+
+    def parse(key: str, value: str) -> int:
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise ConfigurationInvalid(
+                f"{key} {value!r} is not a size: a number of bytes, or one with kb, mb or gb behind it."
+            )
+        return int(match[1]) << _SHIFTS[(match[2] or "b")[0].lower()]
 
     return field(default=default, metadata={_NAMES: (name,), _PARSE: parse})
 
@@ -154,11 +192,33 @@ class Policy:
     process_non_persistent: bool = flag("deadLetterStrategy.processNonPersistent", False)
     dead_letter_audit: bool = flag("deadLetterStrategy.enableAudit", True)
     dead_letter_ttl_ms: int = number("deadLetterStrategy.expiration", 0, 0, 10 * _YEAR_MS)
+    all_consumers_exclusive: bool = flag("allConsumersExclusiveByDefault", False)
+    use_consumer_priority: bool = flag("useConsumerPriority", True)
+    strict_order_dispatch: bool = flag("strictOrderDispatch", False)
+    consumers_before_start: int = number("consumersBeforeDispatchStarts", 0, 0, 5_000)
+    before_start_ms: int = number("timeBeforeDispatchStarts", 0, 0, 86_400_000)
+    pending_queue: str = choice(
+        "pendingQueuePolicy", "storeCursor", ("storeCursor", "fileQueueCursor", "vmQueueCursor")
+    )
+    # space
+    memory_limit: int = size("memoryLimit", 0)
+    cursor_memory_high_water_mark: int = number("cursorMemoryHighWaterMark", 70, 1, 100)
+    store_usage_high_water_mark: int = number("storeUsageHighWaterMark", 100, 1, 100)
+    producer_flow_control: bool | None = own_flag("producerFlowControl")
+    send_fail_if_no_space: bool | None = own_flag("sendFailIfNoSpace")
+    send_fail_after_ms: int | None = own_number("sendFailIfNoSpaceAfterTimeout", 0, 7 * 86_400_000)
+    blocked_producer_warning_ms: int = number("blockedProducerWarningInterval", 30_000, 0, 86_400_000)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(
         "inactiveTimoutBeforeGC", 60_000, 0, 31_536_000_000, aliases=("inactiveTimeoutBeforeGC",)
     )
+
+    @property
+    def has_account(self) -> bool:
+        """Whether the destination's space is not simply the broker's."""
+        own = (self.producer_flow_control, self.send_fail_if_no_space, self.send_fail_after_ms)
+        return bool(self.memory_limit) or self.store_usage_high_water_mark < 100 or own != (None, None, None)
 
 
 _PARSERS: Final[dict[str, tuple[str, Callable[[str, str], object]]]] = {
@@ -262,6 +322,10 @@ def _rule(key: str, value: str) -> _Rule | None:
         name = ".".join(parts[-length:])
         if len(parts) >= length and name in _PARSERS:
             break
+        if len(parts) >= length and name in WITHOUT_MEANING:
+            _pattern(key, _KINDS.get(kind_name), tuple(parts[:-length]))
+            _log.debug("%s asks for nothing here: %s", key, WITHOUT_MEANING[name])
+            return None
     else:
         _log.warning("%s is ignored: there is no such property of a policy", key)
         return None

@@ -139,12 +139,9 @@ class OpenedConnection:
         self, message: Message, transaction_id: TransactionId | None, answer: BlockedAnswer
     ) -> None:
         """Keeps a message that had to be blocked until there is space for it."""
+        transaction = None if transaction_id is None else self._transaction(transaction_id)
         self._region_connection.block(
-            lambda: self.send(message, transaction_id),
-            answer,
-            transaction=None if transaction_id is None else self._transaction(transaction_id),
-            stored=message.persistent and not message.destination.is_temporary,
-            size_bytes=message.size_bytes,
+            message, lambda: self.send(message, transaction_id), answer, transaction
         )
 
     def block_commit(self, info: TransactionInfo, answer: BlockedAnswer) -> None:
@@ -152,9 +149,7 @@ class OpenedConnection:
         assert info.transaction_id is not None
         transaction = self._transaction(info.transaction_id)
         commit = self._region_connection.commit
-        self._region_connection.block(
-            lambda: commit(transaction), answer, transaction=transaction, commits=True
-        )
+        self._region_connection.block_commit(transaction, lambda: commit(transaction), answer)
 
     def producer_ack(self, message: Message) -> ProducerAck | None:
         """What gives the message's producer room for more, None if it has no window."""

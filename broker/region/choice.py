@@ -144,7 +144,7 @@ class Choice:
         if len(entries) > 2 * self._region.limits.resident_messages_max:
             ref, oldest = next(iter(entries.items()))
             if oldest.is_untouched(self._region.durable_batch):
-                self._region.usage.release(oldest)
+                self._queue.usage.release(oldest)
                 del entries[ref]
             else:
                 entries.move_to_end(ref)
@@ -331,7 +331,7 @@ class Choice:
             self._looked_at += 1
         else:
             self._looked_at += READ_COST
-            self._region.usage.release(entry)
+            self._queue.usage.release(entry)
 
     def _give_reserved(self, consumer: Consumer, expired: list[Entry]) -> None:
         """An owner of groups has room again."""

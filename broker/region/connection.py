@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from broker.authorization import Permission
@@ -259,7 +259,9 @@ class RegionConnection:
             region.repeats_dropped += 1
             return region.last_batch
         if region.usage.is_short:
-            self._check_space(target, message.persistent and target.stored, transaction)
+            self._check_space(
+                [target] if routes is None else [each for each, _ in routes], message, transaction
+            )
         if transaction is None:
             if message.expiration and message.expiration <= region.now_ms:
                 return region.dead_letters.refuse(routes or [(target, message)])
@@ -279,45 +281,70 @@ class RegionConnection:
 
     # ---- sends that wait for space
 
-    def _check_space(self, target: Queue | Topic, stored: bool, transaction: str | None) -> None:
-        """Let a send through if there is space, or it needs none, and none waits before it."""
-        if self.blocked and not self.blocked.releasing:
-            raise SendBlocked("Others of this connection wait for space.")
+    def _check_space(
+        self, targets: Sequence[Queue | Topic], message: Message, transaction: str | None
+    ) -> None:
+        """Let a send through if there is space, or it needs none, and none of its session waits before it."""
+        if self.blocked.stops(_line_of(message)):
+            raise SendBlocked("Others of this session wait for space.")
         try:
-            if stored or target.keeps:
-                self.region.usage.check(stored=stored)
+            for target in targets:
+                stored = message.persistent and target.stored
+                if stored or target.keeps:
+                    target.usage.check(stored=stored)
         except SpaceLacking as error:
             if transaction is not None:
                 self.transactions.find(transaction).refused = error
             raise
 
     def block(
-        self,
-        again: Callable[[], int],
-        answer: Answer,
-        *,
-        transaction: str | None = None,
-        commits: bool = False,
-        stored: bool = True,
-        size_bytes: int = 0,
+        self, message: Message, again: Callable[[], int], answer: Answer, transaction: str | None
     ) -> None:
-        """Keep a send, or a commit, that raised `SendBlocked` until there is space for it.
+        """Keep a send that raised `SendBlocked` until there is space for it.
 
         It is answered once, out of `Region.dispatch`; never, if the connection is closed before. What the
-        client says meanwhile is carried out at once, but for further sends.
+        client says meanwhile is carried out at once, but for further sends of the same session.
 
         Args:
+            message: it.
             again: does what was to be done; called when there may be space.
             answer: told how it went.
             transaction: which it belongs to.
-            commits: it is its commit.
-            stored: it is a persistent message.
-            size_bytes: of the message.
         """
+        target = self.region.targets.get(message.destination)
+        self._block(
+            BlockedSend(
+                again,
+                answer,
+                transaction,
+                commits=False,
+                stored=message.persistent and not message.destination.is_temporary,
+                size_bytes=message.size_bytes,
+                line=_line_of(message),
+                account=self.region.usage if target is None else target.usage,
+            )
+        )
+
+    def block_commit(self, transaction: str, again: Callable[[], int], answer: Answer) -> None:
+        """Keep a commit that raised `SendBlocked` until its sends have found space; see `block`."""
+        self._block(
+            BlockedSend(
+                again,
+                answer,
+                transaction,
+                commits=True,
+                stored=True,
+                size_bytes=0,
+                line=transaction,
+                account=self.region.usage,
+            )
+        )
+
+    def _block(self, send: BlockedSend) -> None:
+        wait_ms = send.account.limits.refuse_after_ms
+        send.deadline_ms = self.region.now_ms + wait_ms if wait_ms else 0
+        self.blocked.add(send)
         usage = self.region.usage
-        wait_ms = usage.limits.refuse_after_ms
-        deadline_ms = self.region.now_ms + wait_ms if wait_ms else 0
-        self.blocked.add(BlockedSend(again, answer, transaction, commits, stored, size_bytes, deadline_ms))
         usage.waiting[self.blocked] = None
         usage.is_short = True
 
@@ -325,11 +352,6 @@ class RegionConnection:
     def is_flooded(self) -> bool:
         """So much waits for space that the transport had better not read."""
         return self.blocked.bytes > self.region.limits.blocked_bytes_max
-
-    def refuse(self, send: BlockedSend, error: SpaceLacking) -> None:
-        """A send of this connection has waited too long: its transaction cannot be committed any more."""
-        if send.transaction is not None:
-            self.transactions.refuse(send.transaction, error, ending=send.commits)
 
     # ---- acknowledgements
 
@@ -486,3 +508,8 @@ class RegionConnection:
         if consumer is None:
             raise RequestInvalid(f"The consumer {key} does not exist.")
         return consumer
+
+
+def _line_of(message: Message) -> str:
+    """The session that sent it: its sends keep their order."""
+    return message.producer_id.rpartition(":")[0]

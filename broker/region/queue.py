@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
+from broker.region.account import account_of
 from broker.region.choice import Choice
 from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
@@ -40,11 +41,12 @@ class Queue:
         self.destination = destination
         self.uri = destination.uri
         self.policy = region.policies.of(destination)
+        self.usage = account_of(region.usage, self.policy, self.uri)
         self.forwards: Forwards | None = None
         self.owner = owner
         """The connection a temporary queue belongs to."""
         self.stored = not destination.is_temporary
-        self.pending = Pending(backlog, self.index, region.usage.release)
+        self.pending = Pending(backlog, self.index, self.usage.release)
         self.consumers: list[Consumer] = []
         self._round: deque[Consumer] = deque()
         self._choice: Choice | None = None
@@ -68,11 +70,11 @@ class Queue:
         if message.persistent and self.stored:
             record = self.record(message, ref)
             if len(record.body) > region.limits.long_bytes:
-                region.usage.check_room(len(record.body))
+                self.usage.check_room(len(record.body))
             batch = region.append((record,))
             self.accept(message, ref, batch, True)
             return batch
-        self._line_up(region.usage.hold(ref, message), message.priority)
+        self._line_up(self.usage.hold(ref, message), message.priority)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
         return 0
 
@@ -97,9 +99,9 @@ class Queue:
             entry = Entry(ref, None, batch, True)
             waiting = self.pending.tail if self._choice is None else self._choice.entries
             if len(waiting) < region.limits.resident_messages_max:
-                region.usage.keep(entry, message)
+                self.usage.keep(entry, message)
         else:
-            entry = region.usage.hold(ref, message, always=True)
+            entry = self.usage.hold(ref, message, always=True)
         self._line_up(entry, message.priority)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
 
@@ -174,11 +176,11 @@ class Queue:
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""
-        return entry.message or self.region.read_back(entry, self.uri)
+        return entry.message or self.region.read_back(entry, self.uri, self.usage)
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the stored ones are removed from the journal."""
-        release = self.region.usage.release
+        release = self.usage.release
         for entry in entries:
             entry.done = True
             if entry.stored:
@@ -198,14 +200,14 @@ class Queue:
         """The queue is deleted: what waits in it is gone."""
         for entry in self._at_hand():
             entry.done = True
-            self.region.usage.release(entry)
+            self.usage.release(entry)
         self.pending = Pending()
         if self._choice is not None:
             self._choose()
 
     def drop_bodies(self) -> None:
         """Keep no persistent message in memory: the journal has them."""
-        drop_body = self.region.usage.drop_body
+        drop_body = self.usage.drop_body
         for entry in self._entries():
             drop_body(entry)
 
@@ -259,7 +261,7 @@ class Queue:
         if choice is None or choice.is_needed or len(choice):
             return
         self._choice = None
-        self.pending = Pending(None, self.index, self.region.usage.release)
+        self.pending = Pending(None, self.index, self.usage.release)
         for consumer in self.consumers:
             consumer.ready = False
             self.consumer_opened(consumer)

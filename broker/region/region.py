@@ -42,6 +42,7 @@ from journal.index import Backlog
 from journal.record import AddDestination, Record, RemoveDestination
 
 if TYPE_CHECKING:
+    from broker.region.account import Account
     from broker.region.client import Client
     from broker.region.consumer import Consumer, Source
     from broker.region.entry import Entry
@@ -382,13 +383,13 @@ class Region:
             pass
         return None
 
-    def read_back(self, entry: Entry, uri: str) -> Message | None:
-        """The message of an entry that has none in memory; it stays there if there is room."""
+    def read_back(self, entry: Entry, uri: str, usage: Usage | Account) -> Message | None:
+        """The message of an entry that has none in memory; it stays there if there is room in `usage`."""
         if not entry.stored:
             return self.usage.unspool(entry)
         message = self.load(entry.ref, uri)
         if message is not None:
-            self.usage.keep(entry, message)
+            usage.keep(entry, message)
         return message
 
     def pass_over(self, entry: Entry) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.errors import ResourceExhausted, SendBlocked, SpaceLacking
 from broker.message import Message, encode_message
+from broker.region.account import account_of
 from broker.region.entry import Entry, Pending
 from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
@@ -30,6 +31,7 @@ class Topic:
         self.destination = destination
         self.uri = destination.uri
         self.policy = region.policies.of(destination)
+        self.usage = account_of(region.usage, self.policy, self.uri)
         self.forwards: Forwards | None = None
         self.owner = owner
         self.stored = not destination.is_temporary
@@ -65,7 +67,7 @@ class Topic:
             records = self.records(message, ref, sender)
             size = message.size_bytes
             if size > region.limits.long_bytes:
-                region.usage.check_room(size)
+                self.usage.check_room(size)
             batch = region.append(records)
         self.accept(message, ref, batch, stored, sender)
         return batch
@@ -127,7 +129,7 @@ class TopicSubscription:
         self.name = name
         self.no_local = no_local
         self.durable = bool(name)
-        self.pending = Pending(backlog, self._index, topic.region.usage.release)
+        self.pending = Pending(backlog, self._index, topic.usage.release)
         self.consumer: Consumer | None = None
         self.discarded = 0
         self._pending_bytes = 0
@@ -157,10 +159,10 @@ class TopicSubscription:
             if stored:
                 entry = Entry(ref, None, batch, True)
                 if consumer is not None and len(tail) < resident_max:
-                    self.region.usage.keep(entry, message)
+                    self.topic.usage.keep(entry, message)
             else:
                 try:
-                    entry = self.region.usage.hold(ref, message)
+                    entry = self.topic.usage.hold(ref, message)
                 except (SendBlocked, SpaceLacking):
                     self.discarded += 1
                     self.topic.statistics.discarded += 1
@@ -217,7 +219,7 @@ class TopicSubscription:
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""
-        return entry.message or self.region.read_back(entry, self.topic.uri)
+        return entry.message or self.region.read_back(entry, self.topic.uri, self.topic.usage)
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the journal hears it if the subscription is durable."""
@@ -227,7 +229,7 @@ class TopicSubscription:
         for entry in entries:
             if entry.stored:
                 records.append(AcknowledgeSubscription(self.client_id, self.name, entry.ref))
-            self.region.usage.release(entry)
+            self.topic.usage.release(entry)
 
     def give_back(self, entries: list[Entry]) -> None:
         """Dispatched and not acknowledged: a durable subscription keeps it for its next consumer."""
@@ -256,7 +258,7 @@ class TopicSubscription:
         """A durable subscription is ended: what waits in it is gone."""
         self.topic.subscriptions.remove(self)
         for entry in self.pending.entries():
-            self.region.usage.release(entry)
+            self.topic.usage.release(entry)
         self.pending = Pending()
 
     def drop_bodies(self) -> None:
@@ -265,6 +267,6 @@ class TopicSubscription:
             return
         if self.consumer is not None:
             for entry in self.consumer.dispatched.values():
-                self.region.usage.drop_body(entry)
+                self.topic.usage.drop_body(entry)
         for entry in self.pending.entries():
-            self.region.usage.drop_body(entry)
+            self.topic.usage.drop_body(entry)

@@ -162,7 +162,7 @@ class OpenTransactions:
         A `storeUsage` that is used up stops sends, not commits: what was let in may be finished.
         """
         blocked = self._connection.blocked
-        if blocked and blocked.holds(name) and not blocked.releasing:
+        if blocked and blocked.holds(name):
             raise SendBlocked("The commit waits for its sends.")
         if transaction.refused is not None:
             raise TransactionRefused(f"Transaction '{name}' has been rolled back: {transaction.refused}")

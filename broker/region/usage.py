@@ -22,6 +22,7 @@ from broker.region.spool import Spool, SpooledEntry, SpoolFailed, SpoolFull
 
 if TYPE_CHECKING:
     from broker.message import Message
+    from broker.region.account import Account
     from broker.region.blocked import BlockedSends
     from broker.region.store import Store
 
@@ -105,6 +106,8 @@ class Usage:
         memory_bytes: of all messages in memory, about; those that consumers hold are counted too.
         volatile_bytes: the part of it that is not persistent and so cannot be dropped.
         waiting: connections whose sends wait, the one that had its turn last at the end.
+        full: destinations whose own memory is used up.
+        watched_bytes: of the store, from which on some destination takes no more; see `Account`.
     """
 
     store: Store
@@ -115,8 +118,13 @@ class Usage:
     memory_bytes: int = 0
     volatile_bytes: int = 0
     waiting: dict[BlockedSends, None] = field(default_factory=dict)
+    full: dict[Account, None] = field(default_factory=dict)
+    watched_bytes: int = 0
     _store_shortage: Shortage = field(default_factory=lambda: Shortage("persistent"))
     _temp_shortage: Shortage = field(default_factory=lambda: Shortage("non-persistent"))
+
+    def __post_init__(self) -> None:
+        self.watched_bytes = self.limits.store_bytes_max
 
     # ---- memory
 
@@ -132,18 +140,29 @@ class Usage:
             SendBlocked, SpaceLacking: there is none.
         """
         if self.volatile_bytes >= self.limits.memory_bytes_max:
-            try:
-                return self.spool.put(ref, encode_message(message))
-            except SpoolFull as full:
-                if not always:
-                    raise self._refusal(self._short_of_memory(full)) from full
-            except SpoolFailed as failed:
-                if not always:
-                    raise SpaceLacking(self._short_of_memory(failed)) from failed
+            spooled = self.spool_away(ref, message, always=always)
+            if spooled is not None:
+                return spooled
         size = message.size_bytes
         self.memory_bytes += size
         self.volatile_bytes += size
         return Entry(ref, message, 0, False)
+
+    def spool_away(self, ref: int, message: Message, *, always: bool) -> Entry | None:
+        """A non-persistent message begins to wait in the spool; None: it cannot, and has to be taken.
+
+        Raises:
+            SendBlocked, SpaceLacking: there is no space.
+        """
+        try:
+            return self.spool.put(ref, encode_message(message))
+        except SpoolFull as full:
+            if not always:
+                raise self._refusal(self._short_of_memory(full)) from full
+        except SpoolFailed as failed:
+            if not always:
+                raise SpaceLacking(self._short_of_memory(failed)) from failed
+        return None
 
     def _short_of_memory(self, reason: BrokerError) -> str:
         lack = self._volatile_text(str(reason))
@@ -210,6 +229,10 @@ class Usage:
             "these limits in the broker's profile."
         )
 
+    def lack(self, *, stored: bool) -> str:
+        """Why a message cannot be taken; empty if it can."""
+        return self.store_lack() if stored else self.volatile_lack()
+
     def check(self, *, stored: bool) -> None:
         """Whether a message can be taken.
 
@@ -217,7 +240,7 @@ class Usage:
             SendBlocked: not yet.
             SpaceLacking: no.
         """
-        lack = self.store_lack() if stored else self.volatile_lack()
+        lack = self.lack(stored=stored)
         if lack:
             raise self._refusal(lack)
         if stored and self.store.is_behind:  # no lack of space: nobody is refused for it, nor is it logged
@@ -248,7 +271,7 @@ class Usage:
         if (
             store.full
             or store.is_behind
-            or store.live_bytes >= self.limits.store_bytes_max
+            or store.live_bytes >= self.watched_bytes
             or self.volatile_bytes >= self.limits.memory_bytes_max
             or self.is_short
             or self._store_shortage.since_ms
@@ -263,7 +286,16 @@ class Usage:
         for blocked in [each for each in self.waiting if each.deadline_ms]:
             if blocked.expire(self.now_ms) and not blocked:
                 self.waiting.pop(blocked, None)
-        self.is_short = bool(store_lack or volatile_lack or self.waiting or self.store.is_behind)
+        for account in [each for each in self.full if not each.is_full]:
+            del self.full[account]
+        self.is_short = bool(
+            store_lack
+            or volatile_lack
+            or self.waiting
+            or self.full
+            or self.store.is_behind
+            or self.store.live_bytes >= self.watched_bytes
+        )
 
     def release_sends(self) -> bool:
         """Go on with sends that wait, one of each connection in turn, while there is space.
@@ -276,9 +308,8 @@ class Usage:
         while going_on:
             going_on = False
             for blocked in list(self.waiting):
-                if not blocked or (blocked.stored and (self.store.is_behind or self.store_lack())):
-                    continue
-                if blocked.release():
+                storing = not (self.store.is_behind or self.store_lack())
+                if blocked and blocked.release(storing=storing):
                     going_on = went_on = True
                     self.waiting.pop(blocked, None)
                     if blocked:

@@ -237,9 +237,7 @@ class Peer:
         except ClientError as error:
             answer(error)
         except SendBlocked:
-            self.connection.block(
-                send, answer, transaction=transaction, stored=persistent, size_bytes=message.size_bytes
-            )
+            self.connection.block(message, send, answer, transaction)
 
     def submit_commit(self, transaction: str) -> None:
         """Commit as a protocol's server does."""
@@ -250,7 +248,7 @@ class Peer:
         except ClientError as error:
             answer(error)
         except SendBlocked:
-            self.connection.block(commit, answer, transaction=transaction, commits=True)
+            self.connection.block_commit(transaction, commit, answer)
 
     def _answer(self, what: str, outcome: int | ClientError) -> None:
         self.outcomes.append((what, outcome))
