@@ -313,11 +313,15 @@ class Backlog:
 
     def __iter__(self) -> Iterator[int]:
         """What is left, ascending, without taking it."""
-        yield from tuple(self._buffer)
-        for ref, _ in self._index.entries_after(self._taken):
-            if ref > self._last:
+        return self.after(-1)
+
+    def after(self, ref: int) -> Iterator[int]:
+        """What is left above a number, ascending, without taking it."""
+        yield from [each for each in self._buffer if each > ref]
+        for number, _ in self._index.entries_after(max(self._taken, ref)):
+            if number > self._last:
                 return
-            yield ref
+            yield number
 
     def popleft(self) -> int:
         """Takes the lowest.
@@ -330,6 +334,17 @@ class Backlog:
         ref = self._buffer.popleft()
         self._count -= 1
         return ref
+
+    def remove(self, ref: int) -> bool:
+        """Takes one from wherever it stands; False if it is not left. The index must lose it at once, too."""
+        if ref <= self._taken:
+            if ref not in self._buffer:
+                return False
+            self._buffer.remove(ref)
+        elif not self._count or ref > self._last or ref not in self._index:
+            return False
+        self._count -= 1
+        return True
 
     @property
     def bounds(self) -> tuple[int, int]:

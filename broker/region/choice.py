@@ -157,6 +157,24 @@ class Choice:
             self.entries[entry.ref] = entry
             self._return(-entry.priority, entry.ref)
 
+    def page(self, after_ref: int, last_ref: int, count: int) -> list[Entry]:
+        """The oldest entries with numbers above one, up to another; at most so many."""
+        found: list[tuple[int, int]] = []
+        for priority, index in self._waiting.items():
+            some = index.some_after(after_ref)
+            if some and some[-1][0] < index.last_ref:
+                last_ref = min(last_ref, some[-1][0])  # what lies behind it is not known of this priority
+            found += [(ref, priority) for ref, _, _ in some]
+        found.sort()
+        entries = [self._entry(priority, ref) for ref, priority in found[:count] if ref <= last_ref]
+        return [entry for entry in entries if entry is not None]
+
+    def withdraw(self, entries: Iterable[Entry]) -> None:
+        """Take entries of a page out; the journal must lose those it has in the next append."""
+        for entry in entries:
+            self._waiting[entry.priority].remove(entry.ref)
+            self.entries.pop(entry.ref, None)
+
     def _return(self, priority: int, ref: int) -> None:
         """Parties that are past it look at it again."""
         for party in self._parties.values():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -133,6 +134,32 @@ class Pending:
         yield from self.front
         yield from self.strays
         yield from self.tail
+
+    def page(self, after_ref: int, last_ref: int, count: int) -> list[Entry]:
+        """The oldest entries with numbers above one, up to another; at most so many."""
+        untouched = (Entry(ref, None, 0, True) for ref in self.backlog.after(after_ref))
+        known = [
+            (entry for entry in part if entry.ref > after_ref)
+            for part in (self.front, self.strays, self.tail)
+        ]
+        merged = heapq.merge(untouched, *known, key=_by_ref)
+        return list(itertools.takewhile(lambda entry: entry.ref <= last_ref, itertools.islice(merged, count)))
+
+    def withdraw(self, entries: Sequence[Entry]) -> None:
+        """Take entries of a page out; the journal must lose those it has in the next append."""
+        wanted = {entry.ref for entry in entries}
+        last = max(wanted, default=0)
+        for part in (self.front, self.strays, self.tail):
+            kept = []
+            while part and part[0].ref <= last:
+                entry = part.popleft()
+                if entry.ref in wanted:
+                    wanted.discard(entry.ref)
+                else:
+                    kept.append(entry)
+            part.extendleft(reversed(kept))
+        for ref in wanted:
+            self.backlog.remove(ref)
 
     def head(self) -> deque[Entry]:
         """The deque whose left end is the oldest entry; empty if nothing waits."""

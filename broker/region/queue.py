@@ -45,6 +45,8 @@ class Queue:
         self.forwards: Forwards | None = None
         self.owner = owner
         """The connection a temporary queue belongs to."""
+        self.paused = False
+        """Nothing is dispatched; sends go on."""
         self.stored = not destination.is_temporary
         self.pending = Pending(backlog, self.index, self.usage.release)
         self.consumers: list[Consumer] = []
@@ -128,6 +130,8 @@ class Queue:
 
     def dispatch(self) -> None:
         """Give waiting messages to consumers until either run out or the next one is not durable yet."""
+        if self.paused:
+            return
         if self._choice is not None:
             self._choice.dispatch()
             self._settle()
@@ -210,6 +214,36 @@ class Queue:
         drop_body = self.usage.drop_body
         for entry in self._entries():
             drop_body(entry)
+
+    # ---- what operators do
+
+    def pause(self) -> None:
+        """Dispatch nothing; what is at consumers stays there. Source: ActiveMQ's `QueueView.pause`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Dispatch again."""
+        self.paused = False
+        self.region.dirty[self] = None
+
+    def waiting_page(self, after_ref: int, last_ref: int, count: int) -> list[Entry]:
+        """Some of the entries that wait, oldest first, also those that are not durable yet.
+
+        Args:
+            after_ref: begin above this number.
+            last_ref: end there.
+            count: at most so many; there may be more behind them, unless it is none.
+        """
+        waiting = self.pending if self._choice is None else self._choice
+        return waiting.page(after_ref, last_ref, count)
+
+    def withdraw(self, entries: Sequence[Entry]) -> None:
+        """Take entries of a page of this turn out of those that wait.
+
+        Whoever does it goes on with `consumed` and appends the records before anything else happens.
+        """
+        (self.pending if self._choice is None else self._choice).withdraw(entries)
+        self.region.dirty[self] = None
 
     # ---- consumers
 
