@@ -17,6 +17,7 @@ from journal.record import (
     AnyRecord,
     Memory,
     Record,
+    Redelivered,
     Stored,
 )
 from journal.state import State
@@ -63,13 +64,16 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
         for each in state.subscriptions.values()
     ]
     records += [
-        AddMessage(ref, name, "", 0, held[name, ref], state.priority_of(ref, name))
+        AddMessage(
+            ref, name, "", 0, held[name, ref], state.priority_of(ref, name), state.expiration_of(ref, name)
+        )
         for name, messages in state.queues.items()
         for ref in messages
     ]
     published = [(ref, name) for name, messages in state.topics.items() for ref in messages]
     records += [  # in the order sent: a durable subscription to a wildcard receives from several topics
-        AddMessage(ref, name, "", 0, held[name, ref]) for ref, name in sorted(published)
+        AddMessage(ref, name, "", 0, held[name, ref], expiration=state.expiration_of(ref, name))
+        for ref, name in sorted(published)
     ]
     records += [
         AddScheduled(ref, "", 0, held[SCHEDULED, ref], *state.due(ref) or (0, 0)) for ref in state.scheduled
@@ -80,5 +84,20 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
             for topic in state.topics_of(each)
             for ref in state.topics[topic]
             if ref not in each.pending
+        ]
+    return records + _redelivered(state)
+
+
+def _redelivered(state: State) -> list[Record]:
+    """Which messages were delivered before."""
+    records: list[Record] = [
+        Redelivered(ref, name, place.length, place.location)
+        for name, redelivered in state.redelivered.items()
+        for ref, place in redelivered.entries_after(-1)
+    ]
+    for each in state.subscriptions.values():
+        records += [
+            Redelivered(ref, each.destination, place.length, place.location, each.client_id, each.name)
+            for ref, place in each.redelivered.entries_after(-1)
         ]
     return records

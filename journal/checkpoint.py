@@ -35,10 +35,13 @@
 Kinds: "m" what has no kind of its own, as JSON; "p" last sequences of producers, as JSON; "q", "t", "s", "w"
 entries of a queue, a topic, a durable subscription (its name is its number in "m") and of who waits for the
 messages of topics; "j", "k" scheduled messages and when they are due; "0" to "9" those of a queue that have
-this priority, if not all have the normal one (locations and lengths mean nothing); "e" the end, alone in its
-block: its count is that of the blocks before it. Entries are so many numbers of 8 bytes, locations of 8 and
-lengths of 4, ascending over the sections of one name. Each of the three stands in planes: the lowest bytes of
-all its values, then the next higher, and so on; they deflate to a quarter of what the values would.
+this priority, if not all have the normal one (locations and lengths mean nothing); "x" those of a queue or
+topic that expire, with the time in place of the location; "r" those of a queue that were delivered before,
+with the time before which they wait and the count in place of location and length, "d" the same of a durable
+subscription; "e" the end, alone in its block: its count is that of the blocks before it. Entries are so many
+numbers of 8 bytes, locations of 8 and lengths of 4, ascending over the sections of one name. Each of the
+three stands in planes: the lowest bytes of all its values, then the next higher, and so on; they deflate to a
+quarter of what the values would.
 
 A checkpoint is written in the background, in slices, from a view that does not change, and synced. It counts
 once a record of the log names it; the one before is kept. One that is cut or damaged is passed over.
@@ -126,6 +129,8 @@ def checkpoint_size(state: State) -> int:
     indexes = [*state.places().values(), state.waiting_index, state.due_times]
     indexes += [each.pending for each in state.subscriptions.values()]
     indexes += [ranked for ranks in state.ranks.values() for ranked in ranks.values()]
+    indexes += [*state.expiring.values(), *state.redelivered.values()]
+    indexes += [each.redelivered for each in state.subscriptions.values() if each.redelivered]
     return _size(sum(map(len, indexes)), len(indexes), len(state.producers))
 
 
@@ -154,7 +159,10 @@ def view_of(state: State, at: Seal) -> StateView:
         for priority, ranked in ranks.items()
     ]
     indexes += [(b"t", name, messages.view()) for name, messages in state.topics.items()]
+    indexes += [(b"x", name, expiring.view()) for name, expiring in state.expiring.items()]
+    indexes += [(b"r", name, redelivered.view()) for name, redelivered in state.redelivered.items()]
     indexes += [(b"s", str(i), s.pending.view()) for i, s in enumerate(subscriptions)]
+    indexes += [(b"d", str(i), s.redelivered.view()) for i, s in enumerate(subscriptions) if s.redelivered]
     indexes.append((b"w", "", state.waiting_index.view()))
     if state.scheduled:
         indexes += [(b"j", "", state.scheduled.view()), (b"k", "", state.due_times.view())]
@@ -396,14 +404,17 @@ def _restore(state: State, sections: list[_Section]) -> None:
 
 
 def _index(state: State, subscriptions: list[SubscriptionState], kind: bytes, name: str) -> MessageIndex:
-    if kind == b"q":
-        return state.queues.setdefault(name, MessageIndex())
-    if kind == b"t":
-        return state.topics.setdefault(name, MessageIndex())
+    by_name = {b"q": state.queues, b"t": state.topics, b"x": state.expiring, b"r": state.redelivered}.get(
+        kind
+    )
+    if by_name is not None:
+        return by_name.setdefault(name, MessageIndex())
     if kind.isdigit():
         return state.ranks.setdefault(name, {}).setdefault(int(kind), MessageIndex())
     if kind == b"s":
         return subscriptions[int(name)].pending
+    if kind == b"d":
+        return subscriptions[int(name)].redelivered
     return {b"w": state.waiting_index, b"j": state.scheduled, b"k": state.due_times}[kind]
 
 

@@ -23,6 +23,7 @@ from journal.record import (
     T_EPOCH_END,
     T_MEMORY,
     T_MOVED_MESSAGE,
+    T_REDELIVERED,
     T_REMOVE_DESTINATION,
     T_REMOVE_MESSAGE,
     T_REMOVE_SUBSCRIPTION,
@@ -40,6 +41,7 @@ from journal.record import (
     EpochEnd,
     Memory,
     MovedMessage,
+    Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -51,15 +53,21 @@ _CRC: Final = struct.Struct("<I")
 assert _CRC.size == 4
 _RECORD: Final = struct.Struct("<IBxH")  # without the CRC before it
 assert _RECORD.size == RECORD_HEADER_BYTES - 4
-_ADD_MESSAGE: Final = struct.Struct("<IBxHHBxQq")  # the same, then producer id's length, rank, ref, sequence
+_ADD_MESSAGE: Final = struct.Struct(
+    "<IBxHHBBQq"
+)  # the same, then producer id's length, rank, flags, ref, sequence
 assert _ADD_MESSAGE.size == RECORD_HEADER_BYTES - 4 + 20
 _ADD_MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 20
-_ADD_MESSAGE_REST: Final = struct.Struct("<HBxQq")
+_ADD_MESSAGE_REST: Final = struct.Struct("<HBBQq")
 assert _ADD_MESSAGE_REST.size == 20
 _REMOVE_MESSAGE: Final = struct.Struct("<IBxHQ")
 assert _REMOVE_MESSAGE.size == RECORD_HEADER_BYTES - 4 + 8
 _REF: Final = struct.Struct("<Q")
 assert _REF.size == 8
+_EXPIRES: Final = 1
+"""The flag of a message's record that has the expiration, 8 bytes, before the body."""
+_REDELIVERED: Final = struct.Struct("<QIQ")  # ref, counter, not before
+assert _REDELIVERED.size == 20
 _MEMORY: Final = struct.Struct("<QI")  # next ref, length of the producers' sequences
 assert _MEMORY.size == 12
 _SEAL: Final = struct.Struct("<QIIQ")
@@ -72,6 +80,7 @@ _RESCHEDULE: Final = struct.Struct("<QQi")
 assert _RESCHEDULE.size == 20
 _COUNT: Final = struct.Struct("<I")
 _LENGTH: Final = struct.Struct("<H")
+COUNTER_MAX: Final = 2**32 - 1
 _PRIORITIES: Final = tuple(rank - 1 if 1 <= rank <= 10 else NORMAL_PRIORITY for rank in range(256))
 """What the byte for the priority says: one more than it; in older stores it is 0."""
 
@@ -118,6 +127,7 @@ class RecordEncoder:
             RemoveSubscription: lambda r: self._texts(T_REMOVE_SUBSCRIPTION, r.client_id, r.name),
             AcknowledgeSubscription: self._acknowledge_subscription,
             Memory: self._memory,
+            Redelivered: self._redelivered,
             EpochBegin: self._epoch_begin,
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
             Checkpoint: self._checkpoint,
@@ -154,13 +164,24 @@ class RecordEncoder:
         body = record.body
         first = len(destination)
         second = len(producer_id)
+        expiration = record.expiration
         length = _ADD_MESSAGE_BYTES + first + second + len(body)
+        if expiration:
+            producer_id += _REF.pack(expiration)
+            length += _REF.size
         if length > RECORD_BYTES_MAX:
             raise ValueError(
                 f"a message of {len(body)} bytes does not fit a record: at most {RECORD_BYTES_MAX}"
             )
         numbers = _ADD_MESSAGE.pack(
-            length, kind, first, second, record.priority + 1, record.ref, record.producer_sequence_id
+            length,
+            kind,
+            first,
+            second,
+            record.priority + 1,
+            _EXPIRES if expiration else 0,
+            record.ref,
+            record.producer_sequence_id,
         )
         rest = numbers + destination + producer_id
         pieces += (_CRC.pack(crc32c(body, crc32c(rest, self._seed))) + rest, body)
@@ -175,7 +196,8 @@ class RecordEncoder:
                 f"a message of {len(record.body)} bytes does not fit a record: at most {RECORD_BYTES_MAX}"
             )
         sequence = record.producer_sequence_id
-        numbers = _ADD_MESSAGE.pack(length, T_ADD_SCHEDULED, 0, len(producer_id), 0, record.ref, sequence)
+        name_bytes = len(producer_id)
+        numbers = _ADD_MESSAGE.pack(length, T_ADD_SCHEDULED, 0, name_bytes, 0, 0, record.ref, sequence)
         rest = numbers + producer_id + _DUE.pack(record.due_ms, record.repeats)
         pieces += (_CRC.pack(crc32c(record.body, crc32c(rest, self._seed))) + rest, record.body)
         return length
@@ -211,6 +233,10 @@ class RecordEncoder:
     def _checkpoint(self, record: Checkpoint) -> bytes:
         return self._texts(T_CHECKPOINT, "", last=_CHECKPOINT.pack(record.epoch, record.number, *record.at))
 
+    def _redelivered(self, record: Redelivered) -> bytes:
+        last = _REDELIVERED.pack(record.ref, min(record.counter, COUNTER_MAX), record.not_before_ms)
+        return self._texts(T_REDELIVERED, record.destination, record.client_id, record.name, last=last)
+
     def _memory(self, record: Memory) -> bytes:
         producers = json.dumps(record.producers).encode()
         return self._texts(T_MEMORY, "", last=_MEMORY.pack(record.next_ref, len(producers)) + producers)
@@ -232,6 +258,7 @@ class Target(Protocol):
         location: int,
         length: int,
         priority: int,
+        expiration: int,
     ) -> None:
         """Takes the fields of an `AddMessage`: making the object would cost a fifth of recovery."""
 
@@ -252,6 +279,7 @@ class RecordDecoder:
             T_REMOVE_SUBSCRIPTION: self._remove_subscription,
             T_ACKNOWLEDGE_SUBSCRIPTION: self._acknowledge_subscription,
             T_MEMORY: self._memory,
+            T_REDELIVERED: self._redelivered,
             T_EPOCH_BEGIN: self._epoch_begin,
             T_EPOCH_END: lambda *_: EpochEnd(),
             T_CHECKPOINT: self._checkpoint,
@@ -274,14 +302,16 @@ class RecordDecoder:
             length, kind, first = head(data, position + 4)
             stop = position + length
             if kind == T_ADD_MESSAGE:  # in line: a call here costs a tenth of recovery
-                second, rank, ref, sequence = _ADD_MESSAGE_REST.unpack_from(
+                second, rank, flags, ref, sequence = _ADD_MESSAGE_REST.unpack_from(
                     data, position + RECORD_HEADER_BYTES
                 )
                 at_producer = position + _ADD_MESSAGE_BYTES + first
                 destination = text_of[data[position + _ADD_MESSAGE_BYTES : at_producer]]
                 producer_id = text_of[data[at_producer : at_producer + second]]
+                expiration = _expiration(data, at_producer + second, flags) if flags else 0
+                place = base + position
                 add_message(
-                    ref, destination, producer_id, sequence, base + position, length, _PRIORITIES[rank]
+                    ref, destination, producer_id, sequence, place, length, _PRIORITIES[rank], expiration
                 )
             else:
                 decoder = self._decoders.get(kind)
@@ -321,14 +351,14 @@ class RecordDecoder:
             position += 2 + length
         return texts, position
 
-    def _message(self, data: bytes, position: int, first: int) -> tuple[int, str, str, int, bytes, int]:
+    def _message(self, data: bytes, position: int, first: int) -> tuple[int, str, str, int, bytes, int, int]:
         """The fields of a message's record; `position` is behind the record's header."""
-        (length, _, _) = _RECORD.unpack_from(data, position + 4 - RECORD_HEADER_BYTES)
-        second, rank, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position)
+        second, rank, flags, ref, sequence = _ADD_MESSAGE_REST.unpack_from(data, position)
         at = position + _ADD_MESSAGE_REST.size
-        body = data[at + first + second : position - RECORD_HEADER_BYTES + length]
+        body = message_body(data, position - RECORD_HEADER_BYTES)
         destination, producer_id = self._text(data, at, first), self._text(data, at + first, second)
-        return ref, destination, producer_id, sequence, body, _PRIORITIES[rank]
+        expiration = _expiration(data, at + first + second, flags) if flags else 0
+        return ref, destination, producer_id, sequence, body, _PRIORITIES[rank], expiration
 
     def _add_message(self, data: bytes, position: int, first: int) -> AddMessage:
         return AddMessage(*self._message(data, position, first))
@@ -337,9 +367,10 @@ class RecordDecoder:
         return MovedMessage(*self._message(data, position, first))
 
     def _add_scheduled(self, data: bytes, position: int, first: int) -> AddScheduled:
-        ref, _, producer_id, sequence, rest, _ = self._message(data, position, first)
-        due_ms, repeats = _DUE.unpack_from(rest)
-        return AddScheduled(ref, producer_id, sequence, rest[_DUE.size :], due_ms, repeats)
+        ref, _, producer_id, sequence, body, _, _ = self._message(data, position, first)
+        (second,) = _LENGTH.unpack_from(data, position)
+        due_ms, repeats = _DUE.unpack_from(data, position + _ADD_MESSAGE_REST.size + first + second)
+        return AddScheduled(ref, producer_id, sequence, body, due_ms, repeats)
 
     def _reschedule(self, data: bytes, position: int, first: int) -> Reschedule:
         return Reschedule(*_RESCHEDULE.unpack_from(data, position + first))
@@ -364,6 +395,11 @@ class RecordDecoder:
         (client_id, name), position = self._texts(data, position, first, 2)
         return AcknowledgeSubscription(client_id, name, *_REF.unpack_from(data, position))
 
+    def _redelivered(self, data: bytes, position: int, first: int) -> Redelivered:
+        (destination, client_id, name), position = self._texts(data, position, first, 3)
+        ref, counter, not_before_ms = _REDELIVERED.unpack_from(data, position)
+        return Redelivered(ref, destination, counter, not_before_ms, client_id, name)
+
     def _memory(self, data: bytes, position: int, _first: int) -> Memory:
         next_ref, length = _MEMORY.unpack_from(data, position)
         at = position + _MEMORY.size
@@ -380,9 +416,25 @@ class RecordDecoder:
 def message_body(data: bytes, position: int) -> bytes:
     """The body in the record of a message that was found whole at a position."""
     length, kind, first = _RECORD.unpack_from(data, position + 4)
-    (second,) = _LENGTH.unpack_from(data, position + RECORD_HEADER_BYTES)
-    at = position + _ADD_MESSAGE_BYTES + first + second
-    return data[at if kind != T_ADD_SCHEDULED else at + _DUE.size : position + length]
+    second, _, flags, _, _ = _ADD_MESSAGE_REST.unpack_from(data, position + RECORD_HEADER_BYTES)
+    begin = position + _ADD_MESSAGE_BYTES + first + second
+    if flags:
+        begin += _REF.size
+    elif kind == T_ADD_SCHEDULED:
+        begin += _DUE.size
+    return data[begin : position + length]
+
+
+def _expiration(data: bytes, position: int, flags: int) -> int:
+    """What stands before the body.
+
+    Raises:
+        StoreNewer: something that this version does not know.
+    """
+    if flags != _EXPIRES:
+        raise StoreNewer(f"the store holds messages with the flags {flags}: use a newer version of this")
+    expiration: int = _REF.unpack_from(data, position)[0]
+    return expiration
 
 
 def whole_record_at(data: bytes, position: int, end: int, seed: int) -> int:

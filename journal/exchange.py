@@ -30,7 +30,7 @@ LINE_BYTES_MAX: Final = 2 * RECORD_BYTES_MAX
 REF_MAX: Final = (1 << 63) - 1
 """Numbers of messages are sent to clients as signed 64 bits."""
 ORDER: Final = ("export", "destination", "subscription", "producer", "message", "end")
-_MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 20
+_MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 28
 _T = TypeVar("_T")
 
 
@@ -43,6 +43,7 @@ class ExportedMessage(NamedTuple):
         body: exactly as it was stored.
         pending: of a topic: which subscriptions wait for it, by their place in the export, ascending.
         priority: 0 to 9.
+        expiration: milliseconds since the epoch; 0: never.
         due_ms: of a scheduled message, milliseconds since the epoch.
         repeats: of a scheduled message: how often again; -1 for ever.
     """
@@ -52,6 +53,7 @@ class ExportedMessage(NamedTuple):
     body: bytes
     pending: tuple[int, ...]
     priority: int = NORMAL_PRIORITY
+    expiration: int = 0
     due_ms: int = 0
     repeats: int = 0
 
@@ -196,6 +198,7 @@ class ExportReader:
             raise self._wrong(f"the body has {len(body)} bytes, which is too much for a record")
         pending = self._pending(fields, destination)
         priority = self._number(fields, "priority", 0, 9) if "priority" in fields else NORMAL_PRIORITY
+        expiration = self._number(fields, "expiration", 0, REF_MAX) if "expiration" in fields else 0
         self._last_ref = ref
         contents = self.contents
         contents.messages += 1
@@ -205,7 +208,7 @@ class ExportReader:
         if destination == SCHEDULED:
             due_ms = self._number(fields, "due_ms", 0, REF_MAX)
             repeats = self._number(fields, "repeats", -1, REPEATS_MAX)
-        return ExportedMessage(ref, destination, body, pending, priority, due_ms, repeats)
+        return ExportedMessage(ref, destination, body, pending, priority, expiration, due_ms, repeats)
 
     def _pending(self, fields: dict[str, Any], destination: str) -> tuple[int, ...]:
         if not destination.startswith(TOPIC):

@@ -223,15 +223,16 @@ class _Export:
             return
         done.messages += 1
         done.body_bytes += len(body)
+        further: dict[str, object] = {}
         if name in self._state.topics:
-            self._line("message", ref=ref, destination=name, pending=self._pending(ref, name), body=body)
+            further["pending"] = self._pending(ref, name)
         elif name == SCHEDULED:
-            due_ms, repeats = self._state.due(ref) or (0, 0)
-            self._line("message", ref=ref, destination=name, due_ms=due_ms, repeats=repeats, body=body)
-        else:
-            priority = self._state.priority_of(ref, name)
-            ranked = {} if priority == NORMAL_PRIORITY else {"priority": priority}
-            self._line("message", ref=ref, destination=name, **ranked, body=body)
+            further["due_ms"], further["repeats"] = self._state.due(ref) or (0, 0)
+        elif (priority := self._state.priority_of(ref, name)) != NORMAL_PRIORITY:
+            further["priority"] = priority
+        if expiration := self._state.expiration_of(ref, name):
+            further["expiration"] = expiration
+        self._line("message", ref=ref, destination=name, **further, body=body)
 
     def _pending(self, ref: int, topic: str) -> list[int]:
         """The places in the export of the subscriptions that wait for a message."""

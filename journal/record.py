@@ -93,6 +93,7 @@ class AddMessage:
         producer_sequence_id: of the producer; means nothing without one.
         body: the broker's encoded message.
         priority: 0 to 9, the highest goes first.
+        expiration: milliseconds since the epoch; 0: never.
     """
 
     ref: int
@@ -101,6 +102,7 @@ class AddMessage:
     producer_sequence_id: int
     body: bytes
     priority: int = NORMAL_PRIORITY
+    expiration: int = 0
 
 
 @dataclass(slots=True)
@@ -154,6 +156,26 @@ class AcknowledgeSubscription:
 
 
 @dataclass(slots=True)
+class Redelivered:
+    """A delivery of a message ended without acknowledgement; it waits again.
+
+    Attributes:
+        ref: of the message.
+        destination: its queue or topic.
+        counter: how many of its deliveries ended so.
+        not_before_ms: when it may be delivered again, milliseconds since the epoch; 0: at once.
+        client_id: with `name` the durable subscription that it is about; both empty for a queue.
+    """
+
+    ref: int
+    destination: str
+    counter: int
+    not_before_ms: int = 0
+    client_id: str = ""
+    name: str = ""
+
+
+@dataclass(slots=True)
 class Memory:
     """What no live message tells: which numbers and which sends there have been.
 
@@ -195,6 +217,7 @@ class MovedMessage:
     producer_sequence_id: int
     body: bytes
     priority: int = NORMAL_PRIORITY
+    expiration: int = 0
 
 
 SCHEDULED: Final = "schedule://"
@@ -278,6 +301,7 @@ Record = (
     | Memory
     | AddScheduled
     | Reschedule
+    | Redelivered
 )
 Stored = AddMessage | MovedMessage | AddScheduled
 """The records of which a live message is read."""
@@ -292,13 +316,14 @@ T_ADD_SUBSCRIPTION: Final = 5
 T_REMOVE_SUBSCRIPTION: Final = 6
 T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
 T_MEMORY: Final = 8
+T_REDELIVERED: Final = 9
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
 T_ADD_SCHEDULED: Final = 40
 T_RESCHEDULE: Final = 41
 T_CHECKPOINT: Final = 48
 T_MOVED_MESSAGE: Final = 49
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 40, 41, 48, 49))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 40, 41, 48, 49))
 
 
 class Location(NamedTuple):

@@ -270,7 +270,7 @@ class _Import:
         ref, name = message.ref + self.shift, message.destination
         if name == SCHEDULED:
             return [AddScheduled(ref, "", 0, message.body, message.due_ms, message.repeats)]
-        added = AddMessage(ref, name, "", 0, message.body, message.priority)
+        added = AddMessage(ref, name, "", 0, message.body, message.priority, message.expiration)
         if not name.startswith(TOPIC):
             return [added]
         receivers = self._receivers.get(name)

@@ -28,6 +28,7 @@ from journal.record import (
     Location,
     Memory,
     MovedMessage,
+    Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -54,6 +55,8 @@ class SubscriptionState:
     selector: str
     no_local: bool
     pending: MessageIndex = field(default_factory=MessageIndex)
+    redelivered: MessageIndex = field(default_factory=MessageIndex)
+    """Of those that were delivered before: see `State.redelivered`."""
 
 
 class LastSequences:
@@ -135,6 +138,11 @@ class State:
         queues: the live messages of each queue, in the order of their numbers.
         ranks: the numbers of the same messages by priority, of the queues in which it is not the normal
             one for all of them: of queues that have held another since they were empty.
+        expiring: by queue and topic the numbers of those live messages that expire; instead of a place they
+            have the time, milliseconds since the epoch.
+        redelivered: by queue the numbers of those live messages that were delivered before; instead of a
+            place they have the time before which they must not be delivered again (0: none), and how many
+            deliveries ended without acknowledgement. Those of topics are in their subscriptions.
         topics: the messages of each topic that durable subscriptions still wait for, in order.
         subscriptions: by client id and subscription name.
         producers: the last sequence of each producer.
@@ -160,6 +168,8 @@ class State:
         self.next_ref = 1
         self.queues: dict[str, MessageIndex] = {}
         self.ranks: dict[str, dict[int, MessageIndex]] = {}
+        self.expiring: dict[str, MessageIndex] = {}
+        self.redelivered: dict[str, MessageIndex] = {}
         self.topics: dict[str, MessageIndex] = {}
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
         self.producers = LastSequences(self._producers_max)
@@ -194,6 +204,7 @@ class State:
                 location,
                 length,
                 record.priority,
+                record.expiration,
             )
         else:
             _APPLIERS[type(record)](self, record, location, length)
@@ -207,6 +218,7 @@ class State:
         location: int,
         length: int,
         priority: int = NORMAL_PRIORITY,
+        expiration: int = 0,
     ) -> None:
         """The part of `apply` for an `AddMessage`, by its fields; for recovery, which reads millions."""
         if ref >= self.next_ref:
@@ -216,7 +228,7 @@ class State:
         messages = self.queues.get(destination)
         if messages is None:
             if destination.startswith(TOPIC):
-                self._add_topic_message(ref, destination, location, length)
+                self._add_topic_message(ref, destination, location, length, expiration)
                 return
             messages = self.queues[destination] = MessageIndex()
         if not messages.add(ref, location, length):
@@ -228,6 +240,8 @@ class State:
         self.live_bytes += length
         if priority != NORMAL_PRIORITY or self.ranks:
             self._rank(messages, ref, destination, priority)
+        if expiration:
+            self._note_expiration(ref, destination, expiration)
 
     def _rank(self, messages: MessageIndex, ref: int, queue: str, priority: int) -> None:
         """A message has come into a queue, whose messages may have several priorities."""
@@ -254,6 +268,19 @@ class State:
             if ref in ranked:
                 return priority
         return NORMAL_PRIORITY
+
+    def _note_expiration(self, ref: int, destination: str, expiration: int) -> None:
+        """A message that expires has come into a place."""
+        expiring = self.expiring.get(destination)
+        if expiring is None:
+            expiring = self.expiring[destination] = MessageIndex()
+        expiring.add(ref, expiration, 1)
+
+    def expiration_of(self, ref: int, destination: str) -> int:
+        """When a live message expires, milliseconds since the epoch; 0: never."""
+        expiring = self.expiring.get(destination)
+        place = None if expiring is None else expiring.place(ref)
+        return 0 if place is None else place.location
 
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
@@ -327,7 +354,7 @@ class State:
             self.topic_names.append(topic)
         return number
 
-    def _add_topic_message(self, ref: int, topic: str, location: int, length: int) -> None:
+    def _add_topic_message(self, ref: int, topic: str, location: int, length: int, expiration: int) -> None:
         subscriptions = self._subscribed.get(topic)
         if subscriptions is None:
             subscriptions = self._subscribed[topic] = [
@@ -341,6 +368,8 @@ class State:
         self._use(location, length)
         for subscription in subscriptions:
             subscription.pending.add(ref, 0, 1)
+        if expiration:
+            self._note_expiration(ref, topic, expiration)
 
     def _moved_message(self, record: MovedMessage, location: int, length: int) -> None:
         """Only live messages are moved: one that is not known stood in what is lost."""
@@ -356,6 +385,7 @@ class State:
                 location,
                 length,
                 record.priority,
+                record.expiration,
             )
 
     def moved(self, record: Stored) -> MovedMessage | AddScheduled:
@@ -371,6 +401,7 @@ class State:
             record.producer_sequence_id,
             record.body,
             record.priority,
+            record.expiration,
         )
 
     def _add_scheduled(self, record: AddScheduled, location: int, length: int) -> None:
@@ -413,6 +444,10 @@ class State:
                 self._unuse(place)
                 if self.ranks:
                     self._forget_rank(messages, record.ref, record.destination)
+                if self.expiring:
+                    _forget(self.expiring, record.ref, record.destination)
+                if self.redelivered:
+                    _forget(self.redelivered, record.ref, record.destination)
         elif record.destination == SCHEDULED:
             place = self.scheduled.remove(record.ref)
             if place is not None:
@@ -421,6 +456,7 @@ class State:
         elif self._drop_topic_message(record.ref, record.destination):
             for subscription in self.subscriptions.values():
                 subscription.pending.remove(record.ref)
+                subscription.redelivered.remove(record.ref)
 
     def _drop_topic_message(self, ref: int, topic: str) -> bool:
         """Forgets a message of a topic; the subscriptions still have its number."""
@@ -430,6 +466,8 @@ class State:
             return False
         self._unuse(place)
         self.waiting_index.remove(ref)
+        if self.expiring:
+            _forget(self.expiring, ref, topic)
         return True
 
     def _add_destination(self, record: AddDestination, _location: int, _length: int) -> None:
@@ -440,11 +478,13 @@ class State:
     def _remove_destination(self, record: RemoveDestination, _location: int, _length: int) -> None:
         for _, place in self.queues.pop(record.destination, MessageIndex()).entries_after(-1):
             self._unuse(place)
-        self.ranks.pop(record.destination, None)
+        for notes in (self.ranks, self.redelivered, self.expiring):
+            notes.pop(record.destination, None)
         for ref in list(self.topics.get(record.destination, ())):
             self._drop_topic_message(ref, record.destination)
             for subscription in self.subscriptions.values():
                 subscription.pending.remove(ref)
+                subscription.redelivered.remove(ref)
         self.topics.pop(record.destination, None)
 
     def _add_subscription(self, record: AddSubscription, _location: int, _length: int) -> None:
@@ -475,7 +515,23 @@ class State:
     ) -> None:
         subscription = self.subscriptions.get((record.client_id, record.name))
         if subscription is not None and subscription.pending.remove(record.ref) is not None:
+            if subscription.redelivered:
+                subscription.redelivered.remove(record.ref)
             self._release(record.ref)
+
+    def _redelivered(self, record: Redelivered, _location: int, _length: int) -> None:
+        if record.name:
+            subscription = self.subscriptions.get((record.client_id, record.name))
+            if subscription is None or record.ref not in subscription.pending:
+                return
+            notes = subscription.redelivered
+        else:
+            if record.ref not in self.queues.get(record.destination, ()):
+                return
+            notes = self.redelivered.setdefault(record.destination, MessageIndex())
+        notes.remove(record.ref)
+        if record.counter:
+            notes.add(record.ref, record.not_before_ms, record.counter)
 
     def _remember(self, record: Memory, _location: int, _length: int) -> None:
         self.next_ref = max(self.next_ref, record.next_ref)
@@ -493,6 +549,13 @@ class State:
             self._drop_topic_message(ref, self.topic_names[place.location])
 
 
+def _forget(notes: dict[str, MessageIndex], ref: int, destination: str) -> None:
+    """A message has left a place about whose messages something is noted."""
+    index = notes.get(destination)
+    if index is not None and index.remove(ref) is not None and not index:
+        del notes[destination]
+
+
 # Outside of the class: bound methods in the state would be a cycle, and a state is too large to wait for the
 # garbage collector, which does not even look at what recovery has built.
 _APPLIERS: Final[dict[type, Callable[..., None]]] = {
@@ -504,6 +567,7 @@ _APPLIERS: Final[dict[type, Callable[..., None]]] = {
     RemoveSubscription: State._remove_subscription,
     AcknowledgeSubscription: State._acknowledge_subscription,
     Memory: State._remember,
+    Redelivered: State._redelivered,
     Checkpoint: State._checkpoint,
     AddScheduled: State._add_scheduled,
     Reschedule: State._reschedule,

@@ -41,6 +41,7 @@ class Subscription:
     selector: str
     no_local: bool
     pending: set[int] = field(default_factory=set)
+    redelivered: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,6 +51,8 @@ class PageState:
     queues: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     topics: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
     priorities: dict[tuple[str, int], int] = field(default_factory=dict)  # of messages of queues, if not 4
+    expirations: dict[tuple[str, int], int] = field(default_factory=dict)
+    redelivered: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)  # not before, count
     subscriptions: dict[tuple[str, str], Subscription] = field(default_factory=dict)
     scheduled: dict[int, tuple[int, int]] = field(default_factory=dict)
     due_times: dict[int, tuple[int, int]] = field(default_factory=dict)  # when, and how often again
@@ -146,7 +149,7 @@ class PageReader:
         """By "Damage", every record whose own checksum is right counts, wherever it begins."""
         data = self.data[epoch, number]
         salt = struct.pack("<Q", self.salts.get(epoch, 0))
-        known = {1, 2, 3, 4, 5, 6, 7, 8, 16, 17, 48, 49}
+        known = {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 48, 49}
         while start + 12 <= end:
             checksum, length, kind = struct.unpack_from("<IIB", data, start)
             if (
@@ -317,6 +320,12 @@ class PageReader:
                 elif kind == "k":
                     due = {ref: (time, again - 2) for ref, (time, again) in entries.items()}
                     self.state.due_times.update(due)
+                elif kind == "x":
+                    self.state.expirations.update({(name, ref): time for ref, (time, _) in entries.items()})
+                elif kind == "r":
+                    self.state.redelivered.update({(name, ref): entry for ref, entry in entries.items()})
+                elif kind == "d":
+                    subscriptions[int(name)].redelivered.update(entries)
                 elif kind == "s":
                     subscriptions[int(name)].pending.update(refs)
         return Place(*struct.unpack_from("<QIIQ", data, 32))
@@ -371,11 +380,16 @@ class PageReader:
         (length,) = struct.unpack_from("<H", record, 10)
         state = self.state
         if kind in {1, 49}:
-            second, rank, ref, sequence = struct.unpack_from("<HBxQq", record, 12)
+            second, rank, flags, ref, sequence = struct.unpack_from("<HBBQq", record, 12)
             destination = text_of(record[32 : 32 + length])
             producer = text_of(record[32 + length : 32 + length + second])
-            if ref not in state.queues.get(destination, {}):
+            if not any(ref in live.get(destination, {}) for live in (state.queues, state.topics)):
                 state.priorities[destination, ref] = rank - 1 if 1 <= rank <= 10 else 4
+                state.redelivered.pop((destination, ref), None)
+                state.expirations.pop((destination, ref), None)
+                if flags & 1:
+                    (expiration,) = struct.unpack_from("<Q", record, 32 + length + second)
+                    state.expirations[destination, ref] = expiration
             self.put(kind, ref, destination, producer, sequence, (location, len(record)))
         elif kind == 2:
             (ref,) = struct.unpack_from("<Q", record, 12)
@@ -396,6 +410,8 @@ class PageReader:
             state.next_ref = max(state.next_ref, next_ref)
             for producer, sequence in json.loads(record[24 + length : 24 + length + size]).items():
                 self.remember(producer, sequence)
+        elif kind == 9:
+            self.redeliver(record, length)
         elif kind in {40, 41}:
             self.apply_to_schedule(kind, record, length, location)
         elif kind == 48:
@@ -417,6 +433,25 @@ class PageReader:
         if ref not in state.scheduled:
             state.due_times[ref] = struct.unpack_from("<Qi", record, at)
         state.scheduled[ref] = location, len(record)
+
+    def redeliver(self, record: bytes, length: int) -> None:
+        """Type 9."""
+        state = self.state
+        at = 12 + length
+        texts = [text_of(record[12:at])]
+        for _ in range(2):
+            (size,) = struct.unpack_from("<H", record, at)
+            texts.append(text_of(record[at + 2 : at + 2 + size]))
+            at += 2 + size
+        destination, client_id, name = texts
+        ref, count, not_before = struct.unpack_from("<QIQ", record, at)
+        if not name:
+            if ref in state.queues.get(destination, {}):
+                state.redelivered[destination, ref] = (not_before, count)
+            return
+        known = state.subscriptions.get((client_id, name))
+        if known is not None and ref in known.pending:
+            known.redelivered[ref] = (not_before, count)
 
     def remember(self, producer: str, sequence: int) -> None:
         """The last sequence of a producer is at least this one."""
@@ -503,10 +538,11 @@ class PageReader:
         offset = location & (1 << 29) - 1
         data = self.data[location >> 44, location >> 29 & 0x7FFF][offset : offset + length]
         assert len(data) == length, "damaged"
-        checksum, size, kind, first, second = struct.unpack_from("<IIBxHH", data)
+        checksum, size, kind, first, second, flags = struct.unpack_from("<IIBxHHxB", data)
         epoch = location >> 44
         salt = self.salts[epoch] if epoch in self.salts else self.salt_of(epoch, location >> 29 & 0x7FFF)
         assert kind in {1, 40, 49}
         assert size == length
         assert checksum == crc32c(struct.pack("<Q", salt) + data[4:]), "damaged"
-        return data[32 + first + second + (12 if kind == 40 else 0) :]
+        between = (12 if kind == 40 else 0) + (8 if flags & 1 else 0)
+        return data[32 + first + second + between :]

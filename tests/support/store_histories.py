@@ -25,6 +25,7 @@ from journal.record import (
     AnyRecord,
     EpochEnd,
     Memory,
+    Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -193,6 +194,7 @@ class StoreHistory:
                     random_.randint(-5, 500),
                     body,
                     (4, 4, 9, 4, 0)[ref % 5],
+                    (0, 0, 1_000 + ref)[ref % 3],
                 )
             ]
         if what < 0.75:
@@ -204,6 +206,9 @@ class StoreHistory:
             key = random_.choice(keys)
             known = state.subscriptions.get(key)
             pending = list(known.pending) if known is not None else []
+            if what < 0.8:
+                place = known.destination if known is not None else TOPICS[0]
+                return [Redelivered(ref, place, 2, ref % 2 and 2_000, *key) for ref in pending[:3]]
             return [AcknowledgeSubscription(*key, ref) for ref in pending[: random_.randint(0, 3)]]
         if what < 0.95:
             client, name = random_.choice(("c1", "c2")), random_.choice(("s", "t"))
@@ -235,10 +240,12 @@ class StoreHistory:
         ]
 
     def _removal(self) -> list[AnyRecord]:
-        """Some messages of one place are consumed: the first ones, as a rule."""
+        """Some messages of one place are consumed: the first ones, as a rule; or given back."""
         places = self.state.places()
         name = self.random.choice(list(places) or [QUEUES[0]])
         refs = list(places.get(name, ()))
+        if self.random.random() < 0.2:
+            return [Redelivered(ref, name, 1 + ref % 3, ref % 2 and 2_000) for ref in refs[-4:]]
         if self.random.random() < 0.3:
             self.random.shuffle(refs)
         return [RemoveMessage(ref, name) for ref in refs[: self.random.randint(0, 6)]]

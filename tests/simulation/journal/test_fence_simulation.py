@@ -52,9 +52,10 @@ class SeenState(State):
         location: int,
         length: int,
         priority: int = 4,
+        expiration: int = 0,
     ) -> None:
         """Refs carry epoch and number."""
-        super().add_message(ref, destination, producer_id, sequence, location, length, priority)
+        super().add_message(ref, destination, producer_id, sequence, location, length, priority, expiration)
         self.seen.append(divmod(ref, 1000))
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.codec import RecordDecoder, RecordEncoder, record_seed, whole_record_at
+from journal.codec import RecordDecoder, RecordEncoder, message_body, record_seed, whole_record_at
 from journal.errors import StoreNewer
 from journal.record import (
     EPOCHS_MAX,
@@ -26,6 +26,7 @@ from journal.record import (
     EpochBegin,
     EpochEnd,
     Location,
+    Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -40,7 +41,17 @@ texts = st.text(st.characters(), max_size=30)  # with lone surrogates: Java stri
 refs = st.integers(0, 2**64 - 1)
 seals = st.builds(Seal, refs, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), refs)
 records = st.one_of(
-    st.builds(AddMessage, refs, texts, texts, st.integers(-(2**63), 2**63 - 1), st.binary(max_size=200)),
+    st.builds(
+        AddMessage,
+        refs,
+        texts,
+        texts,
+        st.integers(-(2**63), 2**63 - 1),
+        st.binary(max_size=200),
+        st.integers(0, 9),
+        st.just(0) | refs,
+    ),
+    st.builds(Redelivered, refs, texts, st.integers(0, 2**32 - 1), refs, texts, texts),
     st.builds(
         AddScheduled,
         refs,
@@ -115,6 +126,21 @@ def test_a_reserved_type_is_of_a_newer_version() -> None:
         decode(bytes(data))
 
 
+def test_an_unknown_flag_of_a_message_is_of_a_newer_version() -> None:
+    """What stands before a body is never taken for a part of it."""
+    data = bytearray(encode(AddMessage(1, "q", "", 1, b"body")))
+    data[15] = 2
+    with pytest.raises(StoreNewer, match="flags 2"):
+        decode(bytes(data))
+
+
+def test_a_body_is_found_behind_the_expiration() -> None:
+    """Reading back needs no more of a record than its body."""
+    data = encode(AddMessage(1, "q", "p", 1, b"body", 4, 7), AddMessage(2, "q", "p", 1, b"other"))
+    second = len(encode(AddMessage(1, "q", "p", 1, b"body", 4, 7)))
+    assert (message_body(data, 0), message_body(data, second)) == (b"body", b"other")
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -127,6 +153,8 @@ def test_a_reserved_type_is_of_a_newer_version() -> None:
         Reschedule(1, 1, REPEATS_MAX + 1),
         RemoveMessage(2**64, "q"),
         AcknowledgeSubscription("c", "n", -1),
+        AddMessage(1, "q", "", 1, b"", 4, -1),
+        Redelivered(1, "q", 1, -1),
     ],
 )
 def test_what_does_not_fit_is_refused(record: AnyRecord) -> None:

@@ -32,6 +32,20 @@ def assert_same(page: PageState, state: State) -> None:
         assert {ref: page.priorities.get((name, ref), 4) for ref in messages} == {
             ref: state.priority_of(ref, name) for ref in messages
         }
+    for places, live in ((page.queues, state.queues), (page.topics, state.topics)):
+        for name, messages in places.items():
+            assert [page.expirations.get((name, ref), 0) for ref in messages] == [
+                state.expiration_of(ref, name) for ref in messages
+            ]
+            assert set(live[name]) >= set(state.expiring.get(name, ()))
+    for name, messages in page.queues.items():
+        assert {
+            ref: page.redelivered[name, ref] for ref in messages if (name, ref) in page.redelivered
+        } == entries(state.redelivered.get(name, MessageIndex()))
+    assert {
+        key: {ref: each for ref, each in s.redelivered.items() if ref in s.pending}
+        for key, s in page.subscriptions.items()
+    } == {key: entries(s.redelivered) for key, s in state.subscriptions.items()}
     assert page.topics == {name: entries(messages) for name, messages in state.topics.items()}
     assert page.scheduled == entries(state.scheduled)
     assert page.due_times == {ref: state.due(ref) for ref in state.scheduled}
@@ -70,7 +84,8 @@ def test_the_page_describes_what_the_journal_does(seed: int) -> None:
 
 def test_the_histories_have_what_the_page_describes() -> None:
     """The stores that are compared have checkpoints, seals, carried and moved records, and torn tails."""
-    seen = {"checkpoint": 0, "seals": 0, "carried": 0, "torn": 0, "topics": 0, "removed": 0, "scheduled": 0}
+    counted = ("checkpoint", "seals", "carried", "torn", "topics", "removed", "scheduled", "expiring")
+    seen = dict.fromkeys((*counted, "redelivered"), 0)
     for seed in SEEDS:
         history = StoreHistory(seed)
         history.run(MASTERS)
@@ -80,6 +95,9 @@ def test_the_histories_have_what_the_page_describes() -> None:
         seen["carried"] += inspection.report.ruler > 1 and not inspection.seals
         seen["torn"] += inspection.report.torn is not None
         seen["scheduled"] += bool(inspection.state.scheduled)
+        seen["expiring"] += bool(inspection.state.expiring)
+        seen["redelivered"] += bool(inspection.state.redelivered)
+        seen["redelivered"] += any(each.redelivered for each in inspection.state.subscriptions.values())
         seen["topics"] += any(map(len, inspection.state.topics.values()))
         numbers = [name for name in inspection.names if name.startswith("data-000001-")]
         seen["removed"] += not numbers
