@@ -189,6 +189,7 @@ class BrokerConfig:
         authorization: who may do what with which destinations.
         purge_period_ms: how often idle destinations are looked for; 0: never.
         purged_max: deleted at a time; 0: all that are idle.
+        scheduler_support: messages can be sent that are due later.
     """
 
     name: str
@@ -205,6 +206,7 @@ class BrokerConfig:
     authorization: Authorization = OPEN
     purge_period_ms: int = 0
     purged_max: int = 0
+    scheduler_support: bool = True
 
     @classmethod
     def from_properties(
@@ -242,6 +244,7 @@ class BrokerConfig:
             authorization=Authorization.parse(values),
             purge_period_ms=_number(values, "schedulePeriodForDestinationPurge", 0, 0, WAIT_MS_MAX),
             purged_max=_number(values, "maxPurgedDestinationsPerSweep", 0, 0, 1_000_000),
+            scheduler_support=_flag(values, "schedulerSupport", "true"),
         )
 
 

@@ -10,7 +10,9 @@
                   (Sunday: 0)
 
 A step takes the values that it divides, wherever the range begins. Names, `@daily` and seconds are unknown.
-If both days are restricted, one of them is enough.
+If both days are restricted, one of them is enough. When the clocks are put forward, what was due in the hour
+that is left out is due as much later. When they are put back, what is due every hour goes on, and what is due
+at certain hours is due once.
 
 Source: ActiveMQ's `CronParser`; crontab(5) for two restricted days, of which that parser makes now one, now
 the other.
@@ -84,30 +86,36 @@ class Cron:
         Returns:
             Milliseconds since the epoch, a whole minute; None: never.
         """
-        start = datetime.fromtimestamp(after_ms // 1000, zone)
-        at = start.replace(tzinfo=None, second=0, fold=0)
-        if start.fold:  # the hour that comes twice, the second time: look at all of it again
-            at -= timedelta(minutes=1)
-        at += timedelta(minutes=1)
+        every_hour = len(self._hours) == 24
+        at = datetime.fromtimestamp((after_ms // 60_000 + 1) * 60, zone)
+        if not every_hour:
+            at = at.replace(tzinfo=None, fold=0)
         end_year = at.year + YEARS_MAX
         while at.year < end_year:
-            if at.month not in self._months:
-                at = _begin_of_next_month(at)
-            elif not self._is_day(at):
-                at = at.replace(hour=0, minute=0) + timedelta(days=1)
+            if not self._is_day(at):
+                at = self._next_day(at)
             elif at.hour not in self._hours:
                 at = at.replace(minute=0) + timedelta(hours=1)
             elif at.minute not in self._minutes:
-                at += timedelta(minutes=1)
+                at = _one_minute_on(at, zone) if every_hour else at + timedelta(minutes=1)
             else:
-                for fold in (0, 1):  # in the hour that comes twice the second time may be the next
-                    found_ms = int(at.replace(tzinfo=zone, fold=fold).timestamp()) * 1000
-                    if found_ms > after_ms:
-                        return found_ms
+                found_ms = int(at.timestamp() if every_hour else at.replace(tzinfo=zone).timestamp()) * 1000
+                if found_ms > after_ms:
+                    return found_ms
                 at += timedelta(minutes=1)
         return None
 
+    def _next_day(self, at: datetime) -> datetime:
+        """The beginning of the next day that it may be due."""
+        at = at.replace(hour=0, minute=0, fold=0)
+        if at.month in self._months:
+            return at + timedelta(days=1)
+        year, month = divmod(at.year * 12 + at.month, 12)
+        return at.replace(year=year, month=month + 1, day=1)
+
     def _is_day(self, at: datetime) -> bool:
+        if at.month not in self._months:
+            return False
         of_month, of_week = at.day in self._days, at.isoweekday() % 7 in self._weekdays
         return of_month or of_week if self._one_is_enough else of_month and of_week
 
@@ -122,9 +130,9 @@ def parsed(text: str) -> Cron:
     return Cron(text)
 
 
-def _begin_of_next_month(at: datetime) -> datetime:
-    year, month = divmod(at.year * 12 + at.month, 12)
-    return datetime(year, month + 1, 1)
+def _one_minute_on(at: datetime, zone: tzinfo | None) -> datetime:
+    """A minute later by the clock of the world, whatever those on the wall do."""
+    return datetime.fromtimestamp(at.timestamp() + 60, zone)
 
 
 def _shown(text: str) -> str:

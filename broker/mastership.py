@@ -115,6 +115,7 @@ class Mastership:
             policies=self._config.policies,
             forwarding=self._config.forwarding,
             rights=Rights(self._authorization, self._users.roles_of),
+            scheduling=self._config.scheduler_support,
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()
@@ -129,6 +130,7 @@ class Mastership:
                 broker_url=url,
             )
             connector.accept(turn, build_server)
+        turn.schedule()  # there may be something to do that nobody asks for
         return urls
 
     def _open(self) -> Journal:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from broker.cron import Cron, parsed
 from broker.errors import RequestInvalid
+from broker.message import rewritten
 from broker.primitive_map import encode_map
 from broker.properties import properties_of
 from journal.record import REPEATS_MAX
@@ -26,6 +27,7 @@ from journal.record import REPEATS_MAX
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from broker.destination import Destination
     from broker.message import Message
     from broker.primitive_map import Value
 
@@ -119,7 +121,7 @@ def integer(name: str, value: object) -> int | None:
 
 def job_id_of(message: Message, ref: int) -> str:
     """Names the schedule of a message that is stored under a number; in the form of a message id."""
-    return f"{message.producer_id or message.message_id}:{ref}"
+    return f"{_sender(message)}:{ref}"
 
 
 def ref_of(job_id: str) -> int:
@@ -149,27 +151,59 @@ def delivered(message: Message, job_id: str, delivery: int, now_ms: int) -> Mess
         if expiration > timestamp:
             expiration += now_ms - timestamp
         timestamp = now_ms
-    message_id = new_message_id(message, job_id, delivery) if again else message.message_id
-    made = with_properties(message, properties)
-    return replace(made, message_id=message_id, expiration=expiration, timestamp=timestamp)
+    made = replace(
+        message, properties=encoded(properties), expiration=expiration, timestamp=timestamp, decoded=None
+    )
+    return (
+        renamed(made, f"{_sender(message)}-scheduled:0:{ref_of(job_id)}:{delivery}")
+        if again
+        else (rewritten(made))
+    )
 
 
 def without_cron(message: Message) -> Message:
     """The schedule that one of the times of a cron expression begins."""
     properties = dict(properties_of(message))
     del properties[CRON]
-    return with_properties(message, properties)
+    return rewritten(replace(message, properties=encoded(properties)))
 
 
-def new_message_id(message: Message, job_id: str, delivery: int) -> str:
-    """An id for one of several deliveries of a message."""
-    return f"{message.producer_id or message.message_id}-scheduled:0:{ref_of(job_id)}:{delivery}"
+def listed(message: Message, job_id: str, listing: int, reply_to: Destination, now_ms: int) -> Message:
+    """A scheduled message as it is shown to whoever browses the schedule.
+
+    Args:
+        message: as it was sent; its schedule stays on it.
+        job_id: the schedule's name, which keeps it from being scheduled again.
+        listing: a number that no other has.
+        reply_to: where it is shown.
+        now_ms: the time.
+    """
+    shown = replace(
+        message,
+        destination=reply_to,
+        persistent=False,
+        type="Advisory",
+        expiration=0,
+        timestamp=now_ms,
+        properties=encoded({**properties_of(message), JOB_ID: job_id}),
+        decoded=None,
+        producer_id="",
+    )
+    return renamed(shown, f"{_sender(message)}-browsed:0:{ref_of(job_id)}:{listing}")
 
 
-def with_properties(message: Message, properties: Mapping[str, object]) -> Message:
-    """A message with other properties."""
-    encoded = encode_map(cast("Mapping[str, Value]", properties))
-    return replace(message, properties=encoded, decoded=None, native=None, wire=None, wire_format="")
+def renamed(message: Message, message_id: str) -> Message:
+    """A message under an id of its own; it is written anew."""
+    return replace(message, message_id=message_id, native=None, wire=None, wire_format="")
+
+
+def encoded(properties: Mapping[str, object]) -> bytes:
+    """The bytes of properties that were decoded before."""
+    return encode_map(cast("Mapping[str, Value]", properties))
+
+
+def _sender(message: Message) -> str:
+    return message.producer_id or message.message_id
 
 
 def _number_or_none(value: object) -> int:

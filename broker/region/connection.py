@@ -247,6 +247,7 @@ class RegionConnection:
         region = self.region
         if region.rights.restricted:
             region.permit(self.user, Permission.WRITE, message.destination)
+        later = message.properties is not None and region.schedule.wants(message)
         target = region.targets.get(message.destination)
         routes = None
         if target is None or target.forwards is not None:
@@ -255,14 +256,15 @@ class RegionConnection:
                 return take(message, self)
             routes = region.routing.routes(message)
             target = routes[0][0]
-        if self.failover_reconnect and message.persistent and self._is_repeat(message):
+        if self.failover_reconnect and (message.persistent or later) and self._is_repeat(message):
             region.repeats_dropped += 1
             return region.last_batch
         if region.usage.is_short:
-            self._check_space(
-                [target] if routes is None else [each for each, _ in routes], message, transaction
-            )
+            targets = [target] if routes is None else [each for each, _ in routes]
+            self._check_space([] if later else targets, message, transaction)
         if transaction is None:
+            if later:
+                return region.schedule.send(message)
             if message.expiration and message.expiration <= region.now_ms:
                 return region.dead_letters.refuse(routes or [(target, message)])
             return target.send(message, self) if routes is None else send_along(region, routes, self)
@@ -284,10 +286,15 @@ class RegionConnection:
     def _check_space(
         self, targets: Sequence[Queue | Topic], message: Message, transaction: str | None
     ) -> None:
-        """Let a send through if there is space, or it needs none, and none of its session waits before it."""
+        """Let a send through if there is space, or it needs none, and none of its session waits before it.
+
+        Without targets it is due later.
+        """
         if self.blocked.stops(_line_of(message)):
             raise SendBlocked("Others of this session wait for space.")
         try:
+            if not targets:
+                self.region.usage.check(stored=True)
             for target in targets:
                 stored = message.persistent and target.stored
                 if stored or target.keeps:

@@ -95,6 +95,21 @@ class DeadLetters:
                 letters.append(letter)
         return self._post(letters, [])
 
+    def undeliverable(self, message: Message, cause: str, records: list[Record]) -> int:
+        """A message that was taken before cannot go where it was to go.
+
+        Args:
+            message: it.
+            cause: why not.
+            records: what else there is to record in the same append.
+
+        Returns:
+            The batch.
+        """
+        policy = self._region.policies.of(message.destination)
+        letter = self._letter(policy, message.destination, None, message, cause, expired=False)
+        return self._post([] if letter is None else [letter], records)
+
     # ---- letters
 
     def _letters(self, places: Sequence[tuple[Source, Entry]], cause: str, *, expired: bool) -> list[Message]:

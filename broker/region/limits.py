@@ -30,6 +30,7 @@ class RegionLimits:
         browse_page_messages: looked up for a browser at a time.
         durable_subscriptions_max: durable topic subscriptions, active or not.
         dispatch_bytes_max: bytes dispatched to one connection before its transport has taken them.
+        scheduled_max: messages that are due later; each takes 100 bytes of memory.
         purge_period_ms: how often idle destinations are looked for; 0: never.
         purged_max: deleted at a time; 0: all that are idle.
     """
@@ -50,5 +51,6 @@ class RegionLimits:
     browse_page_messages: int = 500
     durable_subscriptions_max: int = 10_000
     dispatch_bytes_max: int = MEBIBYTE
+    scheduled_max: int = 1_000_000
     purge_period_ms: int = 0
     purged_max: int = 0

@@ -104,6 +104,7 @@ class Queue:
                 self.usage.keep(entry, message)
         else:
             entry = self.usage.hold(ref, message, always=True)
+            entry.batch = batch
         self._line_up(entry, message.priority)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
 

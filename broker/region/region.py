@@ -33,6 +33,8 @@ from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards, destinations_of
 from broker.region.queue import Queue
 from broker.region.routing import Routing
+from broker.region.schedule import Schedule
+from broker.region.schedule_requests import ScheduleRequests
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.statistics import ArrivalTimes, Statistics
 from broker.region.topic import Topic, TopicSubscription
@@ -63,6 +65,7 @@ class Region:
         unfinished: sources that have looked at enough messages for this turn.
         touched: connections that were dispatched to; whoever writes to them clears it.
         usage: what the messages take, and which sends wait for space.
+        schedule: the messages that are due later.
         endpoints: destinations at which the broker itself takes what is sent.
         statistics: of destinations that are gone; see `broker.region.statistics.total`.
         arrivals: when messages came.
@@ -80,6 +83,7 @@ class Region:
         policies: PolicyMap | None = None,
         forwarding: Forwarding | None = None,
         rights: Rights | None = None,
+        scheduling: bool = True,
     ) -> None:
         """Take over what the journal holds.
 
@@ -92,6 +96,7 @@ class Region:
             policies: what holds for which destinations.
             forwarding: what feeds what.
             rights: who may do what; None: everybody everything.
+            scheduling: messages can be sent that are due later.
         """
         self.store = store
         self.limits = limits or RegionLimits()
@@ -115,6 +120,8 @@ class Region:
         self.dead_letters = DeadLetters(self)
         self.wildcards = Wildcards()
         self.endpoints = Endpoints(self)
+        self.schedule = Schedule(self, enabled=scheduling)
+        ScheduleRequests(self)
         self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
         self.dirty: dict[Source, None] = {}
         self.blocked: dict[Source, None] = {}
@@ -418,6 +425,8 @@ class Region:
         if self.next_ref != self.arrivals.next_ref:
             self.arrivals.mark(self.next_ref, self.now_ms)
         self.now_ms = now_ms
+        if (due_ms := self.schedule.due_ms) is not None and due_ms <= now_ms:
+            self.schedule.run()
         if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
             self.idle.sweep()
         while self._pulls and self._pulls[0][0] <= now_ms:
@@ -438,6 +447,8 @@ class Region:
         times = [self._pulls[0][0]] if self._pulls else []
         if self.idle.due_ms is not None:
             times.append(self.idle.due_ms)
+        if (due_ms := self.schedule.due_ms) is not None:
+            times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
             times.append(deadline_ms)
         if self.unfinished:

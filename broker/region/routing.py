@@ -195,22 +195,30 @@ class Arrivals:
         records: of the persistent ones; to be appended before `accept`, with nothing sent in between.
     """
 
-    def __init__(self, region: Region, routes: Sequence[Route], connection: RegionConnection | None) -> None:
+    def __init__(
+        self,
+        region: Region,
+        routes: Sequence[Route],
+        connection: RegionConnection | None,
+        scheduled: Sequence[Message] = (),
+    ) -> None:
         """Make the records.
 
         Args:
             region: where they arrive.
             routes: where they go.
             connection: sent them; None: the broker itself.
+            scheduled: further messages, which are due later.
 
         Raises:
             ResourceExhausted: a message is too large.
         """
+        self._scheduled = region.schedule.records(scheduled) if scheduled else []
         self._region = region
         self._routes = routes
         self._connection = connection
         self._first_ref = region.next_ref
-        self.records: list[Record] = []
+        self.records: list[Record] = [*self._scheduled]
         for ref, (target, message) in enumerate(routes, self._first_ref):
             if not (message.persistent and target.stored):
                 continue
@@ -219,14 +227,38 @@ class Arrivals:
             else:
                 self.records.extend(target.records(message, ref, connection))
 
-    def accept(self, batch: int) -> None:
-        """Put them where they belong; `batch` holds their records."""
+    @classmethod
+    def of(cls, region: Region, messages: Sequence[Message], connection: RegionConnection | None) -> Arrivals:
+        """What becomes of messages that were sent together.
+
+        Raises:
+            ClientError: one of them cannot be taken.
+        """
+        routes: list[Route] = []
+        scheduled: list[Message] = []
+        for message in messages:
+            if message.properties is not None and region.schedule.wants(message):
+                scheduled.append(message)
+            else:
+                routes += region.routing.routes(message)
+        return cls(region, routes, connection, scheduled)
+
+    def accept(self, batch: int, *, volatile_batch: int = 0) -> None:
+        """Put them where they belong.
+
+        Args:
+            batch: holds their records.
+            volatile_batch: those that are not stored wait for this one.
+        """
+        if self._scheduled:
+            self._region.schedule.accept(self._scheduled)
         for ref, (target, message) in enumerate(self._routes, self._first_ref):
             stored = message.persistent and target.stored
+            wait = batch if stored else volatile_batch
             if isinstance(target, Queue):
-                target.accept(message, ref, batch if stored else 0, stored)
+                target.accept(message, ref, wait, stored)
             else:
-                target.accept(message, ref, batch if stored else 0, stored, self._connection)
+                target.accept(message, ref, wait, stored, self._connection)
 
 
 def send_along(region: Region, routes: Sequence[Route], connection: RegionConnection) -> int:

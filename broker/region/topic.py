@@ -163,6 +163,7 @@ class TopicSubscription:
             else:
                 try:
                     entry = self.topic.usage.hold(ref, message)
+                    entry.batch = batch
                 except (SendBlocked, SpaceLacking):
                     self.discarded += 1
                     self.topic.statistics.discarded += 1

@@ -179,8 +179,7 @@ class OpenTransactions:
             InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
         """
         region = self._region
-        routes = [route for message in transaction.sends for route in region.routing.routes(message)]
-        arrivals = Arrivals(region, routes, self._connection)
+        arrivals = Arrivals.of(region, transaction.sends, self._connection)
         records = arrivals.records
         for consumer, entry in transaction.acknowledged:
             entry.transaction = None

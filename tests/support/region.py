@@ -17,7 +17,7 @@ from broker.region.consumer import AckKind, Consumer, ConsumerOptions
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
 from broker.region.usage import UsageLimits
-from journal.record import AddMessage, Record
+from journal.record import Record, Stored
 from journal.state import State
 
 QUEUE = Destination.queue("workshop.test")
@@ -41,7 +41,7 @@ class MemoryStore:
     def _apply(self, records: Sequence[Record]) -> None:
         for record in records:
             self.state.apply(record, 0, 1)
-            if isinstance(record, AddMessage):
+            if isinstance(record, Stored):
                 self.bodies[record.ref] = record.body
 
     @property
@@ -307,7 +307,7 @@ def new_region(
         usage: likewise.
         temporary: folder of its temporary files.
         policies: properties as in a PID, such as `{"policy.queue.>.gcInactiveDestinations": "true"}`;
-            also those about forwarding.
+            also those about forwarding, and `schedulerSupport`.
     """
     return Region(
         MemoryStore(records),
@@ -317,6 +317,7 @@ def new_region(
         temporary=temporary,
         policies=PolicyMap.parse(policies or {}),
         forwarding=Forwarding.parse(policies or {}),
+        scheduling=(policies or {}).get("schedulerSupport") != "false",
     )
 
 
