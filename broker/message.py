@@ -177,6 +177,10 @@ WIRE_ADDRESSERS: Final[dict[str, Callable[[bytes, Destination, Destination, int 
 and another expiration if that is not None. Raises `MessageInvalid`."""
 
 
+WIRE_FIRSTS: Final[dict[str, Callable[[bytes], bytes]]] = {}
+"""Per wire format: a message's `wire` that says that it is the first of its group for its consumer."""
+
+
 WIRE_REWRITERS: Final[dict[str, Callable[[Message, Destination | None], bytes]]] = {}
 """Per wire format: a message's `wire` with what the message's own attributes say of destination, expiration,
 timestamp, persistence and properties; sent to another destination before, if one is given. Raises
@@ -225,6 +229,12 @@ def readdressed(message: Message, destination: Destination, *, expiration: int |
         wire_format="" if wire is None else message.wire_format,
         native=None,
     )
+
+
+def first_of_group(message: Message) -> Message:
+    """A message for a consumer that gets its group from now on (`JMSXGroupFirstForConsumer`)."""
+    mark = WIRE_FIRSTS.get(message.wire_format)
+    return message if message.wire is None or mark is None else replace(message, wire=mark(message.wire))
 
 
 def encode_message(message: Message) -> bytes:

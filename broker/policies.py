@@ -215,6 +215,11 @@ class Policy:
     )
 
     @property
+    def waits_for_consumers(self) -> bool:
+        """Whether a queue does not dispatch to its first consumer at once."""
+        return bool(self.consumers_before_start or self.before_start_ms)
+
+    @property
     def has_account(self) -> bool:
         """Whether the destination's space is not simply the broker's."""
         own = (self.producer_flow_control, self.send_fail_if_no_space, self.send_fail_after_ms)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from broker import modified_utf8
 from broker.destination import Destination
 from broker.errors import ClientError, InvalidDestination, MessageInvalid
-from broker.message import WIRE_ADDRESSERS, WIRE_READERS, WIRE_REWRITERS, Message
+from broker.message import WIRE_ADDRESSERS, WIRE_FIRSTS, WIRE_READERS, WIRE_REWRITERS, Message
 from broker.openwire import commands, translation
 from broker.openwire.commands import ActiveMQDestination, MessageId, ProducerId
 from broker.openwire.errors import CodecError
@@ -106,6 +106,7 @@ def _readdress(
 
 
 WIRE_ADDRESSERS[translation.WIRE_FORMAT] = _readdress
+WIRE_FIRSTS[translation.WIRE_FORMAT] = translation.mark_first
 
 
 def _rewrite(message: Message, original: Destination | None) -> bytes:

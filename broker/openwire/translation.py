@@ -285,6 +285,11 @@ def readdress(
     )
 
 
+def mark_first(frame: bytes) -> bytes:
+    """A frame of :data:`WIRE_FORMAT` whose last field, `jmsx_group_first_for_consumer`, is true."""
+    return frame[:-1] + b"\1"
+
+
 def rewrite(message: Message, original: Destination | None) -> bytes:
     """The frame of :data:`WIRE_FORMAT` of a message some of whose attributes have changed.
 

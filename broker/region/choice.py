@@ -18,14 +18,17 @@ from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from broker.message import first_of_group
 from broker.region.entry import Entry
 from journal.index import MessageIndex
 from journal.record import NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from broker.message import Message
+    from broker.policies import Policy
     from broker.properties import Matches
     from broker.region.consumer import Consumer
     from broker.region.queue import Queue
@@ -38,9 +41,33 @@ GROUPS_MAX: Final = 100_000
 """Groups of a queue whose owner is remembered; beyond that the one not heard of for longest begins anew.
 ActiveMQ remembers 1,024."""
 FOUND_SLACK: Final = 1_000
+GROUP_CANDIDATES_MAX: Final = 100
+"""Consumers with room that are compared when a group begins: it goes to the one with the fewest groups."""
+PRIORITY_MAX: Final = 127
+"""An exclusive consumer of this priority takes the queue from any other. Source: ActiveMQ's `Queue`."""
 
 Key = tuple[int, int]
 """The priority, negated, and the number: lower goes first."""
+
+
+def is_exclusive(consumer: Consumer, policy: Policy) -> bool:
+    """Whether a consumer wants all messages for itself."""
+    return consumer.options.exclusive or policy.all_consumers_exclusive
+
+
+def priority_of(consumer: Consumer, policy: Policy) -> int:
+    """A consumer's priority, as far as it counts in its queue."""
+    return consumer.options.priority if policy.use_consumer_priority else 0
+
+
+def is_choosy(consumer: Consumer, other: Consumer, policy: Policy) -> bool:
+    """Whether it matters to a consumer of a queue what it gets and when."""
+    return (
+        consumer.matches is not None
+        or is_exclusive(consumer, policy)
+        or policy.strict_order_dispatch
+        or priority_of(consumer, policy) != priority_of(other, policy)
+    )
 
 
 class Party:
@@ -87,6 +114,10 @@ class Choice:
         """The exclusive consumer that gets everything."""
         self._owners: OrderedDict[str, Consumer] = OrderedDict()
         """Of message groups."""
+        self._owned: dict[Consumer, int] = {}
+        """How many groups each of them has."""
+        self._strict = queue.policy.strict_order_dispatch
+        """The first consumer that has room gets it, in the order in which they came."""
         self._reserved: dict[Consumer, list[Key]] = {}
         """What belongs to the owner of a group, who had no room. Heaps."""
         self._parked: dict[Consumer, list[Key]] = {}
@@ -130,7 +161,7 @@ class Choice:
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to choose."""
-        if not self.is_settled or self._sole is not None or len(self._parties) > 1:
+        if not self.is_settled or self._strict or self._sole is not None or len(self._parties) > 1:
             return True
         return any(party.matches is not None for party in self._parties.values())
 
@@ -189,16 +220,17 @@ class Choice:
 
     def attach(self, consumer: Consumer) -> None:
         """A consumer more; what nobody wanted so far is looked at for it."""
-        options = consumer.options
-        key = options.priority, consumer.matches
+        policy = self._queue.policy
+        priority = priority_of(consumer, policy)
+        key = priority, consumer.matches
         party = self._parties.get(key)
         if party is None:
             party = self._parties[key] = Party(*key)
         party.members += 1
         self._party_of[consumer] = party
-        if options.exclusive:
+        if is_exclusive(consumer, policy):
             sole = self._sole
-            if sole is None or options.priority > sole.options.priority:
+            if sole is None or priority == PRIORITY_MAX or priority > priority_of(sole, policy):
                 self._sole = consumer
                 for owner in (*self._reserved, *self._parked):
                     self._unreserve(owner)
@@ -210,6 +242,9 @@ class Choice:
         if not consumer.ready and not consumer.closed:
             consumer.ready = True
             party.ring.append(consumer)
+            if self._strict and len(party.ring) > 1:
+                ready = set(party.ring)
+                party.ring = deque(each for each in self._queue.consumers if each in ready)
         self._due[party] = None
         if consumer in self._reserved:
             self._opened[consumer] = None
@@ -225,12 +260,14 @@ class Choice:
             del self._parties[party.priority, party.matches]
             self._due.pop(party, None)
         if consumer is self._sole:
-            exclusive = (each for each in self._party_of if each.options.exclusive)
-            self._sole = max(exclusive, key=lambda each: each.options.priority, default=None)
+            policy = self._queue.policy
+            exclusive = (each for each in self._party_of if is_exclusive(each, policy))
+            self._sole = max(exclusive, key=lambda each: priority_of(each, policy), default=None)
             self._due.update(dict.fromkeys(self._parties.values()))
         if self._owners:
             for group in [group for group, owner in self._owners.items() if owner is consumer]:
                 del self._owners[group]
+        self._owned.pop(consumer, None)
         self._opened.pop(consumer, None)
         self._unreserve(consumer)
 
@@ -275,12 +312,16 @@ class Choice:
             if found is None:
                 return False
             entry, message = found
-            if message.group_id and self._sole is None:
-                chosen = self._owner(message.group_id, consumer, entry, message)
-                if chosen is None:
+            group = message.group_id if self._sole is None else None
+            if group and (message.group_sequence == 1 or group not in self._owners):
+                consumer = self._begin_group(group, party)
+                message = first_of_group(message)
+            elif group:
+                owner = self._owner(group, consumer, entry, message)
+                if owner is None:
                     continue
-                consumer = chosen
-            if consumer is party.ring[0]:
+                consumer = owner
+            if consumer is party.ring[0] and not self._strict:
                 party.ring.rotate(-1)
             self._give(consumer, entry, message)
             return True
@@ -307,23 +348,38 @@ class Choice:
         self._waiting[entry.priority].remove(entry.ref)
         self.entries.pop(entry.ref, None)
         if message.group_id and message.group_sequence < 0:
-            self._owners.pop(message.group_id, None)
+            self._end_group(message.group_id)
         consumer.dispatch(entry, message)
         self._dispatched.append(entry.ref)
 
     # ---- groups
 
+    def _begin_group(self, group: str, party: Party) -> Consumer:
+        """A new group, or one that begins anew with the sequence 1, for whom has the fewest.
+
+        Source: ActiveMQ's `Queue`, which sorts its consumers by that.
+        """
+        self.is_settled = False
+        self._end_group(group)
+        candidates = [each for each in islice(party.ring, GROUP_CANDIDATES_MAX) if each.can_accept()]
+        owned = self._owned
+        owner = min(candidates, key=lambda each: owned.get(each, 0))
+        self._owners[group] = owner
+        owned[owner] = owned.get(owner, 0) + 1
+        if len(self._owners) > GROUPS_MAX:
+            self._end_group(next(iter(self._owners)))
+        return owner
+
+    def _end_group(self, group: str) -> None:
+        """It has no owner any more."""
+        owner = self._owners.pop(group, None)
+        if owner is not None:
+            self._owned[owner] -= 1
+
     def _owner(self, group: str, consumer: Consumer, entry: Entry, message: Message) -> Consumer | None:
         """The consumer that gets a message of a group now; None: it is reserved for one that cannot."""
-        self.is_settled = False
-        owners = self._owners
-        owner = owners.get(group)
-        if owner is None:
-            owners[group] = owner = consumer
-            if len(owners) > GROUPS_MAX:
-                owners.popitem(last=False)
-        else:
-            owners.move_to_end(group)
+        owner = self._owners[group]
+        self._owners.move_to_end(group)
         if owner is consumer:
             return owner
         key = -entry.priority, entry.ref

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.account import account_of
-from broker.region.choice import Choice
+from broker.region.choice import Choice, is_choosy
 from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
 from broker.region.statistics import Statistics
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from broker.region.consumer import Consumer
     from broker.region.region import Region
     from broker.region.routing import Forwards
+
+CONSUMERS_AWAITED_MS: Final = 1_000
+"""How long a queue waits for its consumers if `timeBeforeDispatchStarts` does not say."""
 
 _by_ref: Final = attrgetter("ref")
 
@@ -53,6 +56,8 @@ class Queue:
         self._round: deque[Consumer] = deque()
         self._choice: Choice | None = None
         """Who gets what, if it is not simply the next message for the next consumer."""
+        self._starts_ms = 0
+        """Nothing is dispatched before; 0: it goes on."""
         self.statistics = Statistics(region.now_ms)
         if self.policy.prioritized_messages and self.uri in region.store.state.ranks:
             self._choose()
@@ -131,7 +136,7 @@ class Queue:
 
     def dispatch(self) -> None:
         """Give waiting messages to consumers until either run out or the next one is not durable yet."""
-        if self.paused:
+        if self.paused or (self._starts_ms and self._is_starting()):
             return
         if self._choice is not None:
             self._choice.dispatch()
@@ -253,10 +258,12 @@ class Queue:
         consumer.source = self
         consumer.apply_prefetch(self.policy.queue_prefetch, QUEUE_PREFETCH)
         self.consumers.append(consumer)
+        if self.policy.waits_for_consumers:
+            self._await_consumers()
         if self._choice is not None:
             self._choice.attach(consumer)
             self.region.dirty[self] = None
-        elif _is_choosy(consumer, self.consumers[0]):
+        elif is_choosy(consumer, self.consumers[0], self.policy):
             self._choose()
             self.region.dirty[self] = None
         else:
@@ -281,6 +288,25 @@ class Queue:
         elif consumer.ready:
             consumer.ready = False
             self._round.remove(consumer)
+
+    def _await_consumers(self) -> None:
+        """A consumer more: dispatch starts some time after the first, or with the last that is needed.
+
+        Source: ActiveMQ's `consumersBeforeDispatchStarts` and `timeBeforeDispatchStarts`.
+        """
+        policy, region = self.policy, self.region
+        if len(self.consumers) == 1:
+            self._starts_ms = region.now_ms + (policy.before_start_ms or CONSUMERS_AWAITED_MS)
+            region.alarms.set(self._starts_ms, self)
+        if 0 < policy.consumers_before_start <= len(self.consumers):
+            self._starts_ms = 0
+
+    def _is_starting(self) -> bool:
+        """Whether it is too early to dispatch."""
+        if self.region.now_ms < self._starts_ms:
+            return True
+        self._starts_ms = 0
+        return False
 
     # ---- who gets what
 
@@ -357,9 +383,3 @@ class Queue:
             return []
         page = self.region.limits.browse_page_messages
         return [ref for ref, _, _ in index.some_after(after_ref)[:page] if ref <= last_ref]
-
-
-def _is_choosy(consumer: Consumer, other: Consumer) -> bool:
-    """Whether it matters to a consumer what it gets and when."""
-    options = consumer.options
-    return consumer.matches is not None or options.exclusive or options.priority != other.options.priority

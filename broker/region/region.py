@@ -24,6 +24,7 @@ from broker.errors import (
 from broker.forwarding import DEFAULT_FORWARDING, Forwarding
 from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
+from broker.region.alarms import Alarms
 from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
 from broker.region.dead_letters import DeadLetters
@@ -63,6 +64,7 @@ class Region:
         dirty: sources that may have something to dispatch.
         blocked: sources whose next message is not durable yet.
         unfinished: sources that have looked at enough messages for this turn.
+        alarms: when sources want to be looked at again.
         touched: connections that were dispatched to; whoever writes to them clears it.
         usage: what the messages take, and which sends wait for space.
         schedule: the messages that are due later.
@@ -127,6 +129,7 @@ class Region:
         self.blocked: dict[Source, None] = {}
         self.unfinished: dict[Source, None] = {}
         self.touched: dict[RegionConnection, None] = {}
+        self.alarms = Alarms()
         self.repeats_dropped = 0
         self._pulls: list[tuple[int, int, Consumer]] = []
         self._pull_count = 0
@@ -429,6 +432,7 @@ class Region:
             self.schedule.run()
         if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
             self.idle.sweep()
+        self.dirty.update(dict.fromkeys(self.alarms.due(now_ms)))
         while self._pulls and self._pulls[0][0] <= now_ms:
             consumer = heapq.heappop(self._pulls)[2]
             consumer.pull_timer_ms = 0
@@ -453,6 +457,8 @@ class Region:
             times.append(deadline_ms)
         if self.unfinished:
             times.append(self.now_ms)
+        if self.alarms.due_ms is not None:
+            times.append(self.alarms.due_ms)
         return min(times, default=None)
 
     def remember_pull(self, consumer: Consumer, deadline_ms: int) -> None:
