@@ -208,6 +208,9 @@ class Policy:
     send_fail_if_no_space: bool | None = own_flag("sendFailIfNoSpace")
     send_fail_after_ms: int | None = own_number("sendFailIfNoSpaceAfterTimeout", 0, 7 * 86_400_000)
     blocked_producer_warning_ms: int = number("blockedProducerWarningInterval", 30_000, 0, 86_400_000)
+    # topics
+    topic_prefetch: int = number("topicPrefetch", 32_766, 0, 1_000_000)
+    durable_topic_prefetch: int = number("durableTopicPrefetch", 100, 0, 1_000_000)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(

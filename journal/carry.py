@@ -60,7 +60,15 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
     records: list[Record] = [Memory(state.next_ref, state.producers.known())]
     records += [AddDestination(name) for name in (*state.queues, *state.topics)]
     records += [
-        AddSubscription(each.client_id, each.name, each.destination, each.selector, each.no_local)
+        AddSubscription(
+            each.client_id,
+            each.name,
+            each.destination,
+            each.selector,
+            each.no_local,
+            each.shared,
+            each.away_since_ms,
+        )
         for each in state.subscriptions.values()
     ]
     records += [

@@ -149,7 +149,8 @@ def view_of(state: State, at: Seal) -> StateView:
         "usage": list(state.usage.items()),
         "checkpoints": [(c.epoch, c.number, c.at) for c in state.checkpoints],
         "subscriptions": [
-            (s.client_id, s.name, s.destination, s.selector, s.no_local) for s in subscriptions
+            (s.client_id, s.name, s.destination, s.selector, s.no_local, s.shared, s.away_since_ms)
+            for s in subscriptions
         ],
     }
     indexes = [(b"q", name, messages.view()) for name, messages in state.queues.items()]

@@ -68,6 +68,8 @@ _EXPIRES: Final = 1
 """The flag of a message's record that has the expiration, 8 bytes, before the body."""
 _REDELIVERED: Final = struct.Struct("<QIQ")  # ref, counter, not before
 assert _REDELIVERED.size == 20
+_SUBSCRIPTION: Final = struct.Struct("<BQ")  # 1 no local, 2 shared; since when it is away
+assert _SUBSCRIPTION.size == 9
 _MEMORY: Final = struct.Struct("<QI")  # next ref, length of the producers' sequences
 assert _MEMORY.size == 12
 _SEAL: Final = struct.Struct("<QIIQ")
@@ -223,7 +225,8 @@ class RecordEncoder:
 
     def _add_subscription(self, record: AddSubscription) -> bytes:
         texts = (record.client_id, record.name, record.destination, record.selector)
-        return self._texts(T_ADD_SUBSCRIPTION, *texts, last=bytes([record.no_local]))
+        flags = record.no_local | record.shared << 1
+        return self._texts(T_ADD_SUBSCRIPTION, *texts, last=_SUBSCRIPTION.pack(flags, record.away_since_ms))
 
     def _acknowledge_subscription(self, record: AcknowledgeSubscription) -> bytes:
         return self._texts(
@@ -385,7 +388,9 @@ class RecordDecoder:
 
     def _add_subscription(self, data: bytes, position: int, first: int) -> AddSubscription:
         (client_id, name, destination, selector), position = self._texts(data, position, first, 4)
-        return AddSubscription(client_id, name, destination, selector, bool(data[position]))
+        flags, away_since_ms = _SUBSCRIPTION.unpack_from(data, position)
+        no_local, shared = bool(flags & 1), bool(flags & 2)
+        return AddSubscription(client_id, name, destination, selector, no_local, shared, away_since_ms)
 
     def _remove_subscription(self, data: bytes, position: int, first: int) -> RemoveSubscription:
         (client_id, name), _ = self._texts(data, position, first, 2)

@@ -174,11 +174,15 @@ class ExportReader:
             self._text(fields, name) for name in ("client_id", "name", "destination", "selector")
         )
         no_local = self._field(fields, "no_local", bool)
+        shared = self._field(fields, "shared", bool) if "shared" in fields else False
+        away_since_ms = self._number(fields, "away_since_ms", 0, REF_MAX) if "away_since_ms" in fields else 0
         key = client_id, name
         if key in self._keys:
             raise self._wrong(f"the subscription {key[1]} of client {key[0]} stands here twice")
         self._keys.add(key)
-        self.contents.subscriptions.append(AddSubscription(client_id, name, destination, selector, no_local))
+        self.contents.subscriptions.append(
+            AddSubscription(client_id, name, destination, selector, no_local, shared, away_since_ms)
+        )
 
     def _producer(self, fields: dict[str, Any]) -> None:
         name = self._text(fields, "id")

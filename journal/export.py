@@ -174,6 +174,8 @@ class _Export:
                 destination=each.destination,
                 selector=each.selector,
                 no_local=each.no_local,
+                shared=each.shared,
+                away_since_ms=each.away_since_ms,
             )
         for name, sequence in known.items():
             self._line("producer", id=name, sequence=sequence)

@@ -148,6 +148,8 @@ class Inspection:
                     "destination": s.destination,
                     "selector": s.selector,
                     "no_local": s.no_local,
+                    "shared": s.shared,
+                    "away_since_ms": s.away_since_ms,
                     "pending": len(s.pending),
                 }
                 for s in state.subscriptions.values()

@@ -129,13 +129,25 @@ class RemoveDestination:
 
 @dataclass(slots=True)
 class AddSubscription:
-    """A durable subscription was made; its destination may be a wildcard."""
+    """A durable subscription was made, or what may change of it has changed.
+
+    Attributes:
+        client_id: "" if it is shared by clients of any id.
+        name: with the client id its identity.
+        destination: may be a wildcard, or several topics separated by commas.
+        selector: "" if it has none.
+        no_local: it does not get what its own client sends.
+        shared: several consumers may take from it at once.
+        away_since_ms: since when it has had no consumer, milliseconds since the epoch; 0: that is not known.
+    """
 
     client_id: str
     name: str
     destination: str
     selector: str
     no_local: bool
+    shared: bool = False
+    away_since_ms: int = 0
 
 
 @dataclass(slots=True)

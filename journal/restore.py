@@ -117,8 +117,8 @@ def conflicts(state: State, contents: Contents) -> list[str]:
     return wrong
 
 
-def _terms(subscription: AddSubscription | SubscriptionState) -> tuple[str, str, bool]:
-    return subscription.destination, subscription.selector, subscription.no_local
+def _terms(subscription: AddSubscription | SubscriptionState) -> tuple[str, str, bool, bool]:
+    return subscription.destination, subscription.selector, subscription.no_local, subscription.shared
 
 
 def owner_process(owner: str) -> tuple[int, str] | None:

@@ -47,13 +47,15 @@ TOPIC: Final = "topic://"
 
 @dataclass(slots=True)
 class SubscriptionState:
-    """A durable subscription and the numbers of what is pending for it, in order."""
+    """A durable subscription, as `AddSubscription` says, and the numbers of what is pending for it."""
 
     client_id: str
     name: str
     destination: str
     selector: str
     no_local: bool
+    shared: bool = False
+    away_since_ms: int = 0
     pending: MessageIndex = field(default_factory=MessageIndex)
     redelivered: MessageIndex = field(default_factory=MessageIndex)
     """Of those that were delivered before: see `State.redelivered`."""
@@ -114,14 +116,18 @@ def unpacked_repeats(length: int) -> int:
 def subscription_matches(pattern: str, topic: str) -> bool:
     """Whether a durable subscription to a destination receives what is sent to a topic.
 
-    Source: ActiveMQ's wildcards: `*` is one element of a name, a last `>` is all that follow.
+    Source: ActiveMQ's wildcards: `*` is one element of a name, a last `>` is all that follow. Several
+    destinations are separated by commas.
     """
     if pattern == topic:
         return True
-    if not pattern.startswith(TOPIC):
+    if not (pattern.startswith(TOPIC) and topic.startswith(TOPIC)):
         return False
-    wanted = pattern[len(TOPIC) :].split(".")
     elements = topic[len(TOPIC) :].split(".")
+    return any(_name_matches(each.split("."), elements) for each in pattern[len(TOPIC) :].split(","))
+
+
+def _name_matches(wanted: list[str], elements: list[str]) -> bool:
     for i, element in enumerate(wanted):
         if element == ">":
             return True
@@ -285,6 +291,11 @@ class State:
     def last_producer_sequence(self, producer_id: str) -> int:
         """The highest sequence stored for a producer, -1 if it is not known."""
         return self.producers.get(producer_id)
+
+    def topic_of(self, ref: int) -> str:
+        """The topic of a message that durable subscriptions wait for; "" if there is none of this number."""
+        place = self.waiting_index.place(ref)
+        return "" if place is None else self.topic_names[place.location]
 
     def topics_of(self, subscription: SubscriptionState) -> list[str]:
         """The topics with messages that a durable subscription receives."""
@@ -491,12 +502,19 @@ class State:
         key = record.client_id, record.name
         known = self.subscriptions.get(key)
         if known is not None and (known.destination, known.selector) == (record.destination, record.selector):
-            known.no_local = record.no_local
+            known.no_local, known.shared = record.no_local, record.shared
+            known.away_since_ms = record.away_since_ms
             return
         if known is not None:  # JMS: another topic or selector is another subscription
             self._drop_subscription(key)
         self.subscriptions[key] = SubscriptionState(
-            record.client_id, record.name, record.destination, record.selector, record.no_local
+            record.client_id,
+            record.name,
+            record.destination,
+            record.selector,
+            record.no_local,
+            record.shared,
+            record.away_since_ms,
         )
         self._subscribed.clear()
 

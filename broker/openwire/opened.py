@@ -217,6 +217,8 @@ class OpenedConnection:
         _check_prefetch(info.prefetch_size)
         destination = translation.to_destination(info.destination)
         assert info.destination is not None
+        if info.subscription_name in (SHARED, SHARED_DURABLE):
+            raise RequestInvalid("A shared subscription needs a name.")
         key = (consumer_id.session_id, consumer_id.value)
         if key in self.consumers:
             raise RequestInvalid(f"The consumer {self._id}:{key[0]}:{key[1]} exists already.")
@@ -341,7 +343,8 @@ class OpenedConnection:
             raise InvalidDestination("A subscription needs a name.")
         if info.client_id is not None and info.client_id != self._region_connection.client_id:
             raise InvalidClientId("Only the client that made a durable subscription can remove it.")
-        return self._region_connection.remove_subscription(info.subscription_name)
+        name = info.subscription_name.removeprefix(SHARED_DURABLE)
+        return self._region_connection.remove_subscription(name)
 
     def _accept(self, command: BaseCommand) -> Answer:
         """Commands that ask for nothing this broker would have to do."""
@@ -349,13 +352,22 @@ class OpenedConnection:
         return 0
 
 
+SHARED: Final = "shared:"
+"""What a subscription's name begins with to make it shared: OpenWire has no other place to say so."""
+SHARED_DURABLE: Final = "shared-durable:"
+"""The same for one that is durable, too."""
+
+
 def _options(info: ConsumerInfo) -> ConsumerOptions:
+    name = info.subscription_name
     return ConsumerOptions(
         prefetch_size=info.prefetch_size,
         browser=info.browser,
         selector=info.selector,
         no_local=info.no_local,
-        subscription_name=info.subscription_name,
+        subscription_name=None if name is None else name.removeprefix(SHARED).removeprefix(SHARED_DURABLE),
+        shared=name is not None and name.startswith((SHARED, SHARED_DURABLE)),
+        durable=name is None or not name.startswith(SHARED),
         exclusive=info.exclusive,
         priority=info.priority,
         retroactive=info.retroactive,

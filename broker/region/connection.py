@@ -6,11 +6,9 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from broker.authorization import Permission
-from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named, is_storable
+from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named
 from broker.errors import (
-    InvalidClientId,
     InvalidDestination,
-    InvalidSelector,
     RequestInvalid,
     ResourceExhausted,
     SendBlocked,
@@ -20,17 +18,17 @@ from broker.message import Message
 from broker.region.blocked import Answer, BlockedSend, BlockedSends
 from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
+from broker.region.listening import listen
 from broker.region.parts import attach_parts
 from broker.region.queue import Queue
 from broker.region.routing import send_along
-from broker.region.topic import Topic, TopicSubscription
 from broker.region.transactions import OpenTransactions
-from journal.record import AddSubscription, Record, RemoveSubscription
 
 if TYPE_CHECKING:
     from broker.region.client import Client
     from broker.region.entry import Entry
     from broker.region.region import Region
+    from broker.region.topic import Topic
 
 
 class RegionConnection:
@@ -78,7 +76,7 @@ class RegionConnection:
             options: what it asks for.
 
         Raises:
-            InvalidSelector: the selector is none; says where. Or it is for a topic.
+            InvalidSelector: the selector is none; says where.
             InvalidDestination: it cannot be one, or not for this, or is somebody else's temporary one.
             InvalidClientId: a durable subscriber without client id.
             RequestInvalid: the key, or the durable subscription, is in use.
@@ -92,8 +90,6 @@ class RegionConnection:
             raise ResourceExhausted(f"A connection has at most {limit} consumers.")
         self.region.permit(self.user, Permission.READ, destination)
         consumer = Consumer(key, destination, options, self)
-        if consumer.matches is not None and not destination.is_queue:
-            raise InvalidSelector(f"Selectors of topics are not supported yet: {options.selector!r}.")
         batch = self._attach(consumer, options)
         self.consumers[key] = consumer
         return batch
@@ -105,10 +101,13 @@ class RegionConnection:
         if advisories and advisories <= TEMPORARY_ADVISORIES:
             region.advisories.attach(consumer)
             return 0
+        if options.subscription_name and not destination.is_queue:
+            return region.subscriptions.attach(consumer)
         if destination.is_composite or destination.is_pattern:
-            if options.browser or options.subscription_name:
-                what = "A browser" if options.browser else "A durable subscriber"
-                raise InvalidDestination(f"{what} of several destinations is not supported: {destination}.")
+            if options.browser:
+                raise InvalidDestination(
+                    f"A browser of several destinations is not supported: {destination}."
+                )
             attach_parts(consumer)
             return region.last_batch
         target = region.target(destination, consuming=self)
@@ -122,8 +121,6 @@ class RegionConnection:
             return 0
         if options.browser:
             raise InvalidDestination(f"Only a queue can be browsed, not {destination}.")
-        if options.subscription_name:
-            return self._attach_durable(consumer, target, options)
         self.attach_to(target, consumer)
         return 0
 
@@ -132,38 +129,7 @@ class RegionConnection:
         if isinstance(target, Queue):
             target.attach(consumer)
         else:
-            TopicSubscription(target, no_local=consumer.options.no_local).attach(consumer)
-
-    def _attach_durable(self, consumer: Consumer, topic: Topic, options: ConsumerOptions) -> int:
-        """Activate the subscription of that name; make it, or make it anew if it is now another one."""
-        region, name, client_id = self.region, options.subscription_name or "", self.client_id
-        if not client_id:
-            raise InvalidClientId("A durable subscriber needs a connection with a client id.")
-        if not is_storable(name):
-            raise RequestInvalid("The subscription's name is too long, or not valid Unicode.")
-        subscription = region.subscriptions.get((client_id, name))
-        if subscription is not None and subscription.consumer is not None:
-            raise RequestInvalid(
-                f"Durable consumer is in use for client: {client_id} and subscriptionName: {name}"
-            )
-        if subscription is not None and (
-            subscription.topic is topic and subscription.no_local == options.no_local
-        ):
-            subscription.attach(consumer)
-            return region.last_batch
-        limit = region.limits.durable_subscriptions_max
-        if subscription is None and len(region.subscriptions) >= limit:
-            raise ResourceExhausted(f"A broker has at most {limit} durable subscriptions.")
-        records: list[Record] = []
-        if subscription is not None:
-            subscription.drop()
-            records.append(RemoveSubscription(client_id, name))
-        records.append(AddSubscription(client_id, name, topic.uri, "", options.no_local))
-        batch = region.append(records)
-        made = TopicSubscription(topic, client_id, name, no_local=options.no_local)
-        region.subscriptions[client_id, name] = made
-        made.attach(consumer)
-        return batch
+            listen(target, consumer)
 
     def remove_consumer(self, key: Hashable, last_delivered_ref: int = DELIVERED_UNKNOWN) -> None:
         """Close a consumer; what it has not acknowledged waits for others again. Unknown keys are ignored."""
@@ -471,16 +437,7 @@ class RegionConnection:
             InvalidDestination: there is none of that name.
             RequestInvalid: it is active.
         """
-        region = self.region
-        key = (self.client_id or "", name)
-        subscription = region.subscriptions.get(key)
-        if subscription is None:
-            raise InvalidDestination(f"No durable subscription exists for: {name}")
-        if subscription.consumer is not None:
-            raise RequestInvalid("Durable consumer is in use")
-        del region.subscriptions[key]
-        subscription.drop()
-        return region.append((RemoveSubscription(*key),))
+        return self.region.subscriptions.remove(self, name)
 
     # ---- the transport's pace, and the end
 

@@ -31,6 +31,10 @@ QUEUE_PREFETCH: Final = 1_000
 """What ActiveMQ's clients ask for if nobody says anything else."""
 BROWSER_PREFETCH: Final = 500
 """The same for browsers."""
+TOPIC_PREFETCH: Final = 32_766
+"""The same for subscribers of topics."""
+DURABLE_TOPIC_PREFETCH: Final = 100
+"""The same for durable ones."""
 
 
 class AckKind(IntEnum):
@@ -54,10 +58,12 @@ class ConsumerOptions:
         browser: sees the queue's messages without consuming them.
         selector: gets only messages that match; None or blank: all.
         no_local: a topic consumer does not get what its own connection sent.
-        subscription_name: makes a topic consumer durable, together with the connection's client id.
+        subscription_name: names the subscription that a topic consumer takes from.
+        durable: such a subscription stays when its consumers are gone.
+        shared: it may have several consumers; without this it is durable, and its client's.
         exclusive: one consumer of the queue that wants this gets all of its messages.
         priority: consumers of a queue with a higher one go first.
-        retroactive: recorded only.
+        retroactive: a topic consumer gets what the topic's policy remembers of earlier messages.
     """
 
     prefetch_size: int = 1000
@@ -65,6 +71,8 @@ class ConsumerOptions:
     selector: str | None = None
     no_local: bool = False
     subscription_name: str | None = None
+    durable: bool = True
+    shared: bool = False
     exclusive: bool = False
     priority: int = 0
     retroactive: bool = False
@@ -115,6 +123,7 @@ class Consumer:
         "pull_timer_ms",
         "pulls",
         "ready",
+        "selector",
         "source",
     )
 
@@ -125,8 +134,9 @@ class Consumer:
         self.destination = destination
         self.options = options
         self.connection = connection
-        selector = options.selector
-        self.matches = compiled(selector) if selector is not None and selector.strip() else None
+        self.selector = selector = (options.selector or "").strip()
+        """"" if it has none."""
+        self.matches = compiled(selector) if selector else None
         """What decides for its selector; None: it wants everything."""
         self.prefetch_size = options.prefetch_size
         self.dispatched: dict[int, Entry] = {}

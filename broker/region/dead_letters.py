@@ -23,7 +23,7 @@ from broker.region.consumer import AckKind
 from broker.region.parts import place_of
 from broker.region.queue import Queue
 from broker.region.routing import Arrivals
-from broker.region.topic import TopicSubscription
+from broker.region.subscription import TopicSubscription
 
 if TYPE_CHECKING:
     from broker.policies import Policy
@@ -119,7 +119,9 @@ class DeadLetters:
             if isinstance(source, Queue):
                 policy, destination, subscription = source.policy, source.destination, None
             elif isinstance(source, TopicSubscription) and source.durable:
-                topic, subscription = source.topic, source
+                topic, subscription = source.topic_of(entry), source
+                if topic is None:
+                    continue
                 policy, destination = topic.policy, topic.destination
             else:
                 continue
@@ -239,7 +241,7 @@ def dead_letter_destination(
         is_queue = policy.use_queue_for_topic_messages
     name = prefix + destination.name
     if subscription is not None and policy.dead_letters_per_subscriber:
-        name += f".{subscription.client_id}:{subscription.name}"
+        name += f".{subscription.key[0]}:{subscription.key[1]}"
     return Destination.queue(name + suffix) if is_queue else Destination.topic(name + suffix)
 
 

@@ -38,7 +38,8 @@ from broker.region.schedule import Schedule
 from broker.region.schedule_requests import ScheduleRequests
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.statistics import ArrivalTimes, Statistics
-from broker.region.topic import Topic, TopicSubscription
+from broker.region.subscriptions import Subscriptions
+from broker.region.topic import Topic
 from broker.region.usage import Usage, UsageLimits
 from journal.errors import MessageDamaged, MessageUnknown, MessageUnreadable
 from journal.index import Backlog
@@ -115,7 +116,7 @@ class Region:
         self.arrivals = ArrivalTimes(self.next_ref, now_ms)
         self.producers: dict[Destination, int] = {}
         self.targets: dict[Destination, Queue | Topic] = {}
-        self.subscriptions: dict[tuple[str, str], TopicSubscription] = {}
+        self.subscriptions = Subscriptions(self)
         self.connections: dict[str, RegionConnection] = {}
         self.client_ids: dict[str, RegionConnection] = {}
         self.advisories = Advisories(self)
@@ -143,15 +144,7 @@ class Region:
             destination = Destination.parse(uri)
             if destination.is_queue:
                 self._add_target(Queue(self, destination, Backlog(live)))
-        for (client_id, name), recovered in state.subscriptions.items():
-            destination = Destination.parse(recovered.destination)
-            topic = self.targets.get(destination)
-            if topic is None:
-                self._add_target(topic := Topic(self, destination))
-            assert isinstance(topic, Topic)
-            self.subscriptions[client_id, name] = TopicSubscription(
-                topic, client_id, name, no_local=recovered.no_local, backlog=Backlog(recovered.pending)
-            )
+        self.subscriptions.recover()
         self.usage.review(self.now_ms)
 
     # ---- connections
@@ -293,6 +286,13 @@ class Region:
         self.targets[target.destination] = target
         self.routing.made(target)
         self.wildcards.made(target)
+        if isinstance(target, Topic):
+            self.subscriptions.made(target)
+
+    def restore_topic(self, destination: Destination) -> None:
+        """The journal has kept something of a topic: it exists."""
+        if destination not in self.targets:
+            self._add_target(Topic(self, destination))
 
     def add_temporary(self, destination: Destination, owner: RegionConnection) -> Queue | Topic:
         """Make a connection's temporary destination and advise of it.

@@ -40,6 +40,8 @@ class Subscription:
     destination: str
     selector: str
     no_local: bool
+    shared: bool
+    away_since_ms: int
     pending: set[int] = field(default_factory=set)
     redelivered: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -73,7 +75,12 @@ def matches(pattern: str, topic: str) -> bool:
         return True
     if not pattern.startswith("topic://"):
         return False
-    wanted, names = (text.removeprefix("topic://").split(".") for text in (pattern, topic))
+    names = topic.removeprefix("topic://").split(".")
+    return any(agrees(name.split("."), names) for name in pattern.removeprefix("topic://").split(","))
+
+
+def agrees(wanted: list[str], names: list[str]) -> bool:
+    """Whether a topic's name agrees with one of those of a durable subscription."""
     for i, each in enumerate(wanted):
         if each == ">":
             return True
@@ -362,8 +369,8 @@ class PageReader:
         self.state.next_ref = memory["next_ref"]
         self.salts.update(dict(memory["salts"]))
         subscriptions = []
-        for client_id, name, destination, selector, no_local in memory["subscriptions"]:
-            subscriptions.append(Subscription(destination, selector, no_local))
+        for client_id, name, destination, selector, no_local, shared, away in memory["subscriptions"]:
+            subscriptions.append(Subscription(destination, selector, no_local, shared, away))
             self.state.subscriptions[client_id, name] = subscriptions[-1]
         return subscriptions
 
@@ -505,11 +512,14 @@ class PageReader:
         key = client_id, texts[0]
         known = state.subscriptions.get(key)
         if kind == 5:
+            flags, away = struct.unpack_from("<BQ", record, at)
             if known is not None and [known.destination, known.selector] == texts[1:]:
-                known.no_local = bool(record[at])
+                known.no_local, known.shared, known.away_since_ms = bool(flags & 1), bool(flags & 2), away
                 return
             self.drop(key)
-            state.subscriptions[key] = Subscription(texts[1], texts[2], bool(record[at]))
+            state.subscriptions[key] = Subscription(
+                texts[1], texts[2], bool(flags & 1), bool(flags & 2), away
+            )
         elif kind == 6:
             self.drop(key)
         elif known is not None:

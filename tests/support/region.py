@@ -149,12 +149,15 @@ class Peer:
         *,
         browser: bool = False,
         subscription_name: str | None = None,
+        shared: bool = False,
+        durable: bool = True,
         no_local: bool = False,
         selector: str | None = None,
         exclusive: bool = False,
         priority: int = 0,
+        **options: Any,
     ) -> int:
-        """Open a consumer."""
+        """Open a consumer; with any other options of it."""
         return self.connection.add_consumer(
             key,
             destination,
@@ -162,10 +165,13 @@ class Peer:
                 prefetch_size=prefetch_size,
                 browser=browser,
                 subscription_name=subscription_name,
+                shared=shared,
+                durable=durable,
                 no_local=no_local,
                 selector=selector,
                 exclusive=exclusive,
                 priority=priority,
+                **options,
             ),
         )
 

@@ -40,7 +40,7 @@ SEALING: Final = JournalOptions(**SIZES, carried_messages_max=-1)
 CARRYING: Final = JournalOptions(**SIZES, carried_messages_max=10)
 QUEUES: Final = ("queue://a", "queue://b.c", "queue://ü\ud800")
 TOPICS: Final = ("topic://x", "topic://x.y", "topic://z")
-PATTERNS: Final = ("topic://x", "topic://x.>", "topic://*", "topic://x.*", "topic://>")
+PATTERNS: Final = ("topic://x", "topic://x.>", "topic://*", "topic://x.*", "topic://>", "topic://x.*,y")
 PRODUCERS: Final = ("", "", "p:1", "p:2", "ü")
 STEPS: Final = ("batch", "batch", "batch", "batch", "checkpoint", "compaction")
 
@@ -215,8 +215,10 @@ class StoreHistory:
             if random_.random() < 0.3:
                 return [RemoveSubscription(client, name)]
             selector = random_.choice(("", "price > 3"))
-            no_local = random_.random() < 0.5
-            return [AddSubscription(client, name, random_.choice(PATTERNS), selector, no_local)]
+            no_local, shared = random_.random() < 0.5, random_.random() < 0.5
+            away_since_ms = random_.choice((0, 1_700_000_000_000))
+            pattern = random_.choice(PATTERNS)
+            return [AddSubscription(client, name, pattern, selector, no_local, shared, away_since_ms)]
         destination = random_.choice((*QUEUES, *TOPICS))
         others: list[AnyRecord] = [
             AddDestination(destination),

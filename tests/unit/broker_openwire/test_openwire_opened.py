@@ -299,6 +299,26 @@ def test_what_was_stored_comes_back_after_a_restart(broker: Broker) -> None:
         broker.clients.clear()
 
 
+def test_the_names_of_shared_subscriptions(broker: Broker) -> None:
+    """`shared:` and `shared-durable:` before a subscription's name let several consumers take from it."""
+    client = Client(broker, login=False)
+    client.request(client.info(client_id="ID:made-up"))
+    client.request(SessionInfo(session_id=SessionId("c1", 1)))
+    topic = ActiveMQTopic("prices")
+    for number, name in enumerate(("shared:s", "shared:s", "shared-durable:s", "shared-durable:s")):
+        client.request(client.consumer(number + 1, destination=topic, subscription_name=name))
+    region = broker.region
+    assert list(region.store.state.subscriptions) == [("", "s")]
+    assert [len(each.consumers) for each in region.subscriptions.shared.values()] == [2]
+    for name in ("shared:", "shared-durable:"):
+        refused = client.consumer(9, destination=topic, subscription_name=name)
+        assert client.refusal(refused)[1] == "A shared subscription needs a name."
+    for number in (3, 4):
+        client.request(RemoveInfo(object_id=client.consumer(number).consumer_id))
+    client.request(RemoveSubscriptionInfo(subscription_name="shared-durable:s", client_id="ID:made-up"))
+    assert not region.store.state.subscriptions
+
+
 def test_topics_and_durable_subscriptions(broker: Broker) -> None:
     """A durable subscriber gets what was sent while it was away, until it unsubscribes."""
     topic = ActiveMQTopic("prices")

@@ -52,10 +52,10 @@ def assert_same(page: PageState, state: State) -> None:
     assert page.next_ref == state.next_ref
     assert page.producers == state.producers.known()
     assert {
-        key: (s.destination, s.selector, s.no_local, sorted(s.pending))
+        key: (s.destination, s.selector, s.no_local, s.shared, s.away_since_ms, sorted(s.pending))
         for key, s in page.subscriptions.items()
     } == {
-        key: (s.destination, s.selector, s.no_local, list(s.pending))
+        key: (s.destination, s.selector, s.no_local, s.shared, s.away_since_ms, list(s.pending))
         for key, s in state.subscriptions.items()
     }
 

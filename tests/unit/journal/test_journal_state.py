@@ -284,10 +284,12 @@ def test_a_carried_index_is_the_same_index(items: list[Record]) -> None:
     assert copy.due_times == state.due_times
     for key, subscription in state.subscriptions.items():
         other = copy.subscriptions[key]
-        assert (other.destination, other.selector, other.no_local) == (
+        assert (other.destination, other.selector, other.no_local, other.shared, other.away_since_ms) == (
             subscription.destination,
             subscription.selector,
             subscription.no_local,
+            subscription.shared,
+            subscription.away_since_ms,
         )
         assert list(other.pending) == sorted(subscription.pending)
     assert copy.subscriptions.keys() == state.subscriptions.keys()
