@@ -86,14 +86,18 @@ class Agent:
         self._poll = self._reactor.callLater(STATUS_POLL_S, self._poll_status)
 
     def stop(self) -> Deferred[Any]:
-        """Stop all services, all at once. The Deferred fires when they have stopped or were given up."""
+        """Stop all services, all at once.
+
+        The Deferred fires when they have stopped or were given up, and what was being written stands: it
+        must not come after what the container writes last.
+        """
         self._stopping = True
         stopped = self._services.stop_all()  # first: a failover waits for it
         self._watch.cancel()
         for call in (self._retry, self._poll):
             if call is not None and call.active():
                 call.cancel()
-        return stopped
+        return DeferredList([stopped, self._writer.run(lambda: None)])
 
     # When to do a pass.
 

@@ -1,9 +1,14 @@
 """Fixtures for all tests."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
 from support.zookeeper import ZooKeeperForTests
+
+# A shell starts what runs in the background with SIGINT ignored, and children inherit that: commands under
+# test would not hear Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

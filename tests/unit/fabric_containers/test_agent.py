@@ -8,7 +8,7 @@ from support.fake_reactor import FakeReactor
 from support.fake_zookeeper import FakeZooKeeper
 from twisted.internet.defer import Deferred
 
-from fabric.agent import SETTLE_TIMEOUT_S, Agent
+from fabric.agent import SETTLE_TIMEOUT_S, STATUS_POLL_S, Agent
 from fabric.home import Home
 from fabric.service_set import STOP_TIMEOUT_S
 from fabric.services import ServiceContext
@@ -306,6 +306,19 @@ def test_stop_waits_for_a_service_that_is_being_stopped_already(world: World) ->
     world.agent.stop().addCallback(ended.append)
     assert not ended
     world.kind.stopping[A].callback(None)
+    assert ended
+
+
+def test_stop_waits_for_what_is_being_written(world: World) -> None:
+    """A state on its way to the registry must not come after the `stopped` that the container writes last."""
+    world.configure("p", A)
+    world.start()
+    world.kind.services[A].state = {"error": "x"}
+    world.reactor.advance(STATUS_POLL_S)  # begins to write
+    ended: list[object] = []
+    world.agent.stop().addCallback(ended.append)
+    assert not ended
+    world.reactor.turn()
     assert ended
 
 

@@ -53,7 +53,7 @@ def with_backlog(disk: FakeDisk) -> None:
     owner = open_journal(disk)
     for count in (1, 2):
         owner.send(range(owner.journal.state.next_ref, 30 * count + 1), 200)
-        owner.wait(lambda: len(owner.journal.state.checkpoints) == count, "checkpoints")  # noqa: B023 - now
+        owner.wait(lambda: len(owner.journal.state.checkpoints) >= count, "checkpoints")  # noqa: B023 - now
     owner.close()
 
 
@@ -165,10 +165,12 @@ def test_compaction_passes_damage_over(disk: FakeDisk, where: str) -> None:
     for ref in kept:
         with_loss = _read(owner, ref)
         assert with_loss in {body_of(ref, 200), b""}
-    for ref in range(200, 300):
+    refs = iter(range(200, 5_000))
+    while name in disk.files:  # upkeep goes on with the log, in its own thread
+        ref = next(refs)
         assert owner.send([ref], 200)
         assert owner.consume([ref])
-    owner.wait(lambda: name not in disk.files, "the damaged file's end")
+        owner.run()
     assert len(owner.live()) >= len(kept) - 1
     assert all(owner.journal.read(ref, QUEUE) == body_of(ref, 200) for ref in owner.live())
     owner.close()

@@ -35,6 +35,7 @@ def test_a_slave_that_slept_while_the_log_was_tidied_loses_nothing() -> None:
         ref = next(refs)
         assert second.send([ref], 200)
         assert second.consume([ref])
+        second.run()
     follower.poll()
     second.close()
     third = JournalOwner(OPTIONS, files=files, follower=follower)
