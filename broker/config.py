@@ -190,6 +190,7 @@ class BrokerConfig:
         purge_period_ms: how often idle destinations are looked for; 0: never.
         purged_max: deleted at a time; 0: all that are idle.
         scheduler_support: messages can be sent that are due later.
+        advisory_support: say on advisory topics what happens.
     """
 
     name: str
@@ -207,6 +208,7 @@ class BrokerConfig:
     purge_period_ms: int = 0
     purged_max: int = 0
     scheduler_support: bool = True
+    advisory_support: bool = True
 
     @classmethod
     def from_properties(
@@ -245,6 +247,7 @@ class BrokerConfig:
             purge_period_ms=_number(values, "schedulePeriodForDestinationPurge", 0, 0, WAIT_MS_MAX),
             purged_max=_number(values, "maxPurgedDestinationsPerSweep", 0, 0, 1_000_000),
             scheduler_support=_flag(values, "schedulerSupport", "true"),
+            advisory_support=_flag(values, "advisorySupport", "true"),
         )
 
 

@@ -12,9 +12,9 @@ NAME_CHARACTERS_MAX: Final = 4096
 """Longest destination name; OpenWire's own strings end at 32,767 bytes, real names stay below 200."""
 
 ADVISORY_PREFIX: Final = "ActiveMQ.Advisory."
+"""What the names of advisory topics begin with."""
 TEMPORARY_ADVISORIES: Final = frozenset({f"{ADVISORY_PREFIX}TempQueue", f"{ADVISORY_PREFIX}TempTopic"})
 """Tell of temporary destinations; clients cannot live without."""
-"""What the names of advisory topics begin with."""
 
 
 class DestinationKind(IntEnum):
@@ -134,14 +134,6 @@ class Destination:
 def is_advisory(destination: Destination) -> bool:
     """Whether the broker itself speaks there."""
     return destination.kind is DestinationKind.TOPIC and destination.name.startswith(ADVISORY_PREFIX)
-
-
-def advisories_named(destination: Destination) -> frozenset[str]:
-    """The advisories that a topic lists, as Apache's clients do; empty if it lists anything else."""
-    if destination.kind is not DestinationKind.TOPIC:
-        return frozenset()
-    names = frozenset(part.strip().removeprefix("topic://") for part in destination.name.split(","))
-    return names if all(name.startswith(ADVISORY_PREFIX) for name in names) else frozenset()
 
 
 def check_name(name: str) -> str:

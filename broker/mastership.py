@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from broker.authorization import Rights
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
+from broker.identity import BrokerIdentity
 from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
 from broker.region.limits import RegionLimits
@@ -106,6 +107,7 @@ class Mastership:
             if not done:
                 self._stop_listening()
         journal = self._journal
+        this_broker = broker_id()
         self.region = region = Region(
             journal,
             RegionLimits(purge_period_ms=self._config.purge_period_ms, purged_max=self._config.purged_max),
@@ -116,10 +118,19 @@ class Mastership:
             forwarding=self._config.forwarding,
             rights=Rights(self._authorization, self._users.roles_of),
             scheduling=self._config.scheduler_support,
+            identity=BrokerIdentity(
+                this_broker,
+                self._config.name,
+                {
+                    config.scheme: url
+                    for config, url in reversed(list(zip(self._config.connectors, urls, strict=True)))
+                },
+                str(self._config.data.absolute()),
+            ),
+            advisory_support=self._config.advisory_support,
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self.began_s = time.monotonic()
-        this_broker = broker_id()
         for connector, config, url in zip(self._connectors, self._config.connectors, urls, strict=True):
             build_server = ServerBuilder(
                 config,

@@ -211,6 +211,16 @@ class Policy:
     # topics
     topic_prefetch: int = number("topicPrefetch", 32_766, 0, 1_000_000)
     durable_topic_prefetch: int = number("durableTopicPrefetch", 100, 0, 1_000_000)
+    # advisories
+    send_advisory_if_no_consumers: bool = flag("sendAdvisoryIfNoConsumers", False)
+    advisory_for_slow_consumers: bool = flag("advisoryForSlowConsumers", False)
+    advisory_for_fast_producers: bool = flag("advisoryForFastProducers", False)
+    advisory_for_discarding_messages: bool = flag("advisoryForDiscardingMessages", False)
+    advisory_when_full: bool = flag("advisoryWhenFull", False)
+    advisory_for_delivery: bool = flag("advisoryForDelivery", False)
+    advisory_for_consumed: bool = flag("advisoryForConsumed", False)
+    advisory_for_dispatched: bool = flag("advisoryForDispatched", False)
+    include_body_for_advisory: bool = flag("includeBodyForAdvisory", False)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(

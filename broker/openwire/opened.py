@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named
 from broker.errors import ClientError, InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
 from broker.openwire import translation
 from broker.openwire.commands import (
@@ -109,7 +108,6 @@ class OpenedConnection:
         self._id = connection_id
         self._prefix = f"{connection_id}:"
         self._sessions: set[int] = {CONNECTION_SESSION}
-        self._silent: set[ConsumerKey] = set()
         self._producers: dict[str, _OpenProducer] = {}
 
     def carry_out(self, command: BaseCommand) -> Answer:
@@ -223,9 +221,6 @@ class OpenedConnection:
         if key in self.consumers:
             raise RequestInvalid(f"The consumer {self._id}:{key[0]}:{key[1]} exists already.")
         self.consumers[key] = OpenConsumer(consumer_id, info.destination)
-        if _is_silent(destination):
-            self._silent.add(key)
-            return 0
         try:
             return self._region_connection.add_consumer(key, destination, _options(info))
         except ClientError:
@@ -234,7 +229,6 @@ class OpenedConnection:
 
     def _remove_consumer(self, key: ConsumerKey, last_delivered_ref: int) -> None:
         self.consumers.pop(key, None)
-        self._silent.discard(key)
         self._region_connection.remove_consumer(key, last_delivered_ref)
 
     def _consumer_key(self, consumer_id: ConsumerId | None) -> ConsumerKey:
@@ -248,14 +242,12 @@ class OpenedConnection:
             self._remove_consumer(key, 0)
         else:
             _check_prefetch(control.prefetch)
-            if key not in self._silent:
-                self._region_connection.set_prefetch(key, control.prefetch)
+            self._region_connection.set_prefetch(key, control.prefetch)
         return 0
 
     def _pull(self, pull: MessagePull) -> Answer:
         key = self._consumer_key(pull.consumer_id)
-        if key not in self._silent:
-            self._region_connection.pull(key, pull.timeout)
+        self._region_connection.pull(key, pull.timeout)
         return 0
 
     def _acknowledge(self, ack: MessageAck) -> Answer:
@@ -377,11 +369,6 @@ def _options(info: ConsumerInfo) -> ConsumerOptions:
 def _check_prefetch(prefetch_size: int) -> None:
     if prefetch_size < 0:
         raise RequestInvalid(f"A prefetch size cannot be {prefetch_size}.")
-
-
-def _is_silent(destination: Destination) -> bool:
-    """Whether it is an advisory topic on which this broker says nothing."""
-    return not advisories_named(destination) <= TEMPORARY_ADVISORIES
 
 
 _COMMANDS: Final[dict[type[DataStructure], Callable[..., Answer]]] = {

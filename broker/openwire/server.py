@@ -20,12 +20,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import ADVISORY_PREFIX, Destination
 from broker.errors import AccessDenied, ClientError, RequestInvalid, SendBlocked
-from broker.openwire import commands, translation
+from broker.openwire import advisories, commands, translation
 from broker.openwire.commands import (
-    ActiveMQMessage,
-    ActiveMQTopic,
     BaseCommand,
     BrokerId,
     BrokerInfo,
@@ -35,17 +32,13 @@ from broker.openwire.commands import (
     ConnectionInfo,
     ConsumerControl,
     DataStructure,
-    DestinationInfo,
     ExceptionResponse,
     MessageDispatch,
-    MessageId,
-    ProducerId,
     Response,
     ShutdownInfo,
     TransactionId,
     TransactionInfo,
 )
-from broker.openwire.constants import DestinationOperation
 from broker.openwire.errors import CodecError
 from broker.openwire.message_reader import read_message
 from broker.openwire.opened import Answer, OpenConsumer, OpenedConnection
@@ -77,6 +70,8 @@ ERROR_CHARACTERS_MAX: Final = 1_000
 """Characters of an error's text told to a client; it may quote the client's own strings."""
 
 _log: Final = logging.getLogger("broker.openwire")
+
+translation.STRUCTURES.update(advisories.STRUCTURES)
 
 _OF_THE_CONNECTION: Final = frozenset({ConnectionInfo, ShutdownInfo, ConnectionError, ConnectionControl})
 
@@ -137,7 +132,6 @@ class OpenWireServer:
         self._waiting_size = 0
         self._held: deque[tuple[int, BaseCommand | int]] = deque()
         self._opened: OpenedConnection | None = None
-        self._advised = 0
 
     # ---- the socket's owner
 
@@ -234,27 +228,6 @@ class OpenWireServer:
                 consumer_id=opened.consumer_id, destination=opened.destination, prefetch=prefetch_size
             )
         )
-
-    def advise_temporary(
-        self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
-    ) -> None:
-        """Tells a client which temporary destinations there are, for it refuses to send to others."""
-        kind = "TempQueue" if destination.is_queue else "TempTopic"
-        assert self._broker.broker_id is not None
-        producer_id = ProducerId(self._broker.broker_id.value, 0, 0)
-        self._advised += 1
-        advisory = ActiveMQMessage(
-            producer_id=producer_id,
-            destination=ActiveMQTopic(f"{ADVISORY_PREFIX}{kind}"),
-            message_id=MessageId(None, producer_id, self._advised, 0),
-            type="Advisory",
-            data_structure=DestinationInfo(
-                connection_id=ConnectionId(connection_id),
-                destination=translation.from_destination(destination),
-                operation_type=DestinationOperation.ADD if added else DestinationOperation.REMOVE,
-            ),
-        )
-        self._dispatch(self._consumer(consumer), advisory)
 
     def disconnect(self, reason: str) -> None:
         """Ends the connection for the region's reasons."""
@@ -490,6 +463,7 @@ class OpenWireServer:
                 info.client_id,
                 user=info.user_name or "",
                 failover_reconnect=info.failover_reconnect,
+                remote=self._remote,
             )
         except ClientError as error:
             self._refuse(info.command_id, info.response_required, error)

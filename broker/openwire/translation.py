@@ -9,7 +9,10 @@ The message frames of versions 10 and 11 are the same.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import Any
 
+from broker.advisory import AdvisoryMessage
 from broker.destination import Destination, DestinationKind
 from broker.errors import InvalidDestination, RequestInvalid
 from broker.message import BodyKind, Message
@@ -28,6 +31,7 @@ from broker.openwire.commands import (
     ActiveMQTempTopic,
     ActiveMQTextMessage,
     ActiveMQTopic,
+    DataStructure,
     MessageId,
     ProducerId,
 )
@@ -54,6 +58,9 @@ BODIES: dict[type[commands.Message], BodyKind] = {
     ActiveMQBlobMessage: BodyKind.BLOB,
 }
 _MESSAGE_CLASSES = {kind: each for each, kind in BODIES.items()}
+
+STRUCTURES: dict[type, Callable[[Any], DataStructure]] = {}
+"""What writes the data structure of an advisory, by what it is about; see `broker.openwire.advisories`."""
 
 _codec = Codec(12, size_prefix=False)
 
@@ -155,6 +162,7 @@ def from_message(message: Message) -> commands.Message:
     if message.wire is not None and message.wire_format == WIRE_FORMAT:
         return read_frame(message.wire)
     message_id = _message_id(message.message_id)
+    about = message.about if isinstance(message, AdvisoryMessage) else None
     return _MESSAGE_CLASSES[message.body_kind](
         producer_id=message_id.producer_id,
         destination=from_destination(message.destination),
@@ -172,6 +180,7 @@ def from_message(message: Message) -> commands.Message:
         marshalled_properties=message.properties,
         content=message.body,
         compressed=message.compressed,
+        data_structure=None if about is None else STRUCTURES[about.__class__](about),
     )
 
 
@@ -196,6 +205,8 @@ def dispatch_frame(message: Message) -> tuple[bytes, int]:
     frame = message.wire
     if frame is None or message.wire_format != WIRE_FORMAT:
         frame = _codec.encode(from_message(message))
+        if isinstance(message, AdvisoryMessage):  # others listen, too
+            message.wire, message.wire_format = frame, WIRE_FORMAT
     at = message.native
     if at.__class__ is not int:
         at = sequence_position(frame)

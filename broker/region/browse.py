@@ -1,4 +1,4 @@
-"""Two sources that consume nothing: a browser's snapshot, and the advisories about temporary destinations."""
+"""A source that consumes nothing: a browser's snapshot."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from broker.region.entry import Entry
 from broker.region.spool import SpooledEntry
 
 if TYPE_CHECKING:
-    from broker.destination import Destination
     from broker.message import Message
     from broker.region.consumer import Consumer
     from broker.region.queue import Queue
-    from broker.region.region import Region
-    from broker.region.topic import Topic
     from journal.record import Record
 
 
@@ -42,6 +39,7 @@ class Browse:
         self._left = self._region.limits.browse_messages_max
         self._ended = False
         consumer.source = self
+        queue.browsers += 1
         consumer.apply_prefetch(queue.policy.queue_browser_prefetch, BROWSER_PREFETCH)
         self._region.dirty[self] = None
 
@@ -92,6 +90,8 @@ class Browse:
     def detach(self, consumer: Consumer) -> None:
         """The browser is closed."""
         del consumer
+        if self._consumer is not None:
+            self._queue.browsers -= 1
         self._consumer = None
         self._entries.clear()
 
@@ -100,54 +100,6 @@ class Browse:
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """Nothing is consumed by looking."""
-
-
-class Advisories:
-    """Which temporary destinations exist: Apache's clients refuse to send to one they have not heard of."""
-
-    def __init__(self, region: Region) -> None:
-        self._region = region
-        self._consumers: dict[Consumer, None] = {}
-
-    def attach(self, consumer: Consumer) -> None:
-        """Tell a new advisory consumer of all temporary destinations there are."""
-        consumer.source = self
-        self._consumers[consumer] = None
-        for target in self._region.targets.values():
-            if target.owner is not None:
-                _advise(consumer, target.destination, target.owner.connection_id, True)
-
-    def advise(self, target: Queue | Topic, added: bool) -> None:
-        """Tell all advisory consumers of one temporary destination."""
-        assert target.owner is not None
-        for consumer in self._consumers:
-            _advise(consumer, target.destination, target.owner.connection_id, added)
-
-    def dispatch(self) -> None:
-        """Advisories are sent at once."""
-
-    def message_of(self, entry: Entry) -> Message | None:
-        """Advisories are not entries."""
-        return entry.message
-
-    def consumer_opened(self, consumer: Consumer) -> None:
-        """Advisories know no prefetch."""
-
-    def detach(self, consumer: Consumer) -> None:
-        """The consumer is closed."""
-        self._consumers.pop(consumer, None)
-
-    def give_back(self, entries: list[Entry]) -> None:
-        """Nothing was taken."""
-
-    def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
-        """Nothing is kept."""
-
-
-def _advise(consumer: Consumer, destination: Destination, connection_id: str, added: bool) -> None:
-    connection = consumer.connection
-    connection.region.touched[connection] = None
-    connection.client.advise_temporary(consumer, destination, connection_id, added)
 
 
 def _shown(entry: Entry) -> Entry:

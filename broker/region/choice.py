@@ -351,6 +351,8 @@ class Choice:
             self._end_group(message.group_id)
         consumer.dispatch(entry, message)
         self._dispatched.append(entry.ref)
+        if self._queue.advised:
+            self._region.advisories.dispatched(self._queue, consumer, message)
 
     # ---- groups
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from broker.destination import Destination
     from broker.message import Message
     from broker.region.consumer import Consumer
 
@@ -33,12 +32,6 @@ class Client(Protocol):
 
     def set_prefetch(self, consumer: Consumer, prefetch_size: int) -> None:
         """Say that the consumer has another prefetch than it asked for; with 0 it must pull."""
-        ...
-
-    def advise_temporary(
-        self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
-    ) -> None:
-        """Tell an advisory consumer that a connection made or deleted a temporary destination."""
         ...
 
     def disconnect(self, reason: str) -> None:

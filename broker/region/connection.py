@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING
 
+from broker.advisory import speaks_only_at
 from broker.authorization import Permission
-from broker.destination import TEMPORARY_ADVISORIES, Destination, advisories_named
+from broker.destination import Destination, check_name
 from broker.errors import (
     InvalidDestination,
     RequestInvalid,
@@ -19,7 +20,7 @@ from broker.region.blocked import Answer, BlockedSend, BlockedSends
 from broker.region.browse import Browse
 from broker.region.consumer import DELIVERED_UNKNOWN, NO_WAIT_MS, AckKind, Consumer, ConsumerOptions
 from broker.region.listening import listen
-from broker.region.parts import attach_parts
+from broker.region.parts import attach_parts, check_pattern
 from broker.region.queue import Queue
 from broker.region.routing import send_along
 from broker.region.transactions import OpenTransactions
@@ -46,7 +47,10 @@ class RegionConnection:
         user: str,
         *,
         failover_reconnect: bool,
+        remote: str = "",
     ) -> None:
+        self.remote = remote
+        """Where the client is."""
         self.region = region
         self.client = client
         self.connection_id = connection_id
@@ -92,14 +96,20 @@ class RegionConnection:
         consumer = Consumer(key, destination, options, self)
         batch = self._attach(consumer, options)
         self.consumers[key] = consumer
+        self.region.advisories.consumer_changed(consumer, added=True)
         return batch
 
     def _attach(self, consumer: Consumer, options: ConsumerOptions) -> int:
         destination = consumer.destination
         region = self.region
-        advisories = advisories_named(destination)
-        if advisories and advisories <= TEMPORARY_ADVISORIES:
-            region.advisories.attach(consumer)
+        members = destination.members()
+        if speaks_only_at(members):
+            if options.browser or options.subscription_name:
+                raise RequestInvalid("Cannot create a durable subscription for an advisory Topic")
+            for member in members:
+                check_name(member.name)
+                check_pattern(member)
+            region.advisories.attach(consumer, members)
             return 0
         if options.subscription_name and not destination.is_queue:
             return region.subscriptions.attach(consumer)
@@ -136,6 +146,7 @@ class RegionConnection:
         consumer = self.consumers.pop(key, None)
         if consumer is not None:
             consumer.close(last_delivered_ref)
+            self.region.advisories.consumer_changed(consumer, added=False)
 
     def set_prefetch(self, key: Hashable, prefetch_size: int) -> None:
         """Change a consumer's prefetch."""
@@ -186,6 +197,7 @@ class RegionConnection:
             counts = self.region.producers
             for member in destination.members():
                 counts[member] = counts.get(member, 0) + 1
+            self.region.advisories.producer_changed(producer_id, destination, added=True)
 
     def remove_producer(self, producer_id: str) -> None:
         """Close a producer."""
@@ -197,6 +209,7 @@ class RegionConnection:
                 counts[member] -= 1
                 if not counts[member]:
                     del counts[member]
+            self.region.advisories.producer_changed(producer_id, destination, added=False)
 
     def send(self, message: Message, transaction: str | None = None) -> int:
         """Take a message, or keep it until its transaction commits.
@@ -265,10 +278,22 @@ class RegionConnection:
                 stored = message.persistent and target.stored
                 if stored or target.keeps:
                     target.usage.check(stored=stored)
-        except SpaceLacking as error:
-            if transaction is not None:
+        except (SendBlocked, SpaceLacking) as error:
+            if not self.blocked.releasing:
+                self._advise_full(targets, message)
+            if transaction is not None and isinstance(error, SpaceLacking):
                 self.transactions.find(transaction).refused = error
             raise
+
+    def _advise_full(self, targets: Sequence[Queue | Topic], message: Message) -> None:
+        """Tell listeners that there is no space for a message."""
+        region = self.region
+        for target in targets:
+            stored = message.persistent and target.stored
+            if target.advised and target.usage.lack(stored=stored):
+                name = f"{region.identity.name}:{'store' if stored else f'memory:{target.uri}'}"
+                used = region.usage.store_level if stored else target.usage.memory_level
+                region.advisories.full(target, message.producer_id, name, used.used_bytes)
 
     def block(
         self, message: Message, again: Callable[[], int], answer: Answer, transaction: str | None

@@ -124,6 +124,7 @@ class Consumer:
         "pulls",
         "ready",
         "selector",
+        "slow",
         "source",
     )
 
@@ -149,6 +150,8 @@ class Consumer:
         """When its earliest timer goes off; 0 none is set."""
         self.ready = False
         """It stands in its source's round."""
+        self.slow = False
+        """It was full while messages waited for it, and has not caught up since."""
         self.closed = False
         self.source: Source
 

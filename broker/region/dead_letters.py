@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from broker.advisory import EXPIRED
 from broker.destination import Destination
 from broker.errors import BrokerError, ClientError, CodecError
 from broker.message import Message, rewritten
@@ -24,6 +25,7 @@ from broker.region.parts import place_of
 from broker.region.queue import Queue
 from broker.region.routing import Arrivals
 from broker.region.subscription import TopicSubscription
+from broker.region.topic import Topic
 
 if TYPE_CHECKING:
     from broker.policies import Policy
@@ -72,6 +74,8 @@ class DeadLetters:
         places = [(place_of(consumer, entry), entry) for entry in entries]
         consumer.forget(entries)
         consumer.source.consumer_opened(consumer)
+        if kind is AckKind.EXPIRED:
+            self._advise(places)
         letters = self._letters(places, cause, expired=kind is AckKind.EXPIRED)
         records: list[Record] = []
         consumer.source.consumed(entries, records)
@@ -79,7 +83,9 @@ class DeadLetters:
 
     def expire(self, source: Queue | TopicSubscription, entries: Sequence[Entry]) -> int:
         """Entries that are neither dispatched nor wait any more have expired; returns the batch."""
-        letters = self._letters([(source, entry) for entry in entries], "", expired=True)
+        places: list[tuple[Source, Entry]] = [(source, entry) for entry in entries]
+        self._advise(places)
+        letters = self._letters(places, "", expired=True)
         records: list[Record] = []
         source.consumed(entries, records)
         return self._post(letters, records)
@@ -89,6 +95,7 @@ class DeadLetters:
         letters: list[Message] = []
         for target, message in routes:
             target.statistics.expired += 1
+            self._region.advisories.expired(target.destination, target.policy, message)
             letter = self._letter(target.policy, target.destination, None, message, "", expired=True)
             if letter is not None:
                 letter.producer_id = message.producer_id  # sent again it is to be known as a repeat
@@ -109,6 +116,17 @@ class DeadLetters:
         policy = self._region.policies.of(message.destination)
         letter = self._letter(policy, message.destination, None, message, cause, expired=False)
         return self._post([] if letter is None else [letter], records)
+
+    def _advise(self, places: Sequence[tuple[Source, Entry]]) -> None:
+        """Tell listeners of messages that have expired."""
+        advisories = self._region.advisories
+        if EXPIRED not in advisories.heard:
+            return
+        for source, entry in places:
+            target = source.topic_of(entry) if isinstance(source, TopicSubscription) else source
+            message = source.message_of(entry)
+            if message is not None and isinstance(target, Queue | Topic):
+                advisories.expired(target.destination, target.policy, message)
 
     # ---- letters
 
@@ -157,10 +175,12 @@ class DeadLetters:
         if expired:
             cause = f"java.lang.Throwable: Message Expired. Expiration:{message.expiration}"
         try:
-            return self._written(message, self._open(place), policy.dead_letter_ttl_ms, cause)
+            letter = self._written(message, self._open(place), policy.dead_letter_ttl_ms, cause)
         except BrokerError as error:
             _log.error("A message of %s cannot become a dead letter and is lost: %s", destination, error)
             return None
+        self._region.advisories.buried(destination, policy, message)
+        return letter
 
     def _is_known(self, place: Destination, message: Message) -> bool:
         """Whether another subscriber's dead letter is the same message."""

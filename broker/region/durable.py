@@ -149,6 +149,8 @@ class DurableSubscription(TopicSubscription):
         """These are done with: the journal hears it."""
         for topic, group in self.by_topic(entries):
             topic.statistics.dequeued += len(group)
+            if topic.advised:
+                self.region.advisories.consumed(topic, self, group)
         for entry in entries:
             if entry.stored:
                 records.append(AcknowledgeSubscription(*self.key, entry.ref))

@@ -22,6 +22,8 @@ class RegionLimits:
         topic_pending_max: messages kept for a slow non-durable topic consumer beyond its prefetch;
             the oldest go first (the original keeps 1000).
         topic_pending_bytes_max: what these may take of memory, one subscriber's; likewise.
+        advisories_pending_max: advisories kept for a listener that is too slow; the oldest go first. What
+            several listeners have not taken yet they share, about 2 KiB each.
         blocked_bytes_max: sends of one connection that wait for space before it is not read any more.
         long_bytes: of a message, or of a transaction, for which the disk is asked whether it has room.
         resident_messages_max: persistent messages per queue whose decoded form stays in memory while waiting;
@@ -44,6 +46,7 @@ class RegionLimits:
     message_bytes_max: int = 100 * MEBIBYTE
     topic_pending_max: int = 1_000
     topic_pending_bytes_max: int = 16 * MEBIBYTE
+    advisories_pending_max: int = 10_000
     blocked_bytes_max: int = MEBIBYTE
     long_bytes: int = 2 * MEBIBYTE
     resident_messages_max: int = 2_000

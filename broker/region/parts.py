@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from broker.advisory import speaks_at, speaks_only_at
 from broker.authorization import Permission
 from broker.destination import Destination
 from broker.errors import InvalidDestination
@@ -78,6 +79,8 @@ class Parts:
     def __init__(self, whole: Consumer) -> None:
         self.whole = whole
         self.members: dict[Destination, ConsumerPart] = {}
+        self.listener: ConsumerPart | None = None
+        """Its part that listens to the advisories."""
         self.origins: dict[int, ConsumerPart] = {}
         self._region = whole.connection.region
         self._waiting: deque[ConsumerPart] = deque()
@@ -96,6 +99,11 @@ class Parts:
         self.members[target.destination] = part
         connection.attach_to(target, part)
         self.wait(part)
+
+    def listen(self, members: Sequence[Destination]) -> None:
+        """Take advisories, too."""
+        self.listener = part = ConsumerPart(self, self.whole.destination)
+        self._region.advisories.attach(part, members)
 
     def remove(self, part: ConsumerPart) -> None:
         """Take no more from a destination; what it gave is given back."""
@@ -138,7 +146,7 @@ class Parts:
                 part.source.consumer_opened(part)
                 part.source.dispatch()
         if whole.pulls:
-            for part in list(self.members.values()):
+            for part in self._all():
                 part.source.dispatch()
 
     # ---- messages
@@ -171,11 +179,16 @@ class Parts:
         del consumer
         self._region.wildcards.forget(self)
         self._waiting.clear()
-        for part in self.members.values():
+        for part in self._all():
             part.closed = True
             part.dispatched = {}
             part.source.detach(part)
         self.members = {}
+        self.listener = None
+
+    def _all(self) -> list[ConsumerPart]:
+        parts = list(self.members.values())
+        return parts if self.listener is None else [*parts, self.listener]
 
 
 class Wildcards:
@@ -226,9 +239,11 @@ def place_of(consumer: Consumer, entry: Entry) -> Source:
 
 
 def destinations_of(consumer: Consumer) -> tuple[Destination, ...]:
-    """What a consumer takes from now."""
+    """What a consumer takes from now; of advisories, the topics it has named."""
     source = consumer.source
-    return tuple(source.members) if isinstance(source, Parts) else consumer.destination.members()
+    if isinstance(source, Parts):
+        return tuple(source.members)
+    return tuple(member for member in consumer.destination.members() if not member.is_pattern)
 
 
 def attach_parts(consumer: Consumer) -> None:
@@ -239,9 +254,10 @@ def attach_parts(consumer: Consumer) -> None:
         ResourceExhausted: there are too many destinations.
     """
     connection, region = consumer.connection, consumer.connection.region
-    members = consumer.destination.members()
+    heard = [member for member in consumer.destination.members() if speaks_at(member)]
+    members = [member for member in consumer.destination.members() if not speaks_only_at((member,))]
     patterns = [member for member in members if member.is_pattern]
-    for pattern in patterns:
+    for pattern in (*patterns, *heard):
         check_pattern(pattern)
     targets = [region.target(member, consuming=connection) for member in members if not member.is_pattern]
     for target in targets:
@@ -258,6 +274,8 @@ def attach_parts(consumer: Consumer) -> None:
         for target in matching(region, pattern):
             parts.add(target)
         region.wildcards.add(pattern, parts)
+    if heard:
+        parts.listen(heard)
 
 
 def check_pattern(pattern: Destination) -> None:

@@ -59,6 +59,10 @@ class Queue:
         self._starts_ms = 0
         """Nothing is dispatched before; 0: it goes on."""
         self.statistics = Statistics(region.now_ms)
+        self.advised = region.advisories.advised(self.policy)
+        """Which advisories there are to be of what happens here."""
+        self.browsers = 0
+        """How many there are."""
         if self.policy.prioritized_messages and self.uri in region.store.state.ranks:
             self._choose()
 
@@ -83,6 +87,8 @@ class Queue:
             return batch
         self._line_up(self.usage.hold(ref, message), message.priority)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
+        if self.advised:
+            region.advisories.delivered(self, message, taken=bool(self.consumers))
         return 0
 
     def record(self, message: Message, ref: int) -> AddMessage:
@@ -112,6 +118,8 @@ class Queue:
             entry.batch = batch
         self._line_up(entry, message.priority)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
+        if self.advised:
+            region.advisories.delivered(self, message, taken=bool(self.consumers))
 
     def _line_up(self, entry: Entry, priority: int) -> None:
         region = self.region
@@ -155,8 +163,7 @@ class Queue:
                 break
             consumer = ring[0]
             if not consumer.can_accept():
-                ring.popleft()
-                consumer.ready = False
+                self._shut(consumer)
                 continue
             waiting.popleft()
             message = entry.message or self.message_of(entry)
@@ -174,10 +181,19 @@ class Queue:
             ring.rotate(-1)
             consumer.dispatch(entry, message)
             dispatched.append(entry.ref)
+            if self.advised:
+                region.advisories.dispatched(self, consumer, message)
         if dispatched:
             self.statistics.dispatch(dispatched, region)
         if expired:
             self.expire(expired)
+
+    def _shut(self, consumer: Consumer) -> None:
+        """Messages wait, but the next consumer of the round has no room."""
+        self._round.popleft()
+        consumer.ready = False
+        if self.advised:
+            self.region.advisories.slow(self, consumer)
 
     def expire(self, entries: list[Entry]) -> None:
         """Their time is over: they are not dispatched any more."""
@@ -190,6 +206,8 @@ class Queue:
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the stored ones are removed from the journal."""
+        if self.advised:
+            self.region.advisories.consumed(self, self, entries)
         release = self.usage.release
         for entry in entries:
             entry.done = True
@@ -331,6 +349,11 @@ class Queue:
     def waiting(self) -> int:
         """How many messages wait."""
         return len(self.pending if self._choice is None else self._choice)
+
+    @property
+    def consumer_count(self) -> int:
+        """How many consumers it has, browsers included."""
+        return len(self.consumers) + self.browsers
 
     @property
     def in_flight(self) -> int:

@@ -22,10 +22,11 @@ from broker.errors import (
     ResourceExhausted,
 )
 from broker.forwarding import DEFAULT_FORWARDING, Forwarding
+from broker.identity import BrokerIdentity
 from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
+from broker.region.advisories import Advisories, AdvisoryTopic
 from broker.region.alarms import Alarms
-from broker.region.browse import Advisories
 from broker.region.connection import RegionConnection
 from broker.region.dead_letters import DeadLetters
 from broker.region.endpoints import Endpoints
@@ -87,6 +88,8 @@ class Region:
         forwarding: Forwarding | None = None,
         rights: Rights | None = None,
         scheduling: bool = True,
+        identity: BrokerIdentity | None = None,
+        advisory_support: bool = True,
     ) -> None:
         """Take over what the journal holds.
 
@@ -100,6 +103,8 @@ class Region:
             forwarding: what feeds what.
             rights: who may do what; None: everybody everything.
             scheduling: messages can be sent that are due later.
+            identity: what it says of itself.
+            advisory_support: it says what happens in it to whoever listens.
         """
         self.store = store
         self.limits = limits or RegionLimits()
@@ -119,7 +124,8 @@ class Region:
         self.subscriptions = Subscriptions(self)
         self.connections: dict[str, RegionConnection] = {}
         self.client_ids: dict[str, RegionConnection] = {}
-        self.advisories = Advisories(self)
+        self.identity = identity or BrokerIdentity()
+        self.advisories = Advisories(self, self.identity, enabled=advisory_support)
         self.dead_letters = DeadLetters(self)
         self.wildcards = Wildcards()
         self.endpoints = Endpoints(self)
@@ -157,6 +163,7 @@ class Region:
         *,
         user: str = "",
         failover_reconnect: bool = False,
+        remote: str = "",
     ) -> RegionConnection:
         """Register an authenticated connection.
 
@@ -180,11 +187,12 @@ class Region:
             if holder is not None:
                 raise InvalidClientId(f"Client: {client_id} already connected.")
         connection = RegionConnection(
-            self, client, connection_id, client_id, user, failover_reconnect=failover_reconnect
+            self, client, connection_id, client_id, user, failover_reconnect=failover_reconnect, remote=remote
         )
         self.connections[connection_id] = connection
         if client_id:
             self.client_ids[client_id] = connection
+        self.advisories.connection_changed(connection, added=True)
         return connection
 
     def forget(self, connection: RegionConnection) -> None:
@@ -195,6 +203,7 @@ class Region:
             del self.client_ids[connection.client_id]
         for target in [each for each in self.targets.values() if each.owner is connection]:
             self._drop_temporary(target)
+        self.advisories.connection_changed(connection, added=False)
 
     # ---- rights
 
@@ -277,7 +286,7 @@ class Region:
             made = Queue(self, destination)
             self.append((AddDestination(destination.uri),))
         else:
-            made = Topic(self, destination)
+            made = (AdvisoryTopic if is_advisory(destination) else Topic)(self, destination)
         self._add_target(made)
         return made
 
@@ -288,6 +297,7 @@ class Region:
         self.wildcards.made(target)
         if isinstance(target, Topic):
             self.subscriptions.made(target)
+        self.advisories.destination_changed(target, added=True)
 
     def restore_topic(self, destination: Destination) -> None:
         """The journal has kept something of a topic: it exists."""
@@ -314,7 +324,7 @@ class Region:
         else:
             made = Topic(self, destination, owner=owner)
         self.targets[destination] = made
-        self.advisories.advise(made, True)
+        self.advisories.destination_changed(made, added=True)
         return made
 
     def remove_destination(self, destination: Destination, connection: RegionConnection) -> int:
@@ -340,6 +350,7 @@ class Region:
         records: list[Record] = []
         for target in targets:
             self._remove_target(target)
+            self.advisories.destination_changed(target, added=False)
             if isinstance(target, Queue):
                 target.drop()
                 records.append(RemoveDestination(target.uri))
@@ -359,7 +370,7 @@ class Region:
             consumer.end()
         if isinstance(target, Queue):
             target.drop()
-        self.advisories.advise(target, False)
+        self.advisories.destination_changed(target, added=False)
 
     def _check_room(self) -> None:
         if len(self.targets) >= self.limits.destinations_max:
@@ -485,11 +496,14 @@ class Region:
             self.unfinished.clear()
         if usage.memory_bytes > max(usage.limits.memory_bytes_max, usage.volatile_bytes):
             self._drop_bodies()
+        advisories = self.advisories
         while True:
+            if advisories.due:
+                advisories.dispatch()
             while self.dirty:
                 source, _ = self.dirty.popitem()
                 source.dispatch()
-            if not usage.waiting or not usage.release_sends():
+            if not (usage.waiting and usage.release_sends()) and not advisories.due:
                 break
         if self.next_ref != self.arrivals.next_ref:
             self.arrivals.mark(self.next_ref, self.now_ms)

@@ -127,6 +127,8 @@ class TopicSubscription:
         self.discarded += len(entries)
         for topic, group in self.by_topic(entries):
             topic.statistics.discarded += len(group)
+            if topic.advised:
+                self.region.advisories.discarded(topic, self, group)
 
     def settle(self, dispatched: list[Entry], expired: list[Entry]) -> None:
         """Account for what one round of dispatch has done."""
@@ -134,10 +136,33 @@ class TopicSubscription:
         if dispatched:
             for topic, group in self.by_topic(dispatched):
                 topic.statistics.dispatch([entry.ref for entry in group], region)
+                if topic.advised:
+                    self._advise_dispatched(topic, group)
         if expired:
             for topic, group in self.by_topic(expired):
                 topic.statistics.expired += len(group)
             region.dead_letters.expire(self, expired)
+        home = self.home
+        if home is not None and home.advised:
+            self._advise_slow(home)
+
+    def _advise_dispatched(self, topic: Topic, entries: Sequence[Entry]) -> None:
+        """Tell listeners of messages that consumers have now."""
+        for entry in entries:
+            message = self.message_of(entry)
+            consumer = next((each for each in self.consumers if entry.ref in each.dispatched), None)
+            if message is not None and consumer is not None:
+                self.region.advisories.dispatched(topic, consumer, message)
+
+    def _advise_slow(self, topic: Topic) -> None:
+        """Tell listeners of a consumer that has no room while much waits.
+
+        Source: ActiveMQ's subscriptions.
+        """
+        for consumer in self.consumers:
+            much = 0 if self.durable else max(consumer.prefetch_size, 1)
+            if len(self.pending) > much and not consumer.can_accept():
+                self.region.advisories.slow(topic, consumer)
 
     def drop_bodies(self) -> None:
         """Keep no persistent message in memory: the journal has them."""

@@ -208,7 +208,9 @@ class Subscriptions:
             raise RequestInvalid("Durable consumer is in use")
         if subscription.shared:
             self._region.permit(connection.user, Permission.READ, subscription.destination)
-        return self._region.append((self._drop(subscription),))
+        record = self._drop(subscription)
+        self._region.advisories.subscription_removed(connection.connection_id, subscription)
+        return self._region.append((record,))
 
     def _drop(self, subscription: DurableSubscription) -> Record:
         del self.durable[subscription.key]

@@ -35,11 +35,23 @@ class Topic:
         self.stored = not destination.is_temporary
         self.subscriptions: list[TopicSubscription] = []
         self.statistics = Statistics(region.now_ms)
+        self.advised = region.advisories.advised(self.policy)
+        """Which advisories there are to be of what happens here."""
 
     @property
     def consumers(self) -> list[Consumer]:
         """The consumers of its active subscriptions."""
         return [consumer for each in self.subscriptions for consumer in each.consumers]
+
+    @property
+    def consumer_count(self) -> int:
+        """How many consumers it has."""
+        return len(self.consumers)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait for subscribers that are there."""
+        return sum(len(each.pending) for each in self.subscriptions if each.consumers)
 
     @property
     def in_flight(self) -> int:
@@ -97,6 +109,10 @@ class Topic:
         statistics = self.statistics
         statistics.enqueued += 1
         statistics.enqueued_bytes += len(message.wire or message.body or b"")
+        taken = False
         for subscription in self.subscriptions:
             if not subscription.is_choosy or subscription.wants(message, sender):
                 subscription.offer(message, ref, batch, stored)
+                taken = True
+        if self.advised:
+            self.region.advisories.delivered(self, message, taken=taken)

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from broker.advisory import About, AdvisoryMessage
 from broker.destination import Destination
 from broker.errors import ClientError, SendBlocked
 from broker.forwarding import Forwarding
@@ -76,14 +77,12 @@ class RecordingClient:
     Attributes:
         got: (consumer key, message id, ref, redelivery counter) per dispatch.
         none: consumer keys told that there is no message.
-        advised: (destination uri, connection id, added).
         prefetch_sizes: by consumer key, of those that were told another than they asked for.
     """
 
     def __init__(self) -> None:
         self.got: list[tuple[Hashable, str, int, int]] = []
         self.none: list[Hashable] = []
-        self.advised: list[tuple[str, str, bool]] = []
         self.prefetch_sizes: dict[Hashable, int] = {}
         self.disconnected: str | None = None
         self.messages: list[Message] = []
@@ -101,12 +100,10 @@ class RecordingClient:
         """Keep what it was told."""
         self.prefetch_sizes[consumer.key] = prefetch_size
 
-    def advise_temporary(
-        self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
-    ) -> None:
-        """Keep an advisory."""
-        del consumer
-        self.advised.append((destination.uri, connection_id, added))
+    @property
+    def advised(self) -> list[About | None]:
+        """What the advisories dispatched were about."""
+        return [each.about for each in self.messages if isinstance(each, AdvisoryMessage)]
 
     def disconnect(self, reason: str) -> None:
         """Keep the reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.region import MemoryStore, Peer, settle
 
+from broker.advisory import AboutDestination
 from broker.authorization import Authorization, Permission, Rights
 from broker.config import BrokerConfig
 from broker.destination import Destination
@@ -257,7 +258,8 @@ def test_temporary_destinations_and_advisories_work_for_everybody() -> None:
     nobody.consume("t", temporary)
     peer_of(region, "clerk").send("answer", temporary)
     settle(region)
-    assert nobody.client.ids() == ["answer"]
+    assert nobody.client.ids("t") == ["answer"]
+    assert nobody.client.advised == [AboutDestination(temporary, "nobody", True)]
     region.rights.change(Authorization.parse({"authorization.tempDestination.admin": "clerks"}))
     with pytest.raises(AccessDenied):
         nobody.connection.add_destination(Destination.parse("temp-queue://ID:nobody:2"))

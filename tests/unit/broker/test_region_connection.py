@@ -3,6 +3,7 @@
 import pytest
 from support.region import QUEUE, TOPIC, MemoryStore, Peer, new_region, restarted, settle
 
+from broker.advisory import AboutDestination
 from broker.destination import Destination
 from broker.errors import (
     InvalidClientId,
@@ -236,12 +237,15 @@ def test_advisory_consumers_hear_of_temporary_destinations() -> None:
     owner, other = Peer(region, "c1"), Peer(region, "c2")
     owner.connection.add_destination(TEMPORARY)
     other.consume("advisory", ADVISORY)
-    assert other.client.advised == [(TEMPORARY.uri, "c1", True)]
+    settle(region)
+    assert other.client.advised == [AboutDestination(TEMPORARY, "c1", True)]
     owner.connection.remove_destination(TEMPORARY)
-    assert other.client.advised[-1] == (TEMPORARY.uri, "c1", False)
-    assert other.acknowledge(1, key="advisory") == 0
+    settle(region)
+    assert other.client.advised[-1] == AboutDestination(TEMPORARY, "c1", False)
+    assert other.acknowledge(*other.client.refs(), key="advisory") == 0
     other.connection.remove_consumer("advisory")
     owner.connection.add_destination(TEMPORARY)
+    settle(region)
     assert len(other.client.advised) == 2
 
 

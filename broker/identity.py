@@ -1,0 +1,28 @@
+"""What a broker says of itself to its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerIdentity:
+    """The same for one mastership.
+
+    Attributes:
+        broker_id: of this mastership.
+        name: as configured.
+        urls: where clients reach it, by the scheme of the connector: `tcp`, `ssl`, `stomp` …
+        data_directory: of its journal, empty if there is none.
+    """
+
+    broker_id: str = "NOT_SET"
+    name: str = "localhost"
+    urls: Mapping[str, str] = field(default_factory=dict)
+    data_directory: str = ""
+
+    @property
+    def url(self) -> str:
+        """The one that most clients use."""
+        return self.urls.get("tcp") or next(iter(self.urls.values()), "")
