@@ -27,6 +27,7 @@ class Message:
         correlation_id, reply_to, type: free for the program.
         delivery_mode, priority, expiration, timestamp: set by send; times in ms since 1970, expiration 0
             = never.
+        delivery_time: the earliest time at which it could come, in ms since 1970; set by send.
         redelivered, delivery_count: whether, and how often counting this one, the broker tried to deliver it.
         properties: for selectors and programs; keys that start with JMSX are the provider's.
         group_id, group_sequence: all messages of a group go to the same consumer.
@@ -38,6 +39,7 @@ class Message:
         "correlation_id",
         "delivery_count",
         "delivery_mode",
+        "delivery_time",
         "destination",
         "expiration",
         "group_id",
@@ -62,6 +64,7 @@ class Message:
         self.priority = PRIORITY_DEFAULT
         self.expiration = 0
         self.timestamp = 0
+        self.delivery_time = 0
         self.redelivered = False
         self.delivery_count = 0
         self.properties: dict[str, PropertyValue] = {}

@@ -18,7 +18,8 @@ from broker.openwire.commands import (
 )
 from broker.openwire.commands import Message as MessageCommand
 from broker.openwire.errors import CodecError
-from broker.primitive_map import Value, decode_map, decode_stream, encode_map, encode_stream
+from broker.primitive_map import Long, Value, decode_map, decode_stream, encode_map, encode_stream
+from broker.scheduled import DELAY, JOB_ID
 from mqclient import destination as destinations
 from mqclient.errors import MessageFormatError
 from mqclient.identity import message_id_text
@@ -39,6 +40,9 @@ INFLATED_SIZE_MAX = 100 * 1024 * 1024
 
 _LENGTH = struct.Struct(">i")
 assert _LENGTH.size == 4
+
+DELIVERY_TIME = "JMS_FABRIC_DeliveryTime"
+"""Carries the `delivery_time` of a delayed message, which OpenWire has no place for."""
 
 GROUP_ID, GROUP_SEQUENCE = "JMSXGroupID", "JMSXGroupSeq"
 
@@ -65,6 +69,14 @@ def to_command(message: Message, *, compress: bool = False) -> MessageCommand:
     return command
 
 
+def delay(command: MessageCommand, delay_ms: int, delivery_time: int) -> None:
+    """Have the broker keep a message for a while; see `MessageProducer.delivery_delay_ms`."""
+    properties = decode_map(command.marshalled_properties) if command.marshalled_properties else None
+    made = {**(properties or {}), DELAY: Long(delay_ms), DELIVERY_TIME: Long(delivery_time)}
+    made.pop(JOB_ID, None)  # of an earlier schedule: it would keep the broker from making a new one
+    command.marshalled_properties = encode_map(made)
+
+
 def from_command(command: MessageCommand, redeliveries: int) -> Message:
     """The program's message for a command that was dispatched.
 
@@ -77,6 +89,7 @@ def from_command(command: MessageCommand, redeliveries: int) -> Message:
     except (CodecError, zlib.error) as error:
         raise MessageFormatError(str(error)) from error
     message.properties = cast(dict[str, PropertyValue], properties or {})
+    delivery_time = message.properties.pop(DELIVERY_TIME, None)
     if command.message_id is not None:
         message.message_id = message_id_text(command.message_id)
     message.destination = destinations.from_command(command.destination)
@@ -87,6 +100,7 @@ def from_command(command: MessageCommand, redeliveries: int) -> Message:
     message.priority = command.priority
     message.expiration = command.expiration
     message.timestamp = command.timestamp
+    message.delivery_time = delivery_time if isinstance(delivery_time, int) else command.timestamp
     message.group_id = command.group_id
     message.group_sequence = command.group_sequence
     message.user_id = command.user_id

@@ -14,6 +14,7 @@ from mqclient.errors import ClientError, IllegalState, InvalidDestination, Timed
 from mqclient.events import Request
 from mqclient.identity import producer_id_text
 from mqclient.message import Message
+from mqclient.message_codec import delay
 from mqclient.message_codec import to_command as message_to_command
 from mqclient.modes import PRIORITY_DEFAULT, PRIORITY_MAX, DeliveryMode
 
@@ -29,6 +30,8 @@ class MessageProducer:
     Attributes:
         destination: None: each send names one.
         delivery_mode, priority, time_to_live_ms: for sends that do not say otherwise.
+        delivery_delay_ms: the broker keeps messages for so long, or until the commit and so long; 0: it does
+            not. A broker whose `schedulerSupport` is off delivers them at once.
         disable_timestamp: messages carry no time, and cannot expire.
     """
 
@@ -39,6 +42,7 @@ class MessageProducer:
         self.delivery_mode = DeliveryMode.PERSISTENT
         self.priority = PRIORITY_DEFAULT
         self.time_to_live_ms = 0
+        self.delivery_delay_ms = 0
         self.disable_timestamp = False
         self._connection = session.connection
         self._link = session.connection.link
@@ -154,7 +158,11 @@ class MessageProducer:
             target = to_command(destination)
         if target is None:
             raise InvalidDestination("this producer has no destination of its own; name one with each send")
-        now_ms = 0 if self.disable_timestamp else time.time_ns() // 1_000_000
+        sent_ms = time.time_ns() // 1_000_000
+        now_ms = 0 if self.disable_timestamp else sent_ms
+        message.delivery_time = sent_ms + self.delivery_delay_ms
+        if self.delivery_delay_ms > 0:
+            delay(command, self.delivery_delay_ms, message.delivery_time)
         ttl_ms = self.time_to_live_ms if time_to_live_ms is None else time_to_live_ms
         self._sequence_id += 1
         command.destination = target

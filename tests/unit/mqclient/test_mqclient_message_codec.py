@@ -14,12 +14,13 @@ from broker.openwire.commands import (
     ProducerId,
 )
 from broker.openwire.throwable import Throwable
+from broker.primitive_map import decode_map, encode_map
 from mqclient import errors, message_codec
 from mqclient.destination import Queue, Topic, parse_destination, split_options, to_command
 from mqclient.errors import InvalidDestination, MessageFormatError
 from mqclient.identity import message_id_text, new_connection_id
 from mqclient.message import BytesMessage, MapMessage, Message, StreamMessage, TextMessage
-from mqclient.message_codec import from_command
+from mqclient.message_codec import delay, from_command
 from mqclient.message_codec import to_command as message_to_command
 from mqclient.texts import describe, make_message
 
@@ -188,3 +189,24 @@ def test_what_the_producer_writes() -> None:
     assert isinstance(message, BytesMessage)
     assert message.data == b"....."
     assert describe(message) == "a message"
+
+
+def test_a_delayed_message_tells_its_time_and_keeps_its_properties() -> None:
+    """The program does not see how; the name of an earlier schedule does not hinder a new one."""
+    message = TextMessage("x")
+    message.properties = {"colour": "red", "scheduledJobId": "ID:x:1"}
+    command = message_to_command(message)
+    delay(command, 300, 1_300)
+    assert decode_map(command.marshalled_properties or b"") == {
+        "colour": "red",
+        "AMQ_SCHEDULED_DELAY": 300,
+        "JMS_FABRIC_DeliveryTime": 1_300,
+    }
+    received = from_command(command, 0)
+    assert (received.delivery_time, received.properties) == (
+        1_300,
+        {"colour": "red", "AMQ_SCHEDULED_DELAY": 300},
+    )
+    command.timestamp = 7
+    command.marshalled_properties = encode_map({"JMS_FABRIC_DeliveryTime": "soon"})
+    assert from_command(command, 0).delivery_time == 7
