@@ -2,10 +2,10 @@
 
 ::
 
-    AMQ_SCHEDULER_ACTION              BROWSE, REMOVE or REMOVEALL
-    AMQ_SCHEDULER_ACTION_START_TIME   of BROWSE and REMOVEALL: only what is due within these two times, in
-    AMQ_SCHEDULER_ACTION_END_TIME     milliseconds since the epoch
-    scheduledJobId                    of REMOVE: which
+    AMQ_SCHEDULER_ACTION   BROWSE, REMOVE or REMOVEALL
+    ACTION_START_TIME      of BROWSE and REMOVEALL: only what is due within these two times, in milliseconds
+    ACTION_END_TIME        since the epoch; `AMQ_SCHEDULER_ACTION_START_TIME` and so on are understood, too
+    scheduledJobId         of REMOVE: which
 
 Each message that is found is sent to the request's JMSReplyTo. Long work is done a part per turn: the
 receipt says that it has been begun. Source: ActiveMQ's `SchedulerBroker`.
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 MANAGEMENT: Final = "ActiveMQ.Scheduler.Management"
 ACTION: Final = "AMQ_SCHEDULER_ACTION"
-START_TIME: Final = "AMQ_SCHEDULER_ACTION_START_TIME"
-END_TIME: Final = "AMQ_SCHEDULER_ACTION_END_TIME"
+LONG_PREFIX: Final = "AMQ_SCHEDULER_"
+"""Of the names that the original's constants for these two times have; their values have it not."""
+START_TIME: Final = "ACTION_START_TIME"
+END_TIME: Final = "ACTION_END_TIME"
 SHOWN_MAX: Final = 500
 """Messages shown in one turn; each is read from the journal."""
 REMOVED_MAX: Final = 5_000
@@ -60,7 +62,10 @@ class ScheduleRequests:
         region.rights.check(connection.user, Permission.ADMIN, request.destination)
         properties = properties_of(request)
         action = properties.get(ACTION)
-        start_ms, end_ms = (integer(name, properties.get(name)) for name in (START_TIME, END_TIME))
+        start_ms, end_ms = (
+            integer(name, properties.get(name, properties.get(LONG_PREFIX + name)))
+            for name in (START_TIME, END_TIME)
+        )
         within = (0, DUE_MS_MAX) if start_ms is None or end_ms is None else (start_ms, end_ms)
         match action:
             case "REMOVE":

@@ -11,7 +11,7 @@ import org.apache.activemq.store.kahadb.KahaDBPersistenceAdapter;
 
 /**
  * Apache's broker with its defaults: KahaDB, the journal synchronised for every acknowledgement; one queue of
- * the program `Choosing` honours priorities, which ours do by default.
+ * the program `Choosing` honours priorities, and messages can be scheduled, which ours do by default.
  * Arguments: data directory, port (0: any). Ends when standard input closes.
  */
 public final class ApacheBroker {
@@ -19,6 +19,7 @@ public final class ApacheBroker {
         BrokerService broker = new BrokerService();
         broker.setBrokerName("apache");
         broker.setUseJmx(false);
+        broker.setSchedulerSupport(true);
         broker.setUseShutdownHook(false);
         broker.setDataDirectoryFile(new File(arguments[0]));
         KahaDBPersistenceAdapter store = new KahaDBPersistenceAdapter();

@@ -78,8 +78,8 @@ def test_only_what_is_due_within_a_time_is_shown() -> None:
         request(
             peer,
             "BROWSE",
-            AMQ_SCHEDULER_ACTION_START_TIME=start,
-            AMQ_SCHEDULER_ACTION_END_TIME=end,
+            ACTION_START_TIME=start,
+            ACTION_END_TIME=end,
         )
         work(region)
     assert [each["body"] for each in answers(region)] == ["m200", "m300"] * 2
