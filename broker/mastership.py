@@ -13,6 +13,9 @@ from broker.authorization import Rights
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.identity import BrokerIdentity
+from broker.management.endpoint import ManagementEndpoint
+from broker.management.lists import Identity, program_version
+from broker.management.management import Management
 from broker.protocols import ServerBuilder, broker_id
 from broker.reactor import in_thread
 from broker.region.limits import RegionLimits
@@ -84,6 +87,7 @@ class Mastership:
         self._journal: Journal | None = None
         self._turn: Turn | None = None
         self.region: Region | None = None
+        self.management: Management | None = None
         self.began_s = 0.0
 
     async def begin(self) -> list[str]:
@@ -130,6 +134,7 @@ class Mastership:
             advisory_support=self._config.advisory_support,
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
+        self._manage(region, turn, urls)
         self.began_s = time.monotonic()
         for connector, config, url in zip(self._connectors, self._config.connectors, urls, strict=True):
             build_server = ServerBuilder(
@@ -143,6 +148,14 @@ class Mastership:
             connector.accept(turn, build_server)
         turn.schedule()  # there may be something to do that nobody asks for
         return urls
+
+    def _manage(self, region: Region, turn: Turn, urls: list[str]) -> None:
+        """Let operators look and change."""
+        identity = Identity(
+            self._config.name, self._config.group, program_version(), tuple(urls), region.now_ms
+        )
+        self.management = Management(region, identity, turn.schedule)
+        ManagementEndpoint(self.management)
 
     def _open(self) -> Journal:
         """Open the journal, and find out what there is to use. In a thread."""

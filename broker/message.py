@@ -187,6 +187,21 @@ timestamp, persistence and properties; sent to another destination before, if on
 `MessageInvalid`."""
 
 
+WIRE_ORIGINS: Final[dict[str, Callable[[bytes], Destination | None]]] = {}
+"""Per wire format: where a message's `wire` says it was before it was moved to its destination. Raises
+`MessageInvalid`."""
+
+
+def original_destination(message: Message) -> Destination | None:
+    """Where a message was before it was moved; None: nowhere, or its protocol cannot say so.
+
+    Raises:
+        MessageInvalid: it is damaged.
+    """
+    reader = WIRE_ORIGINS.get(message.wire_format)
+    return None if reader is None or message.wire is None else reader(message.wire)
+
+
 def rewritten(changed: Message, original: Destination | None = None) -> Message:
     """A message some of whose attributes were replaced, in the form of its protocol, too.
 

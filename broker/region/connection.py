@@ -57,6 +57,7 @@ class RegionConnection:
         self.client_id = client_id
         self.user = user
         self.failover_reconnect = failover_reconnect
+        self.since_ms = region.now_ms
         self.consumers: dict[Hashable, Consumer] = {}
         self.dispatch_budget = region.limits.dispatch_bytes_max
         """Bytes that may be dispatched before the transport must take some; below 1: dispatch pauses."""

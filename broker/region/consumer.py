@@ -78,6 +78,14 @@ class ConsumerOptions:
     retroactive: bool = False
 
 
+class Dispatching(Protocol):
+    """What has its turn when the region dispatches."""
+
+    def dispatch(self) -> None:
+        """Do what can be done now."""
+        ...
+
+
 class Source(Protocol):
     """Where a consumer's messages come from: a queue, a topic subscription, a browse, the advisories."""
 

@@ -49,7 +49,7 @@ from journal.record import AddDestination, Record, RemoveDestination
 if TYPE_CHECKING:
     from broker.region.account import Account
     from broker.region.client import Client
-    from broker.region.consumer import Consumer, Source
+    from broker.region.consumer import Consumer, Dispatching, Source
     from broker.region.entry import Entry
     from broker.region.store import Store
 
@@ -132,9 +132,9 @@ class Region:
         self.schedule = Schedule(self, enabled=scheduling)
         ScheduleRequests(self)
         self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
-        self.dirty: dict[Source, None] = {}
-        self.blocked: dict[Source, None] = {}
-        self.unfinished: dict[Source, None] = {}
+        self.dirty: dict[Dispatching, None] = {}
+        self.blocked: dict[Dispatching, None] = {}
+        self.unfinished: dict[Dispatching, None] = {}
         self.touched: dict[RegionConnection, None] = {}
         self.alarms = Alarms()
         self.repeats_dropped = 0

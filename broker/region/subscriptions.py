@@ -212,6 +212,10 @@ class Subscriptions:
         self._region.advisories.subscription_removed(connection.connection_id, subscription)
         return self._region.append((record,))
 
+    def end(self, subscription: DurableSubscription) -> Record:
+        """End a durable subscription that has no consumer, with what waits for it; returns what to record."""
+        return self._drop(subscription)
+
     def _drop(self, subscription: DurableSubscription) -> Record:
         del self.durable[subscription.key]
         self._open.pop(subscription, None)

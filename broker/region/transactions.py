@@ -30,6 +30,9 @@ class OpenTransactions:
         self._region = connection.region
         self._open: dict[str, Transaction] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     # ---- the steps of one
 
     def begin(self, name: str) -> None:
