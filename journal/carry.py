@@ -6,8 +6,10 @@ reads nothing else. A large index stays where it is; the log of the lower epochs
 
 from collections.abc import Callable, Sequence
 
+from journal.branches import plain
 from journal.index import Place
 from journal.record import (
+    PREPARED,
     SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
@@ -32,8 +34,10 @@ def is_small(state: State, adopted: Sequence[AnyRecord], *, messages_max: int, b
         messages_max: live messages and adopted records; a takeover handles 200 in a millisecond.
         bytes_max: of the records of messages.
     """
-    messages = state.places().values()
-    if sum(map(len, messages)) + len(adopted) + len(state.subscriptions) > messages_max:
+    branches = state.branches
+    count = sum(map(len, state.places().values()))
+    count += len(state.subscriptions) + len(branches.prepared) + len(branches.ended) + len(branches.heuristic)
+    if count + len(adopted) > messages_max:
         return False
     size = sum(len(record.body) for record in adopted if isinstance(record, Stored))
     return state.live_bytes + size <= bytes_max
@@ -52,11 +56,12 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
     """
     held: dict[tuple[str, int], bytes] = {}
     for name, messages in state.places().items():
-        held.update(((name, ref), read(place)) for ref, place in messages.entries_after(-1))
+        held.update(((plain(name), ref), read(place)) for ref, place in messages.entries_after(-1))
     for record in adopted:
         state.apply(record, 0, 1)
         if isinstance(record, AddMessage | AddScheduled):
-            held[record.destination, record.ref] = record.body
+            held[plain(record.destination), record.ref] = record.body
+    branches = state.branches
     records: list[Record] = [Memory(state.next_ref, state.producers.known())]
     records += [AddDestination(name) for name in (*state.queues, *state.topics)]
     records += [
@@ -78,6 +83,11 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
         for name, messages in state.queues.items()
         for ref in messages
     ]
+    records += [
+        AddMessage(ref, name, "", 0, held[name, ref])
+        for name, messages in branches.locked.items()
+        for ref in messages
+    ]
     published = [(ref, name) for name, messages in state.topics.items() for ref in messages]
     records += [  # in the order sent: a durable subscription to a wildcard receives from several topics
         AddMessage(ref, name, "", 0, held[name, ref], expiration=state.expiration_of(ref, name))
@@ -86,14 +96,26 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
     records += [
         AddScheduled(ref, "", 0, held[SCHEDULED, ref], *state.due(ref) or (0, 0)) for ref in state.scheduled
     ]
+    locked = {
+        (*key, each.ref)
+        for branch in branches.prepared.values()
+        for key, held_by in branch.acknowledged.items()
+        for each in held_by
+    }
     for each in state.subscriptions.values():
         records += [
             AcknowledgeSubscription(each.client_id, each.name, ref)
             for topic in state.topics_of(each)
             for ref in state.topics[topic]
-            if ref not in each.pending
+            if ref not in each.pending and (each.client_id, each.name, ref) not in locked
         ]
-    return records + _redelivered(state)
+    records += [
+        AddMessage(ref, PREPARED + name, "", 0, held[name, ref])
+        for name, messages in branches.sent.items()
+        for ref in messages
+    ]
+    records += _redelivered(state)
+    return [*records, *branches.prepared.values(), *branches.outcomes()]
 
 
 def _redelivered(state: State) -> list[Record]:

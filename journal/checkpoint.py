@@ -38,10 +38,11 @@ messages of topics; "j", "k" scheduled messages and when they are due; "0" to "9
 this priority, if not all have the normal one (locations and lengths mean nothing); "x" those of a queue or
 topic that expire, with the time in place of the location; "r" those of a queue that were delivered before,
 with the time before which they wait and the count in place of location and length, "d" the same of a durable
-subscription; "e" the end, alone in its block: its count is that of the blocks before it. Entries are so many
-numbers of 8 bytes, locations of 8 and lengths of 4, ascending over the sections of one name. Each of the
-three stands in planes: the lowest bytes of all its values, then the next higher, and so on; they deflate to a
-quarter of what the values would.
+subscription; "h" and "l" those that prepared branches have sent and locked, by destination; "b" a branch, or
+(its count is 0) an outcome, as JSON, by xid; "e" the end, alone in its block: its count is that of the blocks
+before it. Entries are so many numbers of 8 bytes, locations of 8 and lengths of 4, ascending over the
+sections of one name. Each of the three stands in planes: the lowest bytes of all its values, then the next
+higher, and so on; they deflate to a quarter of what the values would.
 
 A checkpoint is written in the background, in slices, from a view that does not change, and synced. It counts
 once a record of the log names it; the one before is kept. One that is cut or damaged is passed over.
@@ -59,11 +60,12 @@ from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
 
+from journal.codec import decode_work, encode_work
 from journal.errors import JournalError, StoreMissing, StoreNewer
 from journal.fence import Steps, checkpoint_name
 from journal.files import Files
 from journal.index import Chunk, MessageIndex
-from journal.record import Checkpoint, Seal
+from journal.record import Checkpoint, CommitBranch, PrepareBranch, RollBackBranch, Seal
 from journal.state import State, SubscriptionState
 
 CHECKPOINT_VERSION: Final = 1
@@ -110,12 +112,16 @@ class StateView:
         meta: what has no field here, ready for JSON.
         producers: last sequences, oldest generation first.
         indexes: kind, name and chunks of every index.
+        branches: prepared ones.
+        outcomes: of those that have ended.
     """
 
     at: Seal
     meta: dict[str, Any]
     producers: list[dict[str, int]]
     indexes: list[tuple[bytes, str, list[Chunk]]]
+    branches: list[PrepareBranch]
+    outcomes: list[CommitBranch | RollBackBranch]
 
     @property
     def size_bytes(self) -> int:
@@ -167,7 +173,11 @@ def view_of(state: State, at: Seal) -> StateView:
     indexes.append((b"w", "", state.waiting_index.view()))
     if state.scheduled:
         indexes += [(b"j", "", state.scheduled.view()), (b"k", "", state.due_times.view())]
-    return StateView(at, meta, state.producers.generations(), indexes)
+    branches = state.branches
+    indexes += [(b"h", name, messages.view()) for name, messages in branches.sent.items()]
+    indexes += [(b"l", name, messages.view()) for name, messages in branches.locked.items()]
+    prepared = list(branches.prepared.values())
+    return StateView(at, meta, state.producers.generations(), indexes, prepared, branches.outcomes())
 
 
 def encode_blocks(view: StateView) -> Iterator[bytes]:
@@ -195,6 +205,12 @@ def _sections(view: StateView) -> Iterator[bytes]:
         for start in range(0, len(items), PRODUCERS_PER_SECTION):
             part = items[start : start + PRODUCERS_PER_SECTION]
             yield _section(b"p", "", len(part), json.dumps(part).encode())
+    for branch in view.branches:
+        fields = [branch.user, branch.client_id, branch.prepared_ms, encode_work(branch).decode("ascii")]
+        yield _section(b"b", branch.xid, 1, json.dumps(fields).encode())
+    for outcome in view.outcomes:
+        how = [isinstance(outcome, CommitBranch), outcome.heuristic]
+        yield _section(b"b", outcome.xid, 0, json.dumps(how).encode())
     for kind, name, chunks in view.indexes:
         if not chunks:  # the place exists, and is empty
             yield _section(kind, name, 0, b"")
@@ -394,6 +410,8 @@ def _restore(state: State, sections: list[_Section]) -> None:
         elif kind == b"p":
             for producer_id, sequence in json.loads(data):
                 state.producers.record(producer_id, sequence)
+        elif kind == b"b":
+            _restore_branch(state, name, count, json.loads(data))
         else:
             index = _index(state, subscriptions, kind, name)
             if count:
@@ -405,18 +423,33 @@ def _restore(state: State, sections: list[_Section]) -> None:
 
 
 def _index(state: State, subscriptions: list[SubscriptionState], kind: bytes, name: str) -> MessageIndex:
-    by_name = {b"q": state.queues, b"t": state.topics, b"x": state.expiring, b"r": state.redelivered}.get(
-        kind
-    )
-    if by_name is not None:
-        return by_name.setdefault(name, MessageIndex())
     if kind.isdigit():
         return state.ranks.setdefault(name, {}).setdefault(int(kind), MessageIndex())
     if kind == b"s":
         return subscriptions[int(name)].pending
     if kind == b"d":
         return subscriptions[int(name)].redelivered
-    return {b"w": state.waiting_index, b"j": state.scheduled, b"k": state.due_times}[kind]
+    sole = {b"w": state.waiting_index, b"j": state.scheduled, b"k": state.due_times}
+    if kind in sole:
+        return sole[kind]
+    by_name = {
+        b"q": state.queues,
+        b"t": state.topics,
+        b"x": state.expiring,
+        b"r": state.redelivered,
+        b"h": state.branches.sent,
+        b"l": state.branches.locked,
+    }
+    return by_name[kind].setdefault(name, MessageIndex())
+
+
+def _restore_branch(state: State, xid: str, prepared: int, fields: list[Any]) -> None:
+    if prepared:
+        user, client_id, prepared_ms, work = fields
+        state.branches.prepared[xid] = decode_work(xid, user, client_id, prepared_ms, work.encode())
+    else:
+        committed, heuristic = fields
+        state.branches.note(xid, committed=committed, heuristic=heuristic)
 
 
 def _restore_meta(state: State, meta: dict[str, Any]) -> list[SubscriptionState]:

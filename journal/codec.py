@@ -19,15 +19,18 @@ from journal.record import (
     T_ADD_SCHEDULED,
     T_ADD_SUBSCRIPTION,
     T_CHECKPOINT,
+    T_COMMIT_BRANCH,
     T_EPOCH_BEGIN,
     T_EPOCH_END,
     T_MEMORY,
     T_MOVED_MESSAGE,
+    T_PREPARE_BRANCH,
     T_REDELIVERED,
     T_REMOVE_DESTINATION,
     T_REMOVE_MESSAGE,
     T_REMOVE_SUBSCRIPTION,
     T_RESCHEDULE,
+    T_ROLL_BACK_BRANCH,
     TEXT_BYTES_MAX,
     TEXTS_CACHED_MAX,
     AcknowledgeSubscription,
@@ -37,15 +40,19 @@ from journal.record import (
     AddSubscription,
     AnyRecord,
     Checkpoint,
+    CommitBranch,
     EpochBegin,
     EpochEnd,
+    Held,
     Memory,
     MovedMessage,
+    PrepareBranch,
     Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
     Reschedule,
+    RollBackBranch,
     Seal,
 )
 
@@ -72,6 +79,8 @@ _SUBSCRIPTION: Final = struct.Struct("<BQ")  # 1 no local, 2 shared; since when 
 assert _SUBSCRIPTION.size == 9
 _MEMORY: Final = struct.Struct("<QI")  # next ref, length of the producers' sequences
 assert _MEMORY.size == 12
+_PREPARED_AT: Final = struct.Struct("<QI")  # when, length of what it did
+assert _PREPARED_AT.size == 12
 _SEAL: Final = struct.Struct("<QIIQ")
 assert _SEAL.size == 24
 _CHECKPOINT: Final = struct.Struct("<QQQIIQ")
@@ -134,6 +143,9 @@ class RecordEncoder:
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
             Checkpoint: self._checkpoint,
             Reschedule: self._reschedule,
+            PrepareBranch: self._prepare_branch,
+            CommitBranch: lambda r: self._texts(T_COMMIT_BRANCH, r.xid, last=bytes([r.heuristic])),
+            RollBackBranch: lambda r: self._texts(T_ROLL_BACK_BRANCH, r.xid, last=bytes([r.heuristic])),
         }
 
     def encode(self, record: AnyRecord, pieces: list[bytes]) -> int:
@@ -244,9 +256,38 @@ class RecordEncoder:
         producers = json.dumps(record.producers).encode()
         return self._texts(T_MEMORY, "", last=_MEMORY.pack(record.next_ref, len(producers)) + producers)
 
+    def _prepare_branch(self, record: PrepareBranch) -> bytes:
+        work = encode_work(record)
+        texts = (record.xid, record.user, record.client_id)
+        last = _PREPARED_AT.pack(record.prepared_ms, len(work)) + work
+        return self._texts(T_PREPARE_BRANCH, *texts, last=last)
+
     def _epoch_begin(self, record: EpochBegin) -> bytes:
         seals = b"".join(_SEAL.pack(*seal) for seal in record.seals)
         return self._texts(T_EPOCH_BEGIN, record.owner, last=_COUNT.pack(len(record.seals)) + seals)
+
+
+def encode_work(branch: PrepareBranch) -> bytes:
+    """What a prepared branch did, as JSON."""
+    work = {
+        "sent": branch.sent,
+        "consumed": branch.consumed,
+        "acknowledged": [[*key, each] for key, each in branch.acknowledged.items()],
+    }
+    return json.dumps(work, separators=(",", ":")).encode()
+
+
+def decode_work(xid: str, user: str, client_id: str, prepared_ms: int, work: bytes) -> PrepareBranch:
+    """The reverse of `encode_work`."""
+    fields = json.loads(work)
+    sent, consumed = (
+        {name: [Held(*held) for held in each] for name, each in fields[kind].items()}
+        for kind in ("sent", "consumed")
+    )
+    acknowledged = {
+        (client, name): [Held(*held) for held in each] for client, name, each in fields["acknowledged"]
+    }
+    return PrepareBranch(xid, user, client_id, prepared_ms, sent, consumed, acknowledged)
 
 
 class Target(Protocol):
@@ -289,6 +330,9 @@ class RecordDecoder:
             T_MOVED_MESSAGE: self._moved_message,
             T_ADD_SCHEDULED: self._add_scheduled,
             T_RESCHEDULE: self._reschedule,
+            T_PREPARE_BRANCH: self._prepare_branch,
+            T_COMMIT_BRANCH: lambda *at: CommitBranch(*self._outcome(*at)),
+            T_ROLL_BACK_BRANCH: lambda *at: RollBackBranch(*self._outcome(*at)),
         }
 
     def replay(self, data: bytes, start: int, end: int, base: int, target: Target) -> None:
@@ -409,6 +453,15 @@ class RecordDecoder:
         next_ref, length = _MEMORY.unpack_from(data, position)
         at = position + _MEMORY.size
         return Memory(next_ref, json.loads(data[at : at + length]))
+
+    def _prepare_branch(self, data: bytes, position: int, first: int) -> PrepareBranch:
+        (xid, user, client_id), position = self._texts(data, position, first, 3)
+        prepared_ms, length = _PREPARED_AT.unpack_from(data, position)
+        at = position + _PREPARED_AT.size
+        return decode_work(xid, user, client_id, prepared_ms, data[at : at + length])
+
+    def _outcome(self, data: bytes, position: int, first: int) -> tuple[str, bool]:
+        return self._text(data, position, first), bool(data[position + first])
 
     def _epoch_begin(self, data: bytes, position: int, first: int) -> EpochBegin:
         owner = self._text(data, position, first)

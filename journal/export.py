@@ -19,7 +19,7 @@ from journal.index import Place
 from journal.inspection import inspect_files
 from journal.progress import Progress
 from journal.readonly import ReadOnlyFiles
-from journal.record import FORMAT_VERSION, NORMAL_PRIORITY, SCHEDULED
+from journal.record import FORMAT_VERSION, NORMAL_PRIORITY, SCHEDULED, RollBackBranch
 from journal.restore import IMPORT_PRODUCER
 from journal.state import State, SubscriptionState
 
@@ -38,6 +38,8 @@ class Exported:
         producers: likewise.
         messages: likewise.
         body_bytes: of the messages.
+        rolled_back: prepared branches that were left out: what they sent is not in the export, and what they
+            acknowledged is.
         gone: messages that were consumed meanwhile and could not be read any more.
         damaged: live messages that cannot be read.
         errors: what is wrong with the first of those.
@@ -49,6 +51,7 @@ class Exported:
     producers: int = 0
     messages: int = 0
     body_bytes: int = 0
+    rolled_back: int = 0
     gone: int = 0
     damaged: int = 0
     errors: list[str] = field(default_factory=list)
@@ -143,6 +146,9 @@ class _Export:
     def write(self, progress: Progress) -> Exported:
         """Does it."""
         state, done = self._state, self._done
+        done.rolled_back = len(state.branches.prepared)
+        for xid in list(state.branches.prepared):
+            state.apply(RollBackBranch(xid), 0, 0)  # in our copy: a branch cannot move to another store
         names = sorted(filter(self._chosen, state.places()))
         self._subscriptions = [each for each in state.subscriptions.values() if self._is_wanted(each, names)]
         known = {

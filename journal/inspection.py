@@ -36,6 +36,7 @@ from journal.record import (
     T_EPOCH_END,
     Checkpoint,
     Location,
+    PrepareBranch,
     Seal,
     data_file_key,
 )
@@ -154,9 +155,23 @@ class Inspection:
                 }
                 for s in state.subscriptions.values()
             ],
+            "prepared": [_branch(each) for each in state.branches.prepared.values()],
             "producers": len(state.producers),
             "next_ref": state.next_ref,
         }
+
+
+def _branch(branch: PrepareBranch) -> dict[str, Any]:
+    """A prepared branch; of what it did only how much."""
+    return {
+        "xid": branch.xid,
+        "user": branch.user,
+        "client_id": branch.client_id,
+        "prepared_ms": branch.prepared_ms,
+        "sent": {name: len(entries) for name, entries in branch.sent.items()},
+        "consumed": {name: len(entries) for name, entries in branch.consumed.items()},
+        "acknowledged": sum(map(len, branch.acknowledged.values())),
+    }
 
 
 def _sizes(destinations: dict[str, MessageIndex]) -> dict[str, dict[str, int]]:

@@ -15,15 +15,18 @@ from journal.record import (
     AddSubscription,
     AnyRecord,
     Checkpoint,
+    CommitBranch,
     EpochBegin,
     EpochEnd,
     Memory,
     MovedMessage,
+    PrepareBranch,
     Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
     Reschedule,
+    RollBackBranch,
 )
 from journal.walk import FileWalk, Gap, records_of
 
@@ -40,6 +43,9 @@ NAMES: Final[dict[type, str]] = {
     Reschedule: "reschedule",
     Memory: "memory",
     Redelivered: "redelivered",
+    PrepareBranch: "prepare-branch",
+    CommitBranch: "commit-branch",
+    RollBackBranch: "roll-back-branch",
     Checkpoint: "checkpoint",
     EpochBegin: "epoch-begin",
     EpochEnd: "epoch-end",
@@ -126,6 +132,13 @@ def _fields(record: AnyRecord) -> dict[str, Any]:
         fields["body_bytes"] = len(fields.pop("body"))
     if isinstance(record, Memory):
         fields["producers"] = len(record.producers)
+    if isinstance(record, PrepareBranch):
+        for kind in ("sent", "consumed"):
+            fields[kind] = {name: [held.ref for held in each] for name, each in fields[kind].items()}
+        fields["acknowledged"] = [
+            {"client_id": client_id, "name": name, "refs": [held.ref for held in each]}
+            for (client_id, name), each in record.acknowledged.items()
+        ]
     if isinstance(record, EpochBegin):
         fields["seals"] = [seal._asdict() for seal in record.seals]
     return fields

@@ -56,8 +56,11 @@ known to be damage, not a torn tail.
 A new epoch that finds little alive carries all of it over: its first batch has no seals, a `Memory` and the
 records that build the index again. The data files of the lower epochs then count for nobody.
 
-Record types 32 to 63 are kept free for what is planned: 32 prepare, 33 commit, 34 roll back (XA). A record
-of unknown type makes the store one of a newer format.
+A message that a prepared branch of a distributed transaction has sent stands in the log before the branch's
+`PrepareBranch`, in the same batch, with `prepared:` before its destination. It is written once: the outcome
+says only what becomes of it.
+
+A record of unknown type makes the store one of a newer format.
 """
 
 from dataclasses import dataclass
@@ -77,6 +80,8 @@ TEXT_BYTES_MAX: Final = 65_535
 """Longest text (destination, producer id, selector, …) in UTF-8: the same as a short string in OpenWire."""
 NORMAL_PRIORITY: Final = 4
 """Of messages whose sender asks for none. Source: JMS 1.1, §3.4.10."""
+PREPARED: Final = "prepared:"
+"""Stands before the destination of a message that a prepared branch has sent."""
 TEXTS_CACHED_MAX: Final = 8_192
 """Texts whose encoding is remembered: destinations and producers repeat from record to record."""
 
@@ -288,6 +293,66 @@ class Checkpoint(NamedTuple):
     at: Seal
 
 
+class Held(NamedTuple):
+    """A message that a prepared branch has sent or acknowledged, and what is to be known when it comes back.
+
+    Attributes:
+        ref: its number.
+        priority: 0 to 9.
+        expiration: milliseconds since the epoch; 0: never.
+        counter: how often it was delivered before.
+    """
+
+    ref: int
+    priority: int = NORMAL_PRIORITY
+    expiration: int = 0
+    counter: int = 0
+
+
+@dataclass(slots=True)
+class PrepareBranch:
+    """A branch of a distributed transaction was prepared: what it did waits for its outcome.
+
+    Attributes:
+        xid: identifies the branch, as text.
+        user: who prepared it.
+        client_id: of the connection that did its work; "" if it had none.
+        prepared_ms: when, milliseconds since the epoch.
+        sent: by destination; the messages were added before, with `PREPARED` before it.
+        consumed: by queue, what was acknowledged.
+        acknowledged: by client id and name, what a durable subscription has acknowledged.
+    """
+
+    xid: str
+    user: str
+    client_id: str
+    prepared_ms: int
+    sent: dict[str, list[Held]]
+    consumed: dict[str, list[Held]]
+    acknowledged: dict[tuple[str, str], list[Held]]
+
+
+@dataclass(slots=True)
+class CommitBranch:
+    """A branch was committed, prepared or not.
+
+    Attributes:
+        xid: of the branch.
+        heuristic: an administrator decided it; its transaction manager is still to be told.
+    """
+
+    xid: str
+    heuristic: bool = False
+
+
+@dataclass(slots=True)
+class RollBackBranch:
+    """A prepared branch was rolled back; the attributes are those of `CommitBranch`."""
+
+    xid: str
+    heuristic: bool = False
+
+
 @dataclass(slots=True)
 class EpochBegin:
     """An epoch was opened; see the module's text."""
@@ -314,6 +379,9 @@ Record = (
     | AddScheduled
     | Reschedule
     | Redelivered
+    | PrepareBranch
+    | CommitBranch
+    | RollBackBranch
 )
 Stored = AddMessage | MovedMessage | AddScheduled
 """The records of which a live message is read."""
@@ -331,11 +399,14 @@ T_MEMORY: Final = 8
 T_REDELIVERED: Final = 9
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
+T_PREPARE_BRANCH: Final = 32
+T_COMMIT_BRANCH: Final = 33
+T_ROLL_BACK_BRANCH: Final = 34
 T_ADD_SCHEDULED: Final = 40
 T_RESCHEDULE: Final = 41
 T_CHECKPOINT: Final = 48
 T_MOVED_MESSAGE: Final = 49
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 40, 41, 48, 49))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 32, 33, 34, 40, 41, 48, 49))
 
 
 class Location(NamedTuple):

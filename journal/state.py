@@ -9,12 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from journal import branches
+from journal.branches import Branches
 from journal.errors import MessageUnknown
 from journal.index import MessageIndex, Place
+from journal.producers import PRODUCERS_MAX, LastSequences
 from journal.record import (
     CHECKPOINTS_KEPT,
     FILE_SHIFT,
     NORMAL_PRIORITY,
+    PREPARED,
     SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
@@ -23,25 +27,22 @@ from journal.record import (
     AddSubscription,
     AnyRecord,
     Checkpoint,
+    CommitBranch,
     EpochBegin,
     EpochEnd,
     Location,
     Memory,
     MovedMessage,
+    PrepareBranch,
     Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
     Reschedule,
+    RollBackBranch,
     Stored,
 )
 
-PRODUCERS_MAX: Final = 20_000
-"""Producers whose last sequence is remembered (P3).
-
-A producer that was not among the last so many when the master failed may have one repeated send stored twice.
-ActiveMQ remembers 64 by default (`failoverProducersAuditDepth`); a producer id takes about 150 bytes here.
-"""
 TOPIC: Final = "topic://"
 
 
@@ -59,48 +60,6 @@ class SubscriptionState:
     pending: MessageIndex = field(default_factory=MessageIndex)
     redelivered: MessageIndex = field(default_factory=MessageIndex)
     """Of those that were delivered before: see `State.redelivered`."""
-
-
-class LastSequences:
-    """The last sequence of each of the producers seen last.
-
-    Two generations instead of a list in order of use: one assignment per message, however many producers.
-    Between half of the limit and the limit are remembered.
-    """
-
-    def __init__(self, limit: int = PRODUCERS_MAX) -> None:
-        self._young: dict[str, int] = {}
-        self._old: dict[str, int] = {}
-        self._young_max = max(limit // 2, 1)
-
-    def record(self, producer_id: str, sequence: int) -> None:
-        """Notes a sequence; a lower one than the last changes nothing."""
-        last = self._young.get(producer_id)
-        if last is None:
-            last = self._old.get(producer_id, -1)
-            if len(self._young) >= self._young_max:
-                self._old = self._young
-                self._young = {}
-            self._young[producer_id] = max(sequence, last)
-        elif sequence > last:
-            self._young[producer_id] = sequence
-
-    def get(self, producer_id: str) -> int:
-        """The last sequence, -1 if the producer is not known."""
-        last = self._young.get(producer_id)
-        return self._old.get(producer_id, -1) if last is None else last
-
-    def generations(self) -> list[dict[str, int]]:
-        """Copies of what is remembered, the older first; recording them in this order gives the same."""
-        return [self._old.copy(), self._young.copy()]
-
-    def known(self) -> dict[str, int]:
-        """All that is remembered, those seen last at the end."""
-        return {producer_id: self.get(producer_id) for producer_id in (*self._old, *self._young)}
-
-    def __len__(self) -> int:
-        """Number of producers remembered."""
-        return len(self._young.keys() | self._old.keys())
 
 
 def packed_repeats(repeats: int) -> int:
@@ -161,6 +120,7 @@ class State:
         scheduled: the messages that are due later.
         due_times: of the same messages: instead of a place it has when they are due, in ms since the epoch,
             and how often again, by `packed_repeats`.
+        branches: of distributed transactions; what they hold is in no queue.
         epoch: the last whose beginning was applied.
         checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
@@ -177,6 +137,7 @@ class State:
         self.expiring: dict[str, MessageIndex] = {}
         self.redelivered: dict[str, MessageIndex] = {}
         self.topics: dict[str, MessageIndex] = {}
+        self.branches = Branches()
         self.subscriptions: dict[tuple[str, str], SubscriptionState] = {}
         self.producers = LastSequences(self._producers_max)
         self.usage: dict[int, int] = {}
@@ -236,9 +197,12 @@ class State:
             if destination.startswith(TOPIC):
                 self._add_topic_message(ref, destination, location, length, expiration)
                 return
+            if destination.startswith(PREPARED):
+                branches.add(self, ref, destination, location, length)
+                return
             messages = self.queues[destination] = MessageIndex()
         if not messages.add(ref, location, length):
-            self._replace(messages, ref, location, length)
+            self.move(messages, ref, location, length)
             return
         usage = self.usage
         file = location >> FILE_SHIFT
@@ -302,21 +266,34 @@ class State:
         return [topic for topic in self.topics if subscription_matches(subscription.destination, topic)]
 
     def messages(self, destination: str) -> MessageIndex | None:
-        """The live messages of a queue, a topic or the schedule, None if it does not exist."""
+        """The live messages of one of `places`, None if it does not exist."""
         messages = self.queues.get(destination)
         if messages is None:
-            return self.scheduled if destination == SCHEDULED else self.topics.get(destination)
-        return messages
+            messages = self.scheduled if destination == SCHEDULED else self.topics.get(destination)
+        return self.branches.messages(destination) if messages is None else messages
 
     def places(self) -> Mapping[str, MessageIndex]:
-        """All live messages: those of each queue and topic, and those of the schedule, if there are any."""
+        """All live messages: those of each queue and topic, of the schedule, and of prepared branches."""
         scheduled = {SCHEDULED: self.scheduled} if self.scheduled else {}
-        return {**self.queues, **self.topics, **scheduled}
+        return {**self.queues, **self.topics, **scheduled, **dict(self.branches.indexes())}
 
     def due(self, ref: int) -> tuple[int, int] | None:
         """When a scheduled message is due, in ms since the epoch, and how often again; None: it is none."""
         place = self.due_times.place(ref)
         return None if place is None else (place.location, unpacked_repeats(place.length))
+
+    def holder(self, ref: int, destination: str) -> tuple[str, MessageIndex] | None:
+        """The index that has a message, and its name, wherever branches have put it; None: it is not live.
+
+        Args:
+            ref: its number.
+            destination: as in its record, or the name of an index that had it.
+        """
+        for name in (destination, *branches.names_of(destination)):
+            messages = self.messages(name)
+            if messages is not None and ref in messages:
+                return name, messages
+        return None
 
     def place(self, ref: int, destination: str) -> Place:
         """Where the live message with a number stands.
@@ -326,6 +303,9 @@ class State:
         """
         messages = self.messages(destination)
         place = messages.place(ref) if messages is not None else None
+        if place is None and self.branches:
+            found = self.holder(ref, destination)
+            place = None if found is None else found[1].place(ref)
         if place is None:
             raise MessageUnknown(f"no live message of {destination} has the number {ref}")
         return place
@@ -335,19 +315,20 @@ class State:
         place = self.waiting_index.place(ref)
         return 0 if place is None else place.length
 
-    def _replace(self, messages: MessageIndex, ref: int, location: int, length: int) -> None:
+    def move(self, messages: MessageIndex, ref: int, location: int, length: int) -> None:
+        """The record of a live message in an index stands somewhere else."""
         former = messages.replace(ref, location, length)
         if former is not None:
-            self._unuse(former)
-            self._use(location, length)
+            self.unuse(former)
+            self.use(location, length)
 
-    def _use(self, location: int, length: int) -> None:
+    def use(self, location: int, length: int) -> None:
         """A record counts."""
         file = location >> FILE_SHIFT
         self.usage[file] = self.usage.get(file, 0) + length
         self.live_bytes += length
 
-    def _unuse(self, place: Place) -> None:
+    def unuse(self, place: Place) -> None:
         """A record counts no more."""
         self.live_bytes -= place.length
         file = place.location >> FILE_SHIFT
@@ -376,7 +357,7 @@ class State:
         if not self.waiting_index.add(ref, self.topic_number(topic), len(subscriptions)):
             return
         self.topics.setdefault(topic, MessageIndex()).add(ref, location, length)
-        self._use(location, length)
+        self.use(location, length)
         for subscription in subscriptions:
             subscription.pending.add(ref, 0, 1)
         if expiration:
@@ -384,9 +365,9 @@ class State:
 
     def _moved_message(self, record: MovedMessage, location: int, length: int) -> None:
         """Only live messages are moved: one that is not known stood in what is lost."""
-        messages = self.messages(record.destination)
-        if messages is not None and record.ref in messages:
-            self._replace(messages, record.ref, location, length)
+        found = self.holder(record.ref, record.destination)
+        if found is not None:
+            self.move(found[1], record.ref, location, length)
         else:
             self.add_message(
                 record.ref,
@@ -399,7 +380,7 @@ class State:
                 record.expiration,
             )
 
-    def moved(self, record: Stored) -> MovedMessage | AddScheduled:
+    def moved(self, record: Stored, destination: str) -> MovedMessage | AddScheduled:
         """The record with which compaction copies a live message, as of now."""
         if isinstance(record, AddScheduled):
             due_ms, repeats = self.due(record.ref) or (record.due_ms, record.repeats)
@@ -407,7 +388,7 @@ class State:
             return AddScheduled(record.ref, *producer, record.body, due_ms, repeats)
         return MovedMessage(
             record.ref,
-            record.destination,
+            destination,
             record.producer_id,
             record.producer_sequence_id,
             record.body,
@@ -422,9 +403,9 @@ class State:
             self.producers.record(record.producer_id, record.producer_sequence_id)
         if self.scheduled.add(record.ref, location, length):
             self.due_times.add(record.ref, record.due_ms, packed_repeats(record.repeats))
-            self._use(location, length)
+            self.use(location, length)
         else:
-            self._replace(self.scheduled, record.ref, location, length)
+            self.move(self.scheduled, record.ref, location, length)
 
     def _reschedule(self, record: Reschedule, _location: int, _length: int) -> None:
         self.due_times.replace(record.ref, record.due_ms, packed_repeats(record.repeats))
@@ -452,7 +433,7 @@ class State:
         if messages is not None:
             place = messages.remove(record.ref)
             if place is not None:
-                self._unuse(place)
+                self.unuse(place)
                 if self.ranks:
                     self._forget_rank(messages, record.ref, record.destination)
                 if self.expiring:
@@ -462,8 +443,12 @@ class State:
         elif record.destination == SCHEDULED:
             place = self.scheduled.remove(record.ref)
             if place is not None:
-                self._unuse(place)
+                self.unuse(place)
                 self.due_times.remove(record.ref)
+        elif not record.destination.startswith(TOPIC):
+            place = self.branches.take(record.destination, record.ref)
+            if place is not None:
+                self.unuse(place)
         elif self._drop_topic_message(record.ref, record.destination):
             for subscription in self.subscriptions.values():
                 subscription.pending.remove(record.ref)
@@ -475,7 +460,7 @@ class State:
         place = messages.remove(ref) if messages is not None else None
         if place is None:
             return False
-        self._unuse(place)
+        self.unuse(place)
         self.waiting_index.remove(ref)
         if self.expiring:
             _forget(self.expiring, ref, topic)
@@ -488,9 +473,10 @@ class State:
 
     def _remove_destination(self, record: RemoveDestination, _location: int, _length: int) -> None:
         for _, place in self.queues.pop(record.destination, MessageIndex()).entries_after(-1):
-            self._unuse(place)
+            self.unuse(place)
         for notes in (self.ranks, self.redelivered, self.expiring):
             notes.pop(record.destination, None)
+        branches.drop_queue(self, record.destination)
         for ref in list(self.topics.get(record.destination, ())):
             self._drop_topic_message(ref, record.destination)
             for subscription in self.subscriptions.values():
@@ -526,7 +512,8 @@ class State:
         self._subscribed.clear()
         if subscription is not None:
             for ref in subscription.pending:
-                self._release(ref)
+                self.release(ref)
+            branches.drop_subscription(self, key)
 
     def _acknowledge_subscription(
         self, record: AcknowledgeSubscription, _location: int, _length: int
@@ -535,7 +522,7 @@ class State:
         if subscription is not None and subscription.pending.remove(record.ref) is not None:
             if subscription.redelivered:
                 subscription.redelivered.remove(record.ref)
-            self._release(record.ref)
+            self.release(record.ref)
 
     def _redelivered(self, record: Redelivered, _location: int, _length: int) -> None:
         if record.name:
@@ -556,7 +543,7 @@ class State:
         for producer_id, sequence in record.producers.items():
             self.producers.record(producer_id, sequence)
 
-    def _release(self, ref: int) -> None:
+    def release(self, ref: int) -> None:
         """One durable subscription less waits for a message of a topic."""
         place = self.waiting_index.place(ref)
         if place is None:
@@ -586,6 +573,9 @@ _APPLIERS: Final[dict[type, Callable[..., None]]] = {
     AcknowledgeSubscription: State._acknowledge_subscription,
     Memory: State._remember,
     Redelivered: State._redelivered,
+    PrepareBranch: branches.prepare,
+    CommitBranch: branches.commit,
+    RollBackBranch: branches.roll_back,
     Checkpoint: State._checkpoint,
     AddScheduled: State._add_scheduled,
     Reschedule: State._reschedule,

@@ -80,6 +80,12 @@ def describe_inspection(inspection: Inspection) -> str:
     if state.subscriptions:
         held = [(s.client_id, s.name, s.destination, len(s.pending)) for s in state.subscriptions.values()]
         lines += ["", *table(("client id", "subscription", "destination", "pending"), held)]
+    if state.branches.prepared:
+        rows_of_branches = [
+            (each["xid"], each["user"], sum(each["sent"].values()), sum(each["consumed"].values()))
+            for each in found["prepared"]
+        ]
+        lines += ["", *table(("prepared branch", "user", "sent", "consumed"), rows_of_branches)]
     return "\n".join([*lines, "", _first_verdict(inspection)])
 
 
@@ -189,6 +195,8 @@ def describe_export(done: Exported) -> str:
         f"exported {done.messages} messages ({in_bytes(done.body_bytes)}) of {done.destinations} "
         f"destinations, {done.subscriptions} durable subscriptions, {done.producers} producers"
     )
+    if done.rolled_back:
+        text += f"; {done.rolled_back} prepared branches are left out as if they were rolled back"
     if done.gone:
         text += f"; {done.gone} messages were consumed meanwhile"
     if done.damaged:

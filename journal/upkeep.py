@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from journal.batch import decode_batch_header
+from journal.branches import written_as
 from journal.checkpoint import StateView, checkpoint_size, view_of, write_checkpoint
 from journal.codec import RecordDecoder
 from journal.errors import JournalError
@@ -234,9 +235,9 @@ class Upkeep:
         """Copies the records that are still live where they stand into the open batch; returns its number."""
         moved: list[AnyRecord] = []
         for record, place in candidates:
-            messages = self._state.messages(record.destination)
-            if messages is not None and messages.place(record.ref) == place:
-                moved.append(self._state.moved(record))
+            found = self._state.holder(record.ref, record.destination)
+            if found is not None and found[1].place(record.ref) == place:
+                moved.append(self._state.moved(record, written_as(found[0])))
         return self._log.append(moved) if moved else self._log.last_batch()
 
     # ---- the disk's side

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from journal.branches import plain
 from journal.checkpoint import checkpoint_damage
 from journal.codec import RecordDecoder, record_seed, whole_record_at
 from journal.errors import StoreMissing
@@ -287,8 +288,8 @@ class Verifier:
         """The record's length if it is that of a live message, which the index says to stand here; else 0."""
         if not isinstance(record, Stored):
             return 0
-        messages = self._inspection.state.messages(record.destination)
-        there = messages is not None and messages.place(record.ref) == (location, length)
+        found = self._inspection.state.holder(record.ref, record.destination)
+        there = found is not None and found[1].place(record.ref) == (location, length)
         return length if there else 0
 
     def _lost(self, name: DataFileName) -> tuple[list[LostMessage], list[Finding]]:
@@ -316,7 +317,7 @@ class Verifier:
         ((record, _),) = self._decoder.decode(data, 0, len(data))
         if not isinstance(record, Stored):
             return False
-        return (record.ref, record.destination) == (ref, destination)
+        return (record.ref, plain(record.destination)) == (ref, plain(destination))
 
     # ---- checkpoints
 

@@ -9,10 +9,11 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crc32c import crc32c
+from support.page_branches import add_sent, branch_in, load_branch, note, prepare, replace, take
+from support.page_state import Branch, PageState, Subscription
 
 
 class Place(NamedTuple):
@@ -31,37 +32,6 @@ class Beginning(NamedTuple):
     owner: str
     seals: list[Place]
     checkpoints: list[tuple[int, int]]
-
-
-@dataclass
-class Subscription:
-    """A durable subscription."""
-
-    destination: str
-    selector: str
-    no_local: bool
-    shared: bool
-    away_since_ms: int
-    pending: set[int] = field(default_factory=set)
-    redelivered: dict[int, tuple[int, int]] = field(default_factory=dict)
-
-
-@dataclass
-class PageState:
-    """The state of a store; of each message its location and the length of its record."""
-
-    queues: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
-    topics: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
-    priorities: dict[tuple[str, int], int] = field(default_factory=dict)  # of messages of queues, if not 4
-    expirations: dict[tuple[str, int], int] = field(default_factory=dict)
-    redelivered: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)  # not before, count
-    subscriptions: dict[tuple[str, str], Subscription] = field(default_factory=dict)
-    scheduled: dict[int, tuple[int, int]] = field(default_factory=dict)
-    due_times: dict[int, tuple[int, int]] = field(default_factory=dict)  # when, and how often again
-    producers: dict[str, int] = field(default_factory=dict)
-    next_ref: int = 1
-    named: list[tuple[int, int]] = field(default_factory=list)  # checkpoints, by records of the log
-    damaged: bool = False
 
 
 def text_of(data: bytes) -> str:
@@ -156,7 +126,7 @@ class PageReader:
         """By "Damage", every record whose own checksum is right counts, wherever it begins."""
         data = self.data[epoch, number]
         salt = struct.pack("<Q", self.salts.get(epoch, 0))
-        known = {*range(1, 10), 16, 17, 40, 41, 48, 49}
+        known = {*range(1, 10), 16, 17, 32, 33, 34, 40, 41, 48, 49}
         while start + 12 <= end:
             checksum, length, kind = struct.unpack_from("<IIB", data, start)
             if (
@@ -233,12 +203,22 @@ class PageReader:
 
     def forget_missing(self) -> None:
         """By "Damage": what is live in a data file that is not there is lost."""
-        for places in (self.state.queues, self.state.topics, {"schedule://": self.state.scheduled}):
-            for destination, messages in places.items():
+        state = self.state
+        for places in (
+            {"schedule://": state.scheduled},
+            state.queues,
+            state.topics,
+            state.sent,
+            state.locked,
+        ):
+            for destination, messages in list(places.items()):
                 for ref, (location, _) in list(messages.items()):
                     if (location >> 44, location >> 29 & 0x7FFF) not in self.data:
-                        self.state.damaged = True
-                        self.remove(ref, destination)
+                        state.damaged = True
+                        if places is state.sent or places is state.locked:
+                            take(places, destination, ref)
+                        else:
+                            self.remove(ref, destination)
 
     def read_log(self, ruler: Beginning, start: Place | None) -> None:
         """What the seals leave of the lower epochs, and the ruling epoch."""
@@ -311,6 +291,8 @@ class PageReader:
             elif kind == "p":
                 for producer, sequence in json.loads(content):
                     self.remember(producer, sequence)
+            elif kind == "b":
+                load_branch(self.state, name, count, json.loads(content))
             else:
                 refs = from_planes(content[: 8 * count], 8)
                 locations = from_planes(content[8 * count : 16 * count], 8)
@@ -318,6 +300,9 @@ class PageReader:
                 entries = dict(zip(refs, zip(locations, lengths, strict=True), strict=True))
                 if kind == "q":
                     self.state.queues.setdefault(name, {}).update(entries)
+                elif kind in {"h", "l"}:
+                    places = self.state.sent if kind == "h" else self.state.locked
+                    places.setdefault(name, {}).update(entries)
                 elif kind == "t":
                     self.state.topics.setdefault(name, {}).update(entries)
                 elif kind.isdigit():
@@ -390,6 +375,12 @@ class PageReader:
             second, rank, flags, ref, sequence = struct.unpack_from("<HBBQq", record, 12)
             destination = text_of(record[32 : 32 + length])
             producer = text_of(record[32 + length : 32 + length + second])
+            if destination.startswith("prepared:"):
+                state.next_ref = max(state.next_ref, ref + 1)
+                if producer:
+                    self.remember(producer, sequence)
+                add_sent(state, ref, destination.removeprefix("prepared:"), (location, len(record)))
+                return
             if not any(ref in live.get(destination, {}) for live in (state.queues, state.topics)):
                 state.priorities[destination, ref] = rank - 1 if 1 <= rank <= 10 else 4
                 state.redelivered.pop((destination, ref), None)
@@ -410,6 +401,7 @@ class PageReader:
                 for ref in list(places.get(destination, {})):
                     self.remove(ref, destination)
                 places.pop(destination, None)
+                state.locked.pop(destination, None)
         elif kind in {5, 6, 7}:
             self.apply_to_subscription(kind, record, length)
         elif kind == 8:
@@ -421,6 +413,11 @@ class PageReader:
             self.redeliver(record, length)
         elif kind in {40, 41}:
             self.apply_to_schedule(kind, record, length, location)
+        elif kind == 32:
+            prepare(state, *branch_in(record, length))
+        elif kind in {33, 34}:
+            xid = text_of(record[12 : 12 + length])
+            self.end_branch(xid, kind == 33, bool(record[12 + length]))
         elif kind == 48:
             state.named.append(struct.unpack_from("<QQ", record, 12 + length))
 
@@ -471,9 +468,7 @@ class PageReader:
         """Types 1 and 49."""
         state = self.state
         is_topic = destination.startswith("topic://")
-        live = (state.topics if is_topic else state.queues).get(destination, {})
-        if kind == 49 and ref in live:
-            live[ref] = entry
+        if kind == 49 and replace(state, ref, destination, entry):
             return
         state.next_ref = max(state.next_ref, ref + 1)
         if producer:
@@ -487,12 +482,44 @@ class PageReader:
             for each in receivers:
                 each.pending.add(ref)
 
+    def end_branch(self, xid: str, committed: bool, heuristic: bool) -> None:
+        """Types 33 and 34."""
+        state = self.state
+        branch = state.branches.pop(xid, Branch({}, {}, {}))
+        note(state, xid, committed, heuristic)
+        for places, done, back in (
+            (state.sent, branch.sent, committed),
+            (state.locked, branch.consumed, not committed),
+        ):
+            for destination, entries in done.items():
+                for ref, priority, expiration, counter in entries:
+                    entry = take(places, destination, ref)
+                    if entry is not None and back:
+                        state.priorities[destination, ref] = priority
+                        if expiration:
+                            state.expirations[destination, ref] = expiration
+                        if counter and places is state.locked:
+                            state.redelivered[destination, ref] = 0, counter
+                        self.put(1, ref, destination, "", 0, entry)
+        for key, entries in branch.acknowledged.items():
+            for ref, _, _, counter in entries:
+                if committed:
+                    self.release(ref)
+                elif any(ref in messages for messages in state.topics.values()):
+                    state.subscriptions[key].pending.add(ref)
+                    if counter:
+                        state.subscriptions[key].redelivered[ref] = 0, counter
+
     def remove(self, ref: int, destination: str) -> None:
         """Type 2."""
         if destination == "schedule://":
             self.state.scheduled.pop(ref, None)
             self.state.due_times.pop(ref, None)
             return
+        for prefix, places in (("prepared:", self.state.sent), ("locked:", self.state.locked)):
+            if destination.startswith(prefix):
+                take(places, destination.removeprefix(prefix), ref)
+                return
         is_topic = destination.startswith("topic://")
         live = (self.state.topics if is_topic else self.state.queues).get(destination, {})
         if live.pop(ref, None) is not None and is_topic:
@@ -531,12 +558,20 @@ class PageReader:
     def drop(self, key: tuple[str, str]) -> None:
         """A subscription is gone."""
         known = self.state.subscriptions.pop(key, None)
-        for ref in known.pending if known is not None else ():
+        refs = [] if known is None else [*known.pending]
+        for branch in self.state.branches.values():
+            refs += [ref for ref, *_ in branch.acknowledged.pop(key, [])]
+        for ref in refs:
             self.release(ref)
 
     def release(self, ref: int) -> None:
         """A message that nobody waits for any more is not live any more."""
-        if not any(ref in each.pending for each in self.state.subscriptions.values()):
+        if not any(ref in each.pending for each in self.state.subscriptions.values()) and not any(
+            held[0] == ref
+            for branch in self.state.branches.values()
+            for entries in branch.acknowledged.values()
+            for held in entries
+        ):
             for messages in self.state.topics.values():
                 messages.pop(ref, None)
 

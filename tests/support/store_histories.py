@@ -16,6 +16,7 @@ from journal.fence import run
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
 from journal.record import (
+    PREPARED,
     SCHEDULED,
     AcknowledgeSubscription,
     AddDestination,
@@ -23,13 +24,17 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     AnyRecord,
+    CommitBranch,
     EpochEnd,
+    Held,
     Memory,
+    PrepareBranch,
     Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
     Reschedule,
+    RollBackBranch,
     Seal,
 )
 from journal.state import State
@@ -180,6 +185,8 @@ class StoreHistory:
     def records(self) -> list[AnyRecord]:
         """Something random that a broker does."""
         random_, state = self.random, self.state
+        if random_.random() < 0.08:
+            return self._branch()
         what = random_.random()
         if what < 0.5:
             ref = state.next_ref + random_.choice((0, 0, 0, 3))
@@ -240,6 +247,43 @@ class StoreHistory:
             *(Reschedule(each, due_ms + each, repeats) for each in known[:2]),
             *(RemoveMessage(each, SCHEDULED) for each in known[1:]),
         ]
+
+    def _branch(self) -> list[AnyRecord]:
+        """A branch is prepared, or one gets its outcome: mostly one that is prepared."""
+        random_, state = self.random, self.state
+        prepared = list(state.branches.prepared)
+        if random_.random() < 0.5:
+            xid = random_.choice(prepared or list(state.branches.heuristic) or ["unknown"])
+            return [random_.choice((CommitBranch, RollBackBranch))(xid, random_.random() < 0.3)]
+        records: list[AnyRecord] = []
+        sent: dict[str, list[Held]] = {}
+        for ref in range(state.next_ref, state.next_ref + random_.randint(0, 3)):
+            destination = random_.choice((*QUEUES, *TOPICS))
+            self.bodies[ref] = body = random_.randbytes(random_.randint(0, 60))
+            priority = random_.choice((4, 4, 9))
+            producer = random_.choice(PRODUCERS)
+            expiration = random_.choice((0, 0, 1_000))
+            records.append(AddMessage(ref, PREPARED + destination, producer, ref, body, priority, expiration))
+            sent.setdefault(destination, []).append(Held(ref, priority, expiration))
+        consumed = {
+            name: [self._held(ref, name) for ref in list(messages)[:2]]
+            for name, messages in state.queues.items()
+            if random_.random() < 0.5
+        }
+        acknowledged = {
+            key: [Held(ref, 4, 0, ref % 3) for ref in list(each.pending)[:2]]
+            for key, each in state.subscriptions.items()
+            if random_.random() < 0.5
+        }
+        xid = f"x{random_.randint(0, 9)}"
+        if xid in prepared:
+            return []
+        return [*records, PrepareBranch(xid, "ü", "c1", 1_000, sent, consumed, acknowledged)]
+
+    def _held(self, ref: int, queue: str) -> Held:
+        """A message that a branch takes out of a queue."""
+        state = self.state
+        return Held(ref, state.priority_of(ref, queue), state.expiration_of(ref, queue), ref % 3)
 
     def _removal(self) -> list[AnyRecord]:
         """Some messages of one place are consumed: the first ones, as a rule; or given back."""

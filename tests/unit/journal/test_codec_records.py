@@ -23,14 +23,18 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     AnyRecord,
+    CommitBranch,
     EpochBegin,
     EpochEnd,
+    Held,
     Location,
+    PrepareBranch,
     Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
     Reschedule,
+    RollBackBranch,
     Seal,
     data_file_key,
 )
@@ -40,6 +44,7 @@ SALT = 0x1234567890ABCDEF
 texts = st.text(st.characters(), max_size=30)  # with lone surrogates: Java strings may hold them
 refs = st.integers(0, 2**64 - 1)
 seals = st.builds(Seal, refs, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), refs)
+held = st.builds(Held, refs, st.integers(0, 9), refs, refs)
 records = st.one_of(
     st.builds(
         AddMessage,
@@ -68,6 +73,18 @@ records = st.one_of(
     st.builds(AddSubscription, texts, texts, texts, texts, st.booleans()),
     st.builds(RemoveSubscription, texts, texts),
     st.builds(AcknowledgeSubscription, texts, texts, refs),
+    st.builds(
+        PrepareBranch,
+        texts,
+        texts,
+        texts,
+        refs,
+        st.dictionaries(texts, st.lists(held, max_size=3), max_size=2),
+        st.dictionaries(texts, st.lists(held, max_size=3), max_size=2),
+        st.dictionaries(st.tuples(texts, texts), st.lists(held, max_size=3), max_size=2),
+    ),
+    st.builds(CommitBranch, texts, st.booleans()),
+    st.builds(RollBackBranch, texts, st.booleans()),
     st.builds(EpochBegin, texts, st.lists(seals, max_size=3).map(tuple)),
     st.just(EpochEnd()),
 )

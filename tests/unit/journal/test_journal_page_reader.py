@@ -49,6 +49,11 @@ def assert_same(page: PageState, state: State) -> None:
     assert page.topics == {name: entries(messages) for name, messages in state.topics.items()}
     assert page.scheduled == entries(state.scheduled)
     assert page.due_times == {ref: state.due(ref) for ref in state.scheduled}
+    branches = state.branches
+    assert page.sent == {name: entries(messages) for name, messages in branches.sent.items()}
+    assert page.locked == {name: entries(messages) for name, messages in branches.locked.items()}
+    assert list(page.branches) == list(branches.prepared)
+    assert (page.heuristic, page.ended) == (branches.heuristic, branches.ended)
     assert page.next_ref == state.next_ref
     assert page.producers == state.producers.known()
     assert {
@@ -86,6 +91,7 @@ def test_the_histories_have_what_the_page_describes() -> None:
     """The stores that are compared have checkpoints, seals, carried and moved records, and torn tails."""
     counted = ("checkpoint", "seals", "carried", "torn", "topics", "removed", "scheduled", "expiring")
     seen = dict.fromkeys((*counted, "redelivered"), 0)
+    seen |= {"sent": 0, "locked": 0, "acknowledged": 0, "outcomes": 0}
     for seed in SEEDS:
         history = StoreHistory(seed)
         history.run(MASTERS)
@@ -99,6 +105,13 @@ def test_the_histories_have_what_the_page_describes() -> None:
         seen["redelivered"] += bool(inspection.state.redelivered)
         seen["redelivered"] += any(each.redelivered for each in inspection.state.subscriptions.values())
         seen["topics"] += any(map(len, inspection.state.topics.values()))
+        branches = inspection.state.branches
+        seen["sent"] += bool(branches.sent)
+        seen["locked"] += bool(branches.locked)
+        seen["acknowledged"] += any(
+            refs for each in branches.prepared.values() for refs in each.acknowledged.values()
+        )
+        seen["outcomes"] += bool(branches.heuristic) and bool(branches.ended)
         numbers = [name for name in inspection.names if name.startswith("data-000001-")]
         seen["removed"] += not numbers
     assert min(seen.values()) >= 2, seen

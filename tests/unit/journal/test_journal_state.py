@@ -10,6 +10,7 @@ from journal.carry import carried, is_small
 from journal.codec import RecordDecoder, RecordEncoder
 from journal.errors import MessageUnknown
 from journal.index import MessageIndex
+from journal.producers import LastSequences
 from journal.record import (
     SCHEDULED,
     AcknowledgeSubscription,
@@ -26,7 +27,7 @@ from journal.record import (
     Reschedule,
     Stored,
 )
-from journal.state import LastSequences, State, subscription_matches
+from journal.state import State, subscription_matches
 
 QUEUE = "queue://a"
 TOPIC = "topic://t"
@@ -325,7 +326,7 @@ def test_a_scheduled_message_is_due_again_until_it_is_removed() -> None:
 def test_a_moved_scheduled_message_is_due_when_it_was_due_last() -> None:
     """Compaction writes the times of now; a copy that comes late changes only the place."""
     state = state_of(scheduled(), Reschedule(1, 9_000, 2))
-    moved = state.moved(scheduled())
+    moved = state.moved(scheduled(), SCHEDULED)
     assert moved == scheduled(due_ms=9_000, repeats=2)
     state.apply(Reschedule(1, 12_000, 1), 0, 1)
     state.apply(moved, 77, 1)
