@@ -17,6 +17,8 @@ from broker.openwire.commands import (
     ConsumerId,
     LocalTransactionId,
     MessageDispatch,
+    ProducerAck,
+    ProducerId,
     RemoveInfo,
     Response,
 )
@@ -78,7 +80,7 @@ class Connection:
     ) -> None:
         self.options = url.client
         self.connection_id = new_connection_id()
-        self.client_id = client_id
+        self.client_id = client_id or url.client.client_id or None
         self.ledger = DeliveryLedger(AcknowledgementAudit())
         self.consumers: dict[ConsumerId, MessageConsumer] = {}
         self.started = False
@@ -97,9 +99,9 @@ class Connection:
         self._notifier: threading.Thread | None = None
         info = ConnectionInfo(
             connection_id=ConnectionId(value=self.connection_id),
-            client_id=client_id or self.connection_id,
-            user_name=user,
-            password=password,
+            client_id=self.client_id or self.connection_id,
+            user_name=url.client.user_name or None if user is None else user,
+            password=url.client.password or None if password is None else password,
             manageable=True,
             fault_tolerant=url.failover is not None,
         )
@@ -138,10 +140,18 @@ class Connection:
         return session
 
     def close(self) -> None:
-        """Close sessions and log out. Blocked calls of other threads end with ConnectionClosed or None."""
+        """Close sessions and log out. Blocked calls of other threads end with ConnectionClosed or None.
+
+        The program was told of all asynchronous sends when this returns.
+
+        Raises:
+            IllegalState: called by a completion listener.
+        """
         with self._closing:
             if self._closed:
                 return
+            for session in list(self._sessions):
+                session.completions.check_outside()
             self._closed = True
             try:
                 self._log_out()
@@ -152,6 +162,8 @@ class Connection:
                 for session in list(self._sessions):
                     session.closed_by_connection()
                 self._notices.put(None)
+                if self._notifier is not None and threading.current_thread() is not self._notifier:
+                    self._notifier.join(THREAD_JOIN_TIMEOUT_S)
 
     @property
     def broker_url(self) -> str | None:
@@ -297,7 +309,10 @@ class Connection:
 
     def _run_notices(self) -> None:
         while (notice := self._notices.get()) is not None:
-            notice()
+            try:
+                notice()
+            except Exception:  # noqa: BLE001 - the program's
+                FAILOVER_LOG.exception("A listener of the connection has failed")
 
     def _tell(self, listener: Callable[[str], None] | None, address: BrokerAddress) -> None:
         if listener is not None:
@@ -318,6 +333,9 @@ class Connection:
             case CommandReceived(command=ConsumerControl(consumer_id=ConsumerId() as consumer_id) as control):
                 if consumer_id in self.consumers:
                     self.consumers[consumer_id].control(control)
+            case CommandReceived(command=ProducerAck(producer_id=ProducerId() as producer_id, size=size)):
+                for session in self._sessions:
+                    session.producer_acknowledged(producer_id, size)
             case CommandReceived():
                 pass  # BrokerInfo and others that only inform
             case CommandRefused(error=error):
@@ -337,6 +355,8 @@ class Connection:
                 self.ledger.interrupted()
                 for consumer in self.consumers.values():
                     consumer.interrupted()
+                for session in self._sessions:
+                    session.interrupted()
                 outlook = ", attempting to automatically reconnect" if self._url.failover is not None else ""
                 FAILOVER_LOG.warning("Transport (%s) failed%s: %s", address, outlook, reason)
                 self._tell(self.on_interrupted, address)
@@ -350,6 +370,7 @@ class Connection:
             case Failed(error=error):
                 for session in self._sessions:
                     session.arrived.notify_all()
+                    session.interrupted()
                 self._tell_error(error)
             case _:
                 pass

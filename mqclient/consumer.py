@@ -145,13 +145,14 @@ class MessageConsumer:
             browser=self._subscription.browser,
             destination=to_command(self.destination),
             prefetch_size=self.prefetch_size,
-            maximum_pending_message_limit=options.maximum_pending_message_limit,
+            maximum_pending_message_limit=options.maximum_pending_message_limit
+            or self.session.connection.options.maximum_pending_message_limit,
             dispatch_async=dispatch_async,
             selector=self._subscription.selector or options.selector,
             subscription_name=self._subscription.durable_name,
             no_local=self._subscription.no_local or options.no_local,
-            exclusive=options.exclusive,
-            retroactive=options.retroactive,
+            exclusive=options.exclusive or self.session.connection.options.exclusive_consumer,
+            retroactive=options.retroactive or self.session.connection.options.use_retroactive_consumer,
             priority=options.priority,
         )
 
@@ -331,7 +332,8 @@ class MessageConsumer:
     def _reason_to_refuse(self, delivery: Delivery) -> tuple[str, AckType | None]:
         command = delivery.dispatch.message
         assert command is not None
-        if command.expiration and command.expiration <= time.time_ns() // 1_000_000:
+        checks = self.session.connection.options.consumer_expiry_check_enabled
+        if checks and command.expiration and command.expiration <= time.time_ns() // 1_000_000:
             return "it has expired", AckType.EXPIRED
         maximum = self.session.redelivery_policy.maximum_redeliveries
         if 0 <= maximum < delivery.redeliveries:

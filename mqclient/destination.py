@@ -99,7 +99,11 @@ def parse_destination(text: str) -> Destination:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerOptions:
-    """What a destination's name says about its consumer; None: the connection's default."""
+    """What a destination's name says about its consumer; None: the connection's default.
+
+    Attributes:
+        optimized_acknowledge, no_range_acks: accepted; acknowledgements are sent in batches as it is.
+    """
 
     prefetch_size: int | None = None
     maximum_pending_message_limit: int = 0
@@ -109,6 +113,8 @@ class ConsumerOptions:
     exclusive: bool = False
     priority: int = 0
     selector: str | None = None
+    optimized_acknowledge: bool = False
+    no_range_acks: bool = False
 
 
 def _number(text: str) -> int:
@@ -131,6 +137,8 @@ _OPTIONS: dict[str, tuple[str, Callable[[str], int | bool | str]]] = {
     "consumer.exclusive": ("exclusive", _boolean),
     "consumer.priority": ("priority", int),
     "consumer.selector": ("selector", str),
+    "consumer.optimizedAcknowledge": ("optimized_acknowledge", _boolean),
+    "consumer.noRangeAcks": ("no_range_acks", _boolean),
 }
 
 

@@ -60,7 +60,7 @@ class ConnectionFactory:
             self._url,
             user=self._user if user is None else user,
             password=self._password if password is None else password,
-            client_id=client_id or self._url.client.client_id or None,
+            client_id=client_id,
             discovery=self._discovery,
         )
         connection.connect()

@@ -30,6 +30,7 @@ class Message:
         delivery_time: the earliest time at which it could come, in ms since 1970; set by send.
         redelivered, delivery_count: whether, and how often counting this one, the broker tried to deliver it.
         properties: for selectors and programs; keys that start with JMSX are the provider's.
+        group_first: this consumer gets the group from this message on.
         group_id, group_sequence: all messages of a group go to the same consumer.
         user_id: who sent it, if the broker tells.
     """
@@ -42,6 +43,7 @@ class Message:
         "delivery_time",
         "destination",
         "expiration",
+        "group_first",
         "group_id",
         "group_sequence",
         "message_id",
@@ -70,6 +72,7 @@ class Message:
         self.properties: dict[str, PropertyValue] = {}
         self.group_id: str | None = None
         self.group_sequence = 0
+        self.group_first = False
         self.user_id: str | None = None
         self._acknowledge: Callable[[], None] | None = None
 

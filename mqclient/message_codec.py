@@ -103,6 +103,7 @@ def from_command(command: MessageCommand, redeliveries: int) -> Message:
     message.delivery_time = delivery_time if isinstance(delivery_time, int) else command.timestamp
     message.group_id = command.group_id
     message.group_sequence = command.group_sequence
+    message.group_first = command.jmsx_group_first_for_consumer
     message.user_id = command.user_id
     message.redelivered = redeliveries > 0
     message.delivery_count = redeliveries + 1

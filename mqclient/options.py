@@ -105,6 +105,15 @@ class ClientOptions:
             send again what the transaction has consumed.
         use_compression: bodies are sent deflated.
         client_id: the client id, unless the program gives one.
+        producer_window_size: bytes of one-way sends that the broker has not taken; the next one waits. 0:
+            nothing but the socket bounds them.
+        exclusive_consumer: consumers are exclusive unless their destination says otherwise.
+        use_retroactive_consumer: likewise retroactive.
+        disable_time_stamps_by_default: producers begin with `disable_timestamp`.
+        maximum_pending_message_limit: of a topic consumer, beyond its prefetch, that the broker keeps; 0: as
+            many as the broker likes.
+        user_name, password: unless the program gives others.
+        consumer_expiry_check_enabled: expired messages are not delivered; otherwise they are.
     """
 
     use_async_send: bool = False
@@ -114,7 +123,7 @@ class ClientOptions:
     close_timeout: int = 15_000
     send_timeout: int = 0
     queue_prefetch: int = 1000
-    topic_prefetch: int = 32_766
+    topic_prefetch: int = 32_767
     durable_topic_prefetch: int = 100
     queue_browser_prefetch: int = 500
     maximum_redeliveries: int = 6
@@ -122,6 +131,14 @@ class ClientOptions:
     failover_redelivery_wait_period: int = 2000
     use_compression: bool = False
     client_id: str = ""
+    producer_window_size: int = 0
+    exclusive_consumer: bool = False
+    use_retroactive_consumer: bool = False
+    disable_time_stamps_by_default: bool = False
+    maximum_pending_message_limit: int = 0
+    user_name: str = ""
+    password: str = ""
+    consumer_expiry_check_enabled: bool = True
 
 
 OptionValue = bool | int | float | str
@@ -134,7 +151,38 @@ UNSUPPORTED = {
     "updateURIsURL": "this client reads no list from a file; use discovery:(fabric:<group>)",
     "maxCacheSize": "unanswered sends are bounded by jms.asyncSendWindow",
     "maxReconnects": "say maxReconnectAttempts",
+    "jms.consumerFailoverRedeliveryWaitPeriod": "say jms.failoverRedeliveryWaitPeriod",
 }
+
+WITHOUT_MEANING = {
+    "jms.alwaysSessionAsync": "messages always go from the network thread to the program's",
+    "jms.auditDepth": "repeats are recognised by what was acknowledged",
+    "jms.auditMaximumProducerNumber": "repeats are recognised by what was acknowledged",
+    "jms.checkForDuplicates": "repeats are recognised by what was acknowledged",
+    "jms.clientIDPrefix": "ids are unique without one",
+    "jms.connectResponseTimeout": "a login has 10 s, and is tried again",
+    "jms.connectionIDPrefix": "ids are unique without one",
+    "jms.copyMessageOnSend": "a message is encoded when it is sent, and may be changed after that",
+    "jms.maxThreadPoolSize": "a session has one thread, if it has listeners",
+    "jms.messagePrioritySupported": "the broker dispatches by priority",
+    "jms.nestedMapAndListEnabled": "maps and lists within bodies are always possible",
+    "jms.objectMessageSerializationDefered": "nothing is serialised here",
+    "jms.optimizeAcknowledge": "acknowledgements that nobody waits for go in batches",
+    "jms.optimizeAcknowledgeTimeOut": "acknowledgements that nobody waits for go in batches",
+    "jms.optimizedAckScheduledAckInterval": "acknowledgements that nobody waits for go in batches",
+    "jms.optimizedMessageDispatch": "messages always go straight to their consumer",
+    "jms.prefetchPolicy.optimizeDurableTopicPrefetch": "acknowledgements do not change the prefetch",
+    "jms.rmIdFromConnectionId": "there are no resource managers here",
+    "jms.sendAcksAsync": "acknowledgements are never waited for",
+    "jms.statsEnabled": "the broker counts",
+    "jms.transactedIndividualAck": "acknowledgements of a transaction go with its commit",
+    "jms.trustAllPackages": "objects are bytes here and never deserialised",
+    "jms.trustedPackages": "objects are bytes here and never deserialised",
+    "jms.useDedicatedTaskRunner": "a session has one thread, if it has listeners",
+    "jms.warnAboutUnstartedConnectionTimeout": "nothing is warned of",
+    "jms.watchTopicAdvisories": "the broker refuses sends to temporary destinations that are gone",
+}
+"""Options of Apache's client that ask for nothing here; they are accepted, so that URLs can be taken over."""
 
 _EXTERNAL = {  # field name → external name, where camel case is not enough
     "update_uris_supported": "updateURIsSupported",
@@ -146,7 +194,13 @@ _EXTERNAL = {  # field name → external name, where camel case is not enough
     "maximum_redeliveries": "redeliveryPolicy.maximumRedeliveries",
     "initial_redelivery_delay": "redeliveryPolicy.initialRedeliveryDelay",
     "client_id": "clientID",
+    "maximum_pending_message_limit": "prefetchPolicy.maximumPendingMessageLimit",
 }
+
+ALL_PREFETCHES = "jms.prefetchPolicy.all"
+"""Sets the four prefetches; what is said of one of them counts more."""
+
+_PREFETCHES = ("queue_prefetch", "topic_prefetch", "durable_topic_prefetch", "queue_browser_prefetch")
 
 _SOCKET_FIELDS = frozenset({"connection_timeout", "tcp_no_delay", "keep_alive", "socket_buffer_size"})
 
@@ -230,11 +284,16 @@ def parse_options(defaults: Options, given: Mapping[str, str]) -> Options:
     Raises:
         InvalidUrl: an unknown option (with the known ones), or a value of the wrong kind or range.
     """
+    if ALL_PREFETCHES in given:
+        every = dict.fromkeys(map(_jms_name, _PREFETCHES), given[ALL_PREFETCHES])
+        given = {**every, **{name: text for name, text in given.items() if name != ALL_PREFETCHES}}
     naming = _NAMING[type(defaults)]
     known = {naming(field.name): field for field in fields(defaults)}
     values: dict[str, OptionValue] = {field.name: getattr(defaults, field.name) for field in known.values()}
     for name, text in given.items():
         field = known.get(name)
+        if field is None and name in WITHOUT_MEANING:
+            continue
         if field is None:
             raise InvalidUrl(_unknown(name, list(known)))
         parser = _PARSERS[type(field.default)]
@@ -257,6 +316,8 @@ def _check_minimum(name: str, field_name: str, value: OptionValue) -> None:
 
 
 def _unknown(name: str, known: list[str]) -> str:
+    if name.startswith("jms.blobTransferPolicy."):
+        return f"option {name} is not supported: this client sends no messages whose body lies elsewhere"
     if name in UNSUPPORTED:
         return f"option {name} is not supported: {UNSUPPORTED[name]}"
     close = difflib.get_close_matches(name, known, n=1)

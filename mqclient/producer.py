@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from broker.openwire.commands import Message as MessageCommand
 from broker.openwire.commands import MessageId, ProducerId, ProducerInfo, RemoveInfo
+from mqclient.completions import Completion
 from mqclient.destination import Destination, to_command
 from mqclient.errors import ClientError, IllegalState, InvalidDestination, TimedOut
 from mqclient.events import Request
@@ -21,7 +21,9 @@ from mqclient.modes import PRIORITY_DEFAULT, PRIORITY_MAX, DeliveryMode
 if TYPE_CHECKING:
     from mqclient.session import Session
 
-Completion = Callable[[Message, ClientError | None], None]
+MESSAGE_OVERHEAD_BYTES = 1024
+"""What a message takes of a producer's window beyond its content; the broker counts the same.
+Source: ActiveMQ's `Message.getSize`."""
 
 
 class MessageProducer:
@@ -43,7 +45,7 @@ class MessageProducer:
         self.priority = PRIORITY_DEFAULT
         self.time_to_live_ms = 0
         self.delivery_delay_ms = 0
-        self.disable_timestamp = False
+        self.disable_timestamp = session.connection.options.disable_time_stamps_by_default
         self._connection = session.connection
         self._link = session.connection.link
         self._target = to_command(destination) if destination is not None else None
@@ -51,10 +53,15 @@ class MessageProducer:
         self._sequence_id = 0
         self._window = session.connection.options.async_send_window
         self._unanswered = 0
+        self._window_bytes = session.connection.options.producer_window_size
+        self._bytes_under_way = 0
+        """Of one-way sends that the broker has not acknowledged, if there is a window."""
         self._failure: ClientError | None = None
         self._answered = threading.Condition(self._link.lock)
         self._closed = False
-        self._connection.request(ProducerInfo(producer_id=producer_id, destination=self._target))
+        self._connection.request(
+            ProducerInfo(producer_id=producer_id, destination=self._target, window_size=self._window_bytes)
+        )
 
     def send(
         self,
@@ -77,7 +84,8 @@ class MessageProducer:
             priority: 0 to 9; None: the producer's.
             time_to_live_ms: 0: never expires; None: the producer's.
             destination: for a producer without one.
-            on_completion: return at once; called later, in another thread, with the message and the error.
+            on_completion: return at once; told later, in another thread, how it went, in the order of the
+                session's sends. A listener as in JMS 2.0, or a function of the message and the error.
 
         Raises:
             ClientError: this message was refused, or, with asynchronous sends, an earlier one was.
@@ -87,23 +95,22 @@ class MessageProducer:
         ) == DeliveryMode.PERSISTENT
         command = self._prepare(message, persistent, priority, time_to_live_ms, destination)
         options = self._connection.options
-        if self.session.transacted:
-            if on_completion is not None:
-                raise IllegalState("in a transaction no send is answered by itself")
+        if on_completion is not None:
+            self._send_later(command, message, on_completion)
+        elif self.session.transacted:
             self._send_in_transaction(command)
-        elif on_completion is not None:
-            self._send_later(command, lambda error: on_completion(message, error))
         elif persistent:
             if options.use_async_send:
-                self._send_later(command, None)
+                self._send_later(command)
             else:
                 self._send_now(command)
         elif options.always_sync_send:
             self._send_now(command)
         elif self._connection.tracks_messages:
-            self._send_later(command, None)
+            self._send_later(command)
         else:
             with self._link.lock:
+                self._take_of_window(command)
                 self._link.send_patiently(command, self._connection.failover_timeout_s)
 
     def flush(self, timeout_s: float | None = None) -> None:
@@ -119,13 +126,19 @@ class MessageProducer:
             self._raise_failure()
 
     def close(self) -> None:
-        """Wait for the answers to asynchronous sends, then close."""
+        """Wait for the answers to asynchronous sends, and until the program was told of them, then close.
+
+        Raises:
+            IllegalState: called by a completion listener of the session.
+        """
         if self._closed:
             return
+        self.session.completions.check_outside()
         self._closed = True
         try:
             if self._connection.usable:
                 self.flush(self._connection.close_timeout_s)
+                self.session.completions.wait(self._connection.close_timeout_s)
         finally:
             if self._connection.usable:
                 self._connection.request_quietly(RemoveInfo(object_id=self.producer_id))
@@ -186,31 +199,65 @@ class MessageProducer:
 
     def _send_in_transaction(self, command: MessageCommand) -> None:
         with self._link.lock:
+            self._take_of_window(command)
             command.transaction_id = self.session.ensure_transaction()
             if not self._link.send(command):
                 self._link.send_patiently(command, self._connection.failover_timeout_s)
 
     def _send_later(
-        self, command: MessageCommand, completion: Callable[[ClientError | None], None] | None
+        self, command: MessageCommand, message: Message | None = None, completion: Completion | None = None
     ) -> None:
+        completions = self.session.completions
+
         def done(request: Request) -> None:
             self._unanswered -= 1
-            self._answered.notify_all()
-            if completion is not None:
-                error = request.error
-                self._connection.notify_later(lambda: completion(error))
+            self.acknowledged(size)
+            if pending is not None:
+                completions.done(pending, request.error)
             elif request.error is not None and self._failure is None:
                 self._failure = request.error
 
         with self._link.lock:
             self._answered.wait_for(lambda: self._unanswered < self._window)
+            size = self._take_of_window(command)
             self._raise_failure()
+            command.transaction_id = self.session.ensure_transaction()
+            pending = None
+            if message is not None and completion is not None:
+                pending = completions.add(message, completion)
             self._unanswered += 1
             try:
                 self._link.begin_request(Request(command, done))
             except BaseException:
                 self._unanswered -= 1
+                self.acknowledged(size)
+                if pending is not None:
+                    completions.withdraw(pending)
                 raise
+
+    def _take_of_window(self, command: MessageCommand) -> int:
+        """Wait until the window has room; returns the bytes taken of it. The lock is held."""
+        if not self._window_bytes:
+            return 0
+        size = (
+            MESSAGE_OVERHEAD_BYTES + len(command.content or b"") + len(command.marshalled_properties or b"")
+        )
+        self._answered.wait_for(
+            lambda: self._bytes_under_way < self._window_bytes or not self._connection.usable
+        )
+        self._connection.check_open()
+        self._bytes_under_way += size
+        return size
+
+    def acknowledged(self, size: int) -> None:
+        """The broker has taken so many bytes of one-way sends; the lock is held."""
+        self._bytes_under_way = max(0, self._bytes_under_way - size)
+        self._answered.notify_all()
+
+    def interrupted(self) -> None:
+        """The broker is lost: what was under way is, too, or is repeated by others. The lock is held."""
+        self._bytes_under_way = 0
+        self._answered.notify_all()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None

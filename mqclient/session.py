@@ -21,6 +21,7 @@ from broker.openwire.commands import (
 )
 from broker.openwire.constants import AckType, DestinationOperation, TransactionType
 from mqclient.browser import QueueBrowser
+from mqclient.completions import Completions
 from mqclient.consumer import NOTHING_DELIVERED, MessageConsumer, Subscription
 from mqclient.delivery import Delivery, acknowledgement, ranges
 from mqclient.destination import (
@@ -72,6 +73,7 @@ class Session:
         self._closing_consumers: list[MessageConsumer] = []
         self._listener_thread: ListenerThread | None = None
         self._closed = False
+        self.completions = Completions(connection.link.lock, connection.notify_later)
         connection.request(SessionInfo(session_id=self.session_id))
 
     # Making things
@@ -188,6 +190,7 @@ class Session:
                 committed; all of it must be done again.
         """
         self._check_transacted()
+        self._await_completions()
         self._wait_until_all_is_dispatched_again()
         done = threading.Event()
         with self.connection.link.lock:
@@ -227,6 +230,7 @@ class Session:
     def rollback(self) -> None:
         """Undo what was sent and received since the last commit or rollback; messages are delivered again."""
         self._check_transacted()
+        self._await_completions()
         with self.connection.link.lock:
             transaction_id, self._transaction_id = self._transaction_id, None
         try:
@@ -316,6 +320,7 @@ class Session:
         """Close consumers and producers; roll back what is open, give back what is unacknowledged."""
         if self._closed:
             return
+        self.completions.check_outside()
         if self._listener_thread is not None:
             self._listener_thread.stop()
         try:
@@ -343,6 +348,18 @@ class Session:
                 self.connection.ledger.release(delivery)
             self._unacknowledged = {}
             self.arrived.notify_all()
+            self.interrupted()
+
+    def interrupted(self) -> None:
+        """The broker is lost, or the session closed; the lock is held."""
+        for producer in self._producers.values():
+            producer.interrupted()
+
+    def producer_acknowledged(self, producer_id: ProducerId, size: int) -> None:
+        """The broker has taken so many bytes of a producer with a window; the lock is held."""
+        producer = self._producers.get(producer_id)
+        if producer is not None:
+            producer.acknowledged(size)
 
     def close_consumer(self, consumer: MessageConsumer) -> None:
         """The program closes a consumer; with an open transaction that has consumed from it, later."""
@@ -505,6 +522,11 @@ class Session:
         self.connection.check_open()
         if self._closed:
             raise IllegalState("the session is closed")
+
+    def _await_completions(self) -> None:
+        """A transaction ends after its sends, and the program was told of them."""
+        self.completions.check_outside()
+        self.completions.wait(None)
 
     def _check_transacted(self) -> None:
         self._check_open()

@@ -18,7 +18,9 @@ from broker.openwire.commands import (
     MessageAck,
     MessageDispatch,
     MessagePull,
+    ProducerAck,
     ProducerId,
+    ProducerInfo,
     RemoveInfo,
     Response,
     SessionId,
@@ -73,6 +75,7 @@ class ModelConnection:
     Attributes:
         answers: False: commands are obeyed and not answered, as by a broker that is about to die.
         answers_commits, answers_messages: the same for some commands only.
+        acknowledges_sends: one-way sends of producers with a window are acknowledged.
         deaf: what the client says is lost.
         refuse: what to answer with an exception: a command class's name to a Java class's name.
     """
@@ -84,6 +87,8 @@ class ModelConnection:
         self.answers_commits = True
         self.answers_messages = True
         self.dispatches = True
+        self.acknowledges_sends = True
+        self._windows: dict[ProducerId | None, int] = {}
         self.deaf = False
         self.refuse: dict[str, str] = {}
         self.is_closed = False
@@ -136,6 +141,8 @@ class ModelConnection:
                 self._consumers[consumer_id] = _Consumer(command)
             case RemoveInfo():
                 self._remove(command.object_id)
+            case ProducerInfo():
+                self._windows[command.producer_id] = command.window_size
             case MessagePull(consumer_id=ConsumerId() as consumer_id):
                 self._pull(consumer_id, command.timeout)
             case TransactionInfo():
@@ -147,6 +154,14 @@ class ModelConnection:
             case _:
                 pass
         self._answer(command, Response())
+        if isinstance(command, Message) and not command.response_required and self.acknowledges_sends:
+            self.acknowledge_send(command)
+
+    def acknowledge_send(self, message: Message) -> None:
+        """Give a producer with a window room for as much as its message took."""
+        if self._windows.get(message.producer_id):
+            size = 1024 + len(message.content or b"") + len(message.marshalled_properties or b"")
+            self.send(ProducerAck(producer_id=message.producer_id, size=size))
 
     def _remove(self, object_id: DataStructure | None) -> None:
         for consumer_id in list(self._consumers):

@@ -36,7 +36,7 @@ def test_every_option_of_the_command_is_documented() -> None:
     """The table of the command's options is complete, and so is the list of what is refused."""
     for option in arguments.OPTIONS:
         assert f"`{option.name}`" in REFERENCE
-    for name in options.UNSUPPORTED:
+    for name in (*options.UNSUPPORTED, *options.WITHOUT_MEANING, options.ALL_PREFETCHES):
         assert f"`{name}`" in REFERENCE or name == "maxReconnects"
 
 

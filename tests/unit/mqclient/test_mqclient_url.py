@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mqclient.errors import InvalidUrl
-from mqclient.options import FailoverOptions
+from mqclient.options import WITHOUT_MEANING, FailoverOptions
 from mqclient.url import DiscoveryAgent, parse_url
 
 
@@ -129,3 +129,25 @@ def test_any_text_is_a_url_or_refused(text: str) -> None:
             parse_url(candidate)
         except InvalidUrl:
             continue
+
+
+def test_one_option_sets_all_prefetches() -> None:
+    """`prefetchPolicy.all` counts less than what is said of one of them, wherever it stands."""
+    options = parse_url(
+        "tcp://a:1?jms.prefetchPolicy.topicPrefetch=7&jms.prefetchPolicy.all=3&jms.useAsyncSend=true"
+    ).client
+    assert options.queue_prefetch == options.durable_topic_prefetch == options.queue_browser_prefetch == 3
+    assert options.topic_prefetch == 7
+    assert options.use_async_send
+
+
+@pytest.mark.parametrize("name", WITHOUT_MEANING)
+def test_options_without_meaning_are_accepted(name: str) -> None:
+    """URLs of Apache's client can be taken over."""
+    assert parse_url(f"failover:(tcp://a:1)?{name}=whatever").client == parse_url("tcp://a:1").client
+
+
+def test_blob_messages_are_refused_with_the_reason() -> None:
+    """What would silently not work is refused."""
+    with pytest.raises(InvalidUrl, match="sends no messages whose body lies elsewhere"):
+        parse_url("tcp://a:1?jms.blobTransferPolicy.uploadUrl=http://b/")
