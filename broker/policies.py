@@ -147,6 +147,8 @@ def text(name: str, default: str, *, check: Callable[[str], str] = str) -> str:
 SHARED_DEAD_LETTERS: Final = "sharedDeadLetterStrategy"
 INDIVIDUAL_DEAD_LETTERS: Final = "individualDeadLetterStrategy"
 NO_DEAD_LETTERS: Final = "discarding"
+NOT_BY_BROKER: Final = -2
+"""Instead of a number of redeliveries: the broker does not redeliver what is given up."""
 _YEAR_MS: Final = 31_536_000_000
 
 
@@ -221,6 +223,20 @@ class Policy:
     advisory_for_consumed: bool = flag("advisoryForConsumed", False)
     advisory_for_dispatched: bool = flag("advisoryForDispatched", False)
     include_body_for_advisory: bool = flag("includeBodyForAdvisory", False)
+    # redelivery by the broker
+    maximum_redeliveries: int = number("redeliveryPolicy.maximumRedeliveries", NOT_BY_BROKER, -1, 1_000_000)
+    initial_redelivery_delay_ms: int = number("redeliveryPolicy.initialRedeliveryDelay", 1_000, 0, _YEAR_MS)
+    redelivery_delay_ms: int = number("redeliveryPolicy.redeliveryDelay", 1_000, 0, _YEAR_MS)
+    use_exponential_back_off: bool = flag("redeliveryPolicy.useExponentialBackOff", False)
+    back_off_multiplier: float = decimal("redeliveryPolicy.backOffMultiplier", 5.0, 1.0, 1_000.0)
+    maximum_redelivery_delay_ms: int = number("redeliveryPolicy.maximumRedeliveryDelay", -1, -1, _YEAR_MS)
+    use_collision_avoidance: bool = flag("redeliveryPolicy.useCollisionAvoidance", False)
+    collision_avoidance_percent: int = number("redeliveryPolicy.collisionAvoidancePercent", 15, 0, 100)
+    send_to_dlq_if_max_retries_exceeded: bool = flag("sendToDlqIfMaxRetriesExceeded", True)
+    fallback_to_dead_letter: bool = flag("fallbackToDeadLetter", True)
+    # expiry
+    expire_messages_period_ms: int = number("expireMessagesPeriod", 30_000, 0, _YEAR_MS)
+    max_expire_page_size: int = number("maxExpirePageSize", 400, 1, 1_000_000)
     # destinations
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(

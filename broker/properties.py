@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import CodecError
-from broker.primitive_map import decode_map
+from broker.primitive_map import Value, decode_map, encode_map
 from broker.selector import Selector, Values
 
 if TYPE_CHECKING:
@@ -44,6 +44,24 @@ def properties_of(message: Message) -> Mapping[str, object]:
                 _log.warning("Message %s has no readable properties: %s", message.message_id, error)
         message.decoded = decoded
     return decoded
+
+
+def with_properties(
+    message: Message, added: Mapping[str, Value], missing: Mapping[str, Value] | None = None
+) -> bytes | None:
+    """The bytes of a message's properties and further ones.
+
+    Args:
+        message: if its properties are damaged, or cannot be written, they stay as they are.
+        added: whatever it has of these names goes.
+        missing: added if it has none of these names.
+    """
+    try:
+        own = (decode_map(message.properties) if message.properties else None) or {}
+        return encode_map({**(missing or {}), **own, **added})
+    except CodecError as error:
+        _log.warning("Message %s keeps the properties it had: %s", message.message_id, error)
+        return message.properties
 
 
 def values_of(message: Message, entry: Entry | None = None) -> Values:

@@ -136,6 +136,30 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
             at += 1
         return []
 
+    def some_due(self, after: int, location: int, count: int, chunks: int) -> tuple[list[int], int | None]:
+        """Numbers of those whose location is not above one, where locations are times.
+
+        Args:
+            after: looks at those above this number.
+            location: at most this.
+            count: at most so many.
+            chunks: looks through so many; one costs 10 µs, or 40 if any of it is due.
+
+        Returns:
+            The numbers, and that after which to go on; None: that was all.
+        """
+        found: list[int] = []
+        at = max(bisect_right(self._firsts, after) - 1, 0)
+        for chunk in self._chunks[at : at + chunks]:
+            if min(chunk.locations) <= location:
+                for ref, there, length in zip(chunk.refs, chunk.locations, chunk.lengths, strict=True):
+                    if length and there <= location and ref > after:
+                        found.append(ref)
+                        if len(found) >= count:
+                            return found, ref
+        more = at + chunks < len(self._chunks)
+        return found, self._chunks[at + chunks - 1].refs[-1] if more else None
+
     def add(self, ref: int, location: int, length: int) -> bool:
         """Adds a message; False if it was there, which changes nothing."""
         chunks = self._chunks
@@ -334,6 +358,12 @@ class Backlog:
         ref = self._buffer.popleft()
         self._count -= 1
         return ref
+
+    def has(self, ref: int) -> bool:
+        """Whether a number is left."""
+        if ref <= self._taken:
+            return ref in self._buffer
+        return bool(self._count) and ref <= self._last and ref in self._index
 
     def remove(self, ref: int) -> bool:
         """Takes one from wherever it stands; False if it is not left. The index must lose it at once, too."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -199,6 +199,16 @@ class Choice:
         found.sort()
         entries = [self._entry(priority, ref) for ref, priority in found[:count] if ref <= last_ref]
         return [entry for entry in entries if entry is not None]
+
+    def among(self, refs: Collection[int]) -> list[Entry]:
+        """The entries of these numbers that wait."""
+        found = [
+            self._entry(priority, ref)
+            for priority, index in self._waiting.items()
+            for ref in refs
+            if ref in index
+        ]
+        return [entry for entry in found if entry is not None]
 
     def withdraw(self, entries: Iterable[Entry]) -> None:
         """Take entries of a page out; the journal must lose those it has in the next append."""
@@ -483,7 +493,7 @@ class Choice:
 
     def _message(self, entry: Entry, expired: list[Entry]) -> Message | None:
         """The message of an entry; None: it cannot be read or has expired, and waits no more."""
-        message = entry.message or self._queue.message_of(entry)
+        message = entry.message or self._queue.fetch(entry)
         if message is not None and not (message.expiration and message.expiration <= self._region.now_ms):
             return message
         self._waiting[entry.priority].remove(entry.ref)

@@ -406,6 +406,7 @@ class RegionConnection:
         elif kind is AckKind.REDELIVERED:
             for entry in entries:
                 entry.redelivery_counter += 1
+            self.region.redelivery.note(consumer, entries)
         elif kind is AckKind.POISON or kind is AckKind.EXPIRED:
             batch = self.region.dead_letters.give_up(consumer, entries, kind, cause)
         else:

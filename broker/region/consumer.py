@@ -269,14 +269,18 @@ class Consumer:
         self.closed = True
         counting = last_delivered_ref == DELIVERED_UNKNOWN or last_delivered_ref in self.dispatched
         returned: list[Entry] = []
+        counted: list[Entry] = []
         for ref, entry in self.dispatched.items():
             if counting:
                 entry.redelivery_counter += 1
+                counted.append(entry)
                 counting = ref != last_delivered_ref
             entry.delivered = False
             if entry.transaction is None:
                 returned.append(entry)
         self.dispatched = {}
         self.delivered_count = 0
+        if counted:
+            self.connection.region.redelivery.note(self, counted)
         self.source.detach(self)
         self.source.give_back(returned)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from broker.advisory import EXPIRED
 from broker.destination import Destination
-from broker.errors import BrokerError, ClientError, CodecError
+from broker.errors import BrokerError, ClientError
 from broker.message import Message, rewritten
-from broker.policies import INDIVIDUAL_DEAD_LETTERS, NO_DEAD_LETTERS
-from broker.primitive_map import Long, Value, decode_map, encode_map
+from broker.policies import INDIVIDUAL_DEAD_LETTERS, NO_DEAD_LETTERS, NOT_BY_BROKER
+from broker.primitive_map import Long, Value
+from broker.properties import with_properties
 from broker.region.consumer import AckKind
 from broker.region.parts import place_of
 from broker.region.queue import Queue
@@ -71,13 +72,15 @@ class DeadLetters:
             The batch that says so.
         """
         entries = [entry for entry in entries if entry.transaction is None]
-        places = [(place_of(consumer, entry), entry) for entry in entries]
         consumer.forget(entries)
+        records: list[Record] = []
+        if kind is AckKind.POISON:
+            entries = self._region.redelivery.take(consumer, entries, records)
+        places = [(place_of(consumer, entry), entry) for entry in entries]
         consumer.source.consumer_opened(consumer)
         if kind is AckKind.EXPIRED:
             self._advise(places)
         letters = self._letters(places, cause, expired=kind is AckKind.EXPIRED)
-        records: list[Record] = []
         consumer.source.consumed(entries, records)
         return self._post(letters, records)
 
@@ -143,7 +146,9 @@ class DeadLetters:
                 policy, destination = topic.policy, topic.destination
             else:
                 continue
-            if _is_discarded(policy, True, expired=expired):  # before it is read, perhaps from the disk
+            if _is_dropped(policy, expired=expired) or _is_discarded(
+                policy, True, expired=expired
+            ):  # before it is read, perhaps from the disk
                 continue
             message = source.message_of(entry)
             if message is None:
@@ -265,27 +270,18 @@ def dead_letter_destination(
     return Destination.queue(name + suffix) if is_queue else Destination.topic(name + suffix)
 
 
+def _is_dropped(policy: Policy, *, expired: bool) -> bool:
+    """Whether what is given up is nobody's: the broker redelivers it no more, or never would have."""
+    if expired:
+        return False
+    if policy.maximum_redeliveries == NOT_BY_BROKER:
+        return not policy.fallback_to_dead_letter
+    return not policy.send_to_dlq_if_max_retries_exceeded
+
+
 def _is_discarded(policy: Policy, persistent: bool, *, expired: bool) -> bool:
     return (
         policy.dead_letter_strategy == NO_DEAD_LETTERS
         or (expired and not policy.process_expired)
         or not (persistent or policy.process_non_persistent)
     )
-
-
-def with_properties(
-    message: Message, added: Mapping[str, Value], missing: Mapping[str, Value] | None = None
-) -> bytes | None:
-    """The bytes of a message's properties and further ones.
-
-    Args:
-        message: if its properties are damaged, or cannot be written, they stay as they are.
-        added: whatever it has of these names goes.
-        missing: added if it has none of these names.
-    """
-    try:
-        own = (decode_map(message.properties) if message.properties else None) or {}
-        return encode_map({**(missing or {}), **own, **added})
-    except CodecError as error:
-        _log.warning("Message %s keeps the properties it had: %s", message.message_id, error)
-        return message.properties

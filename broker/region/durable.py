@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from broker.authorization import Permission
@@ -130,7 +130,7 @@ class DurableSubscription(TopicSubscription):
                 region.blocked[self] = None
                 break
             waiting.popleft()
-            message = entry.message or self.message_of(entry)
+            message = entry.message or self.fetch(entry)
             if message is None:
                 region.pass_over(entry)
             elif message.expiration and message.expiration <= region.now_ms:
@@ -144,6 +144,27 @@ class DurableSubscription(TopicSubscription):
         self.settle(dispatched, expired)
         if unread:
             region.finish(self, unread)
+
+    def redelivered(self) -> MessageIndex | None:
+        """What the journal knows of messages that were delivered before."""
+        subscription = self.region.store.state.subscriptions.get(self.key)
+        return None if subscription is None else subscription.redelivered
+
+    def fetch(self, entry: Entry) -> Message | None:
+        """The message of an entry to be dispatched; None: it cannot be read, or not be delivered yet."""
+        return None if self.region.redelivery.delays(self, entry) else self.message_of(entry)
+
+    def waiting_among(self, refs: Collection[int]) -> list[Entry]:
+        """The entries of these numbers that wait."""
+        return self.pending.among(refs)
+
+    def withdraw(self, entries: Sequence[Entry]) -> None:
+        """Take entries out of those that wait; whoever does it goes on with `consumed` at once."""
+        self.pending.withdraw(entries)
+
+    def expire(self, entries: list[Entry]) -> None:
+        """Their time is over: they are not dispatched any more."""
+        self.settle([], entries)
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the journal hears it."""

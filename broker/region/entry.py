@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -144,6 +144,13 @@ class Pending:
         ]
         merged = heapq.merge(untouched, *known, key=_by_ref)
         return list(itertools.takewhile(lambda entry: entry.ref <= last_ref, itertools.islice(merged, count)))
+
+    def among(self, refs: Collection[int]) -> list[Entry]:
+        """The entries of these numbers that wait."""
+        wanted = set(refs)
+        found = [entry for entry in self.entries() if entry.ref in wanted]
+        wanted.difference_update(entry.ref for entry in found)
+        return found + [Entry(ref, None, 0, True) for ref in sorted(wanted) if self.backlog.has(ref)]
 
     def withdraw(self, entries: Sequence[Entry]) -> None:
         """Take entries of a page out; the journal must lose those it has in the next append."""

@@ -47,8 +47,9 @@ class IdleDestinations:
         self.due_ms = now_ms + self._period_ms
         seen: dict[Queue | Topic, tuple[int, int]] = {}
         old: list[Queue | Topic] = []
+        held = region.redelivery.places()
         for target in region.targets.values():
-            if not target.policy.gc_inactive_destinations or not self._is_idle(target):
+            if not target.policy.gc_inactive_destinations or not self._is_idle(target) or target in held:
                 continue
             since_ms, enqueued = self._seen.get(target, (now_ms, target.statistics.enqueued))
             if enqueued != target.statistics.enqueued:

@@ -155,6 +155,10 @@ class Parts:
         """The entry's message, read back if need be."""
         return self.place_of(entry).message_of(entry)
 
+    def put_aside(self, entries: Sequence[Entry]) -> None:
+        """These are no consumer's any more, and do not wait yet."""
+        self._grouped(entries)
+
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with, each where it came from."""
         for part, group in self._grouped(entries):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from broker.region.account import account_of
 from broker.region.choice import Choice, is_choosy
 from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
+from broker.region.spool import expiration_of
 from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
 from journal.record import NORMAL_PRIORITY, AddMessage, Record, RemoveMessage
@@ -86,6 +87,8 @@ class Queue:
             self.accept(message, ref, batch, True)
             return batch
         self._line_up(self.usage.hold(ref, message), message.priority)
+        if message.expiration:
+            region.expiry.watch(self)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
         if self.advised:
             region.advisories.delivered(self, message, taken=bool(self.consumers))
@@ -103,7 +106,8 @@ class Queue:
                 f"The message has {len(body)} bytes; the limit is {self.region.limits.message_bytes_max}."
             )
         producer_id, sequence = message.producer_id, message.producer_sequence_id
-        return AddMessage(ref, self.uri, producer_id, sequence, body, message.priority)
+        expiration = message.expiration
+        return AddMessage(ref, self.uri, producer_id, sequence, body, message.priority, expiration)
 
     def accept(self, message: Message, ref: int, batch: int, stored: bool) -> None:
         """Put a message that is in the journal (or need not be) at the end."""
@@ -116,6 +120,8 @@ class Queue:
         else:
             entry = self.usage.hold(ref, message, always=True)
             entry.batch = batch
+            if message.expiration:
+                region.expiry.watch(self)
         self._line_up(entry, message.priority)
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
         if self.advised:
@@ -166,7 +172,7 @@ class Queue:
                 self._shut(consumer)
                 continue
             waiting.popleft()
-            message = entry.message or self.message_of(entry)
+            message = entry.message or self.fetch(entry)
             if message is None:
                 region.pass_over(entry)
                 continue
@@ -202,7 +208,15 @@ class Queue:
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""
-        return entry.message or self.region.read_back(entry, self.uri, self.usage)
+        return entry.message or self.region.read_back(entry, self.uri, self.usage, self.redelivered())
+
+    def fetch(self, entry: Entry) -> Message | None:
+        """The message of an entry to be dispatched; None: it cannot be read, or not be delivered yet."""
+        return None if self.region.redelivery.delays(self, entry) else self.message_of(entry)
+
+    def redelivered(self) -> MessageIndex | None:
+        """What the journal knows of messages that were delivered before."""
+        return self.region.store.state.redelivered.get(self.uri)
 
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """These are done with: the stored ones are removed from the journal."""
@@ -260,6 +274,23 @@ class Queue:
         """
         waiting = self.pending if self._choice is None else self._choice
         return waiting.page(after_ref, last_ref, count)
+
+    def waiting_among(self, refs: Collection[int]) -> list[Entry]:
+        """The entries of these numbers that wait."""
+        return (self.pending if self._choice is None else self._choice).among(refs)
+
+    def expired_volatile(self, now_ms: int, count: int) -> tuple[list[Entry], bool]:
+        """Non-persistent entries that have expired, at most so many; and whether any others are to expire."""
+        found: list[Entry] = []
+        more = False
+        for entry in self._at_hand():
+            if entry.stored or not (expiration := expiration_of(entry)):
+                continue
+            if expiration > now_ms or len(found) >= count:
+                more = True
+            else:
+                found.append(entry)
+        return found, more
 
     def withdraw(self, entries: Sequence[Entry]) -> None:
         """Take entries of a page of this turn out of those that wait.
@@ -398,6 +429,11 @@ class Queue:
         page = [known.pop(ref) if ref in known else Entry(ref, None, 0, True) for ref in refs]
         page.extend(entry for entry in known.values() if not entry.stored)
         page.sort(key=_by_ref)
+        if noted := self.redelivered():
+            for entry in page:
+                place = noted.place(entry.ref)
+                if place is not None:
+                    entry.redelivery_counter = max(entry.redelivery_counter, place.length)
         shown = [entry for entry in page if entry.batch <= durable]
         return shown if shown or not page else self.page(end, last_ref)
 

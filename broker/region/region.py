@@ -30,10 +30,12 @@ from broker.region.alarms import Alarms
 from broker.region.connection import RegionConnection
 from broker.region.dead_letters import DeadLetters
 from broker.region.endpoints import Endpoints
+from broker.region.expiry import Expiry
 from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards, destinations_of
 from broker.region.queue import Queue
+from broker.region.redelivery import Redelivery, recalled
 from broker.region.routing import Routing
 from broker.region.schedule import Schedule
 from broker.region.schedule_requests import ScheduleRequests
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from broker.region.consumer import Consumer, Dispatching, Source
     from broker.region.entry import Entry
     from broker.region.store import Store
+    from journal.index import MessageIndex
 
 _log: Final = logging.getLogger("broker.region")
 
@@ -127,6 +130,8 @@ class Region:
         self.identity = identity or BrokerIdentity()
         self.advisories = Advisories(self, self.identity, enabled=advisory_support)
         self.dead_letters = DeadLetters(self)
+        self.redelivery = Redelivery(self)
+        self.expiry = Expiry(self)
         self.wildcards = Wildcards()
         self.endpoints = Endpoints(self)
         self.schedule = Schedule(self, enabled=scheduling)
@@ -293,6 +298,7 @@ class Region:
     def _add_target(self, target: Queue | Topic) -> None:
         """There is a new destination, or one that the journal has kept."""
         self.targets[target.destination] = target
+        self.expiry.made(target)
         self.routing.made(target)
         self.wildcards.made(target)
         if isinstance(target, Topic):
@@ -324,6 +330,7 @@ class Region:
         else:
             made = Topic(self, destination, owner=owner)
         self.targets[destination] = made
+        self.expiry.made(made)
         self.advisories.destination_changed(made, added=True)
         return made
 
@@ -404,12 +411,23 @@ class Region:
             pass
         return None
 
-    def read_back(self, entry: Entry, uri: str, usage: Usage | Account) -> Message | None:
-        """The message of an entry that has none in memory; it stays there if there is room in `usage`."""
+    def read_back(
+        self, entry: Entry, uri: str, usage: Usage | Account, noted: MessageIndex | None
+    ) -> Message | None:
+        """The message of an entry that has none in memory.
+
+        Args:
+            entry: whose.
+            uri: of its destination.
+            usage: if there is room in it the message stays in memory.
+            noted: what the journal knows of messages of this place that were delivered before.
+        """
         if not entry.stored:
             return self.usage.unspool(entry)
         message = self.load(entry.ref, uri)
         if message is not None:
+            if noted:
+                message = recalled(entry, message, noted)
             usage.keep(entry, message)
         return message
 
@@ -441,6 +459,10 @@ class Region:
         self.now_ms = now_ms
         if (due_ms := self.schedule.due_ms) is not None and due_ms <= now_ms:
             self.schedule.run()
+        if (due_ms := self.redelivery.due_ms) is not None and due_ms <= now_ms:
+            self.redelivery.run()
+        if (due_ms := self.expiry.due_ms) is not None and due_ms <= now_ms:
+            self.expiry.run()
         if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
             self.idle.sweep()
         self.dirty.update(dict.fromkeys(self.alarms.due(now_ms)))
@@ -462,8 +484,9 @@ class Region:
         times = [self._pulls[0][0]] if self._pulls else []
         if self.idle.due_ms is not None:
             times.append(self.idle.due_ms)
-        if (due_ms := self.schedule.due_ms) is not None:
-            times.append(due_ms)
+        for task in (self.schedule, self.redelivery, self.expiry):
+            if (due_ms := task.due_ms) is not None:
+                times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
             times.append(deadline_ms)
         if self.unfinished:

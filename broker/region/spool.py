@@ -109,13 +109,22 @@ class Segment:
 class SpooledEntry(Entry):
     """An entry whose message lies in the spool."""
 
-    __slots__ = ("length", "offset", "segment")
+    __slots__ = ("expiration", "length", "offset", "segment")
 
     def __init__(self, ref: int, segment: Segment, offset: int, length: int) -> None:
         super().__init__(ref, None, 0, False)
         self.segment = segment
         self.offset = offset
         self.length = length
+        self.expiration = 0
+        """As of the message, which need not be read to know it."""
+
+
+def expiration_of(entry: Entry) -> int:
+    """When a non-persistent message expires, milliseconds since the epoch; 0: never."""
+    if isinstance(entry, SpooledEntry):
+        return entry.expiration
+    return 0 if entry.message is None else entry.message.expiration
 
 
 class Spool:

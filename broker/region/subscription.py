@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from broker.region.region import Region
     from broker.region.topic import Topic
     from broker.region.usage import Usage
+    from journal.index import MessageIndex
     from journal.record import Record
 
 
@@ -120,7 +121,11 @@ class TopicSubscription:
         if entry.message is not None:
             return entry.message
         uri = self.region.store.state.topic_of(entry.ref) if self.home is None else self.home.uri
-        return self.region.read_back(entry, uri, self.usage)
+        return self.region.read_back(entry, uri, self.usage, self.redelivered())
+
+    def redelivered(self) -> MessageIndex | None:
+        """What the journal knows of messages that were delivered before."""
+        return None
 
     def discard(self, entries: Sequence[Entry]) -> None:
         """It was too slow for these."""

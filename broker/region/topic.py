@@ -94,7 +94,14 @@ class Topic:
                 f"The message has {len(body)} bytes; the limit is {self.region.limits.message_bytes_max}."
             )
         records: list[Record] = [
-            AddMessage(ref, self.uri, message.producer_id, message.producer_sequence_id, body)
+            AddMessage(
+                ref,
+                self.uri,
+                message.producer_id,
+                message.producer_sequence_id,
+                body,
+                expiration=message.expiration,
+            )
         ]
         for each in self.subscriptions:
             if each.is_choosy and each.durable and not each.wants(message, sender):

@@ -155,7 +155,9 @@ class Usage:
             SendBlocked, SpaceLacking: there is no space.
         """
         try:
-            return self.spool.put(ref, encode_message(message))
+            spooled = self.spool.put(ref, encode_message(message))
+            spooled.expiration = message.expiration
+            return spooled
         except SpoolFull as full:
             if not always:
                 raise self._refusal(self._short_of_memory(full)) from full
