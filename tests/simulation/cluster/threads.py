@@ -18,6 +18,8 @@ from journal.mastership import OpenBatch
 from journal.writer import Writer
 
 Steps = Generator[Any, Any, Any]
+DISK_LOOK_S = 0.001
+"""How often the writer looks whether the owner has done with the disk."""
 
 
 class SteppedWriter(Writer):
@@ -68,7 +70,8 @@ class SteppedWriter(Writer):
         try:
             while True:
                 is_idle = not (yield Wait(self._gate, self._idle_check_s))
-                self._disk.acquire()  # keeps the owner from committing at the same time
+                while not self._disk.acquire(blocking=False):  # the owner is held up in the middle of a commit
+                    yield Wait(None, DISK_LOOK_S)
                 if self.error is not None:
                     break
                 if is_idle:
