@@ -149,6 +149,25 @@ INDIVIDUAL_DEAD_LETTERS: Final = "individualDeadLetterStrategy"
 NO_DEAD_LETTERS: Final = "discarding"
 NOT_BY_BROKER: Final = -2
 """Instead of a number of redeliveries: the broker does not redeliver what is given up."""
+CONSTANT_LIMIT: Final = "constantPendingMessageLimitStrategy"
+PREFETCH_RATE_LIMIT: Final = "prefetchRatePendingMessageLimitStrategy"
+OLDEST_EVICTION: Final = "oldestMessageEvictionStrategy"
+LOWEST_PRIORITY_EVICTION: Final = "oldestMessageWithLowestPriorityEvictionStrategy"
+UNIQUE_EVICTION: Final = "uniquePropertyMessageEvictionStrategy"
+NO_RECOVERY: Final = "noSubscriptionRecoveryPolicy"
+LAST_IMAGE_RECOVERY: Final = "lastImageSubscriptionRecoveryPolicy"
+FIXED_COUNT_RECOVERY: Final = "fixedCountSubscriptionRecoveryPolicy"
+FIXED_SIZE_RECOVERY: Final = "fixedSizedSubscriptionRecoveryPolicy"
+TIMED_RECOVERY: Final = "timedSubscriptionRecoveryPolicy"
+RETAINED_RECOVERY: Final = "retainedMessageSubscriptionRecoveryPolicy"
+QUERY_RECOVERY: Final = "queryBasedSubscriptionRecoveryPolicy"
+RECOVERIES: Final = (
+    NO_RECOVERY,
+    LAST_IMAGE_RECOVERY,
+    FIXED_COUNT_RECOVERY,
+    FIXED_SIZE_RECOVERY,
+    TIMED_RECOVERY,
+)
 _YEAR_MS: Final = 31_536_000_000
 
 
@@ -161,6 +180,19 @@ def _dead_letter_destination(name: str) -> str:
     if destination.is_pattern or destination.is_composite or destination.is_temporary:
         raise ConfigurationInvalid(f"deadLetterQueue {name!r} is not the name of one queue or topic.")
     return destination.uri
+
+
+def _recovery(name: str) -> str:
+    """What `subscriptionRecoveryPolicy` names."""
+    known = (*RECOVERIES, RETAINED_RECOVERY)
+    if name == QUERY_RECOVERY:
+        raise ConfigurationInvalid(
+            f"subscriptionRecoveryPolicy {name} is not supported: it asks a program within the broker for "
+            f"messages, and this broker runs none. There is: {', '.join(known)}."
+        )
+    if name not in known:
+        raise ConfigurationInvalid(f"subscriptionRecoveryPolicy {name!r} is none of {', '.join(known)}.")
+    return name
 
 
 # ---- the properties
@@ -213,6 +245,22 @@ class Policy:
     # topics
     topic_prefetch: int = number("topicPrefetch", 32_766, 0, 1_000_000)
     durable_topic_prefetch: int = number("durableTopicPrefetch", 100, 0, 1_000_000)
+    pending_limit_strategy: str = choice(
+        "pendingMessageLimitStrategy", CONSTANT_LIMIT, (CONSTANT_LIMIT, PREFETCH_RATE_LIMIT)
+    )
+    pending_limit: int = number("pendingMessageLimitStrategy.limit", 1_000, -1, 1_000_000)
+    pending_limit_multiplier: float = decimal("pendingMessageLimitStrategy.multiplier", 0.5, -1, 1_000)
+    eviction_strategy: str = choice(
+        "messageEvictionStrategy",
+        OLDEST_EVICTION,
+        (OLDEST_EVICTION, LOWEST_PRIORITY_EVICTION, UNIQUE_EVICTION),
+    )
+    eviction_property: str = text("messageEvictionStrategy.propertyName", "")
+    always_retroactive: bool = flag("alwaysRetroactive", False)
+    recovery_policy: str = text("subscriptionRecoveryPolicy", RETAINED_RECOVERY, check=_recovery)
+    recovery_wrapped: str = choice("subscriptionRecoveryPolicy.wrapped", NO_RECOVERY, RECOVERIES)
+    recovery_maximum_size: int = number("subscriptionRecoveryPolicy.maximumSize", 0, 1, 1 << 30)
+    recover_duration_ms: int = number("subscriptionRecoveryPolicy.recoverDuration", 60_000, 0, 86_400_000)
     # advisories
     send_advisory_if_no_consumers: bool = flag("sendAdvisoryIfNoConsumers", False)
     advisory_for_slow_consumers: bool = flag("advisoryForSlowConsumers", False)
@@ -253,6 +301,11 @@ class Policy:
         """Whether the destination's space is not simply the broker's."""
         own = (self.producer_flow_control, self.send_fail_if_no_space, self.send_fail_after_ms)
         return bool(self.memory_limit) or self.store_usage_high_water_mark < 100 or own != (None, None, None)
+
+    @property
+    def recovery_kind(self) -> str:
+        """How a topic chooses what it remembers, beside the retained message."""
+        return self.recovery_wrapped if self.recovery_policy == RETAINED_RECOVERY else self.recovery_policy
 
 
 _PARSERS: Final[dict[str, tuple[str, Callable[[str, str], object]]]] = {

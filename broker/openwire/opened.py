@@ -363,6 +363,8 @@ def _options(info: ConsumerInfo) -> ConsumerOptions:
         exclusive=info.exclusive,
         priority=info.priority,
         retroactive=info.retroactive,
+        pending_limit=info.maximum_pending_message_limit,
+        network=info.network_subscription,
     )
 
 

@@ -63,6 +63,9 @@ class ConsumerOptions:
         shared: it may have several consumers; without this it is durable, and its client's.
         exclusive: one consumer of the queue that wants this gets all of its messages.
         priority: consumers of a queue with a higher one go first.
+        pending_limit: messages that may wait for a topic consumer that is not durable, beyond its prefetch;
+            0: as its topic's policy says.
+        network: it is another broker's.
         retroactive: a topic consumer gets what the topic's policy remembers of earlier messages.
     """
 
@@ -76,6 +79,8 @@ class ConsumerOptions:
     exclusive: bool = False
     priority: int = 0
     retroactive: bool = False
+    pending_limit: int = 0
+    network: bool = False
 
 
 class Dispatching(Protocol):

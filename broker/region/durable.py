@@ -197,6 +197,10 @@ class DurableSubscription(TopicSubscription):
         self._round.add(consumer)
         self.away_since_ms = 0
         self.region.dirty[self] = None
+        is_empty = not len(self.pending)
+        for topic in self.topics:
+            if consumer.options.retroactive or topic.policy.always_retroactive:
+                self.recover(topic.remembered(all_=is_empty))
 
     def consumer_opened(self, consumer: Consumer) -> None:
         """It can take messages again."""

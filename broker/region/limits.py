@@ -19,9 +19,8 @@ class RegionLimits:
         transaction_operations_max: sends and acknowledged messages of one open transaction.
         transaction_bytes_max: memory the sends of one open transaction hold.
         message_bytes_max: one message's journal body, bytes (the original's `maxFrameSize`).
-        topic_pending_max: messages kept for a slow non-durable topic consumer beyond its prefetch;
-            the oldest go first (the original keeps 1000).
-        topic_pending_bytes_max: what these may take of memory, one subscriber's; likewise.
+        topic_pending_bytes_max: what the messages that wait for a slow topic consumer that is not durable may
+            take of memory, one subscriber's; the oldest go first.
         advisories_pending_max: advisories kept for a listener that is too slow; the oldest go first. What
             several listeners have not taken yet they share, about 2 KiB each.
         blocked_bytes_max: sends of one connection that wait for space before it is not read any more.
@@ -44,7 +43,6 @@ class RegionLimits:
     transaction_operations_max: int = 1_000_000
     transaction_bytes_max: int = 256 * MEBIBYTE
     message_bytes_max: int = 100 * MEBIBYTE
-    topic_pending_max: int = 1_000
     topic_pending_bytes_max: int = 16 * MEBIBYTE
     advisories_pending_max: int = 10_000
     blocked_bytes_max: int = MEBIBYTE

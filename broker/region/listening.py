@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from broker.policies import DEFAULT_POLICY, OLDEST_EVICTION
 from broker.region.consumer import TOPIC_PREFETCH
 from broker.region.entry import Entry, Pending
+from broker.region.eviction import NO_LIMIT, evicted, pending_limit
 from broker.region.subscription import TopicSubscription
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ class ListeningSubscription(TopicSubscription):
             region, selector=consumer.selector, no_local=consumer.options.no_local, is_spread=is_spread
         )
         self.consumer: Consumer | None = None
+        self._policy = DEFAULT_POLICY
+        self._limit = 0
         self._pending_bytes = 0
 
     @property
@@ -33,35 +38,60 @@ class ListeningSubscription(TopicSubscription):
         """Its consumer."""
         return () if self.consumer is None else (self.consumer,)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether nothing is discarded: then producers have to wait for space."""
+        return self._limit == NO_LIMIT
+
     def offer(self, message: Message, ref: int, batch: int, stored: bool) -> None:
-        """Line up a message; too many that wait cost the oldest."""
+        """Line up a message; if too many wait, some are discarded."""
         del stored
-        entry = Entry(ref, message, batch, False)
-        self.pending.tail.append(entry)
-        self.line_up(entry)
-        self._discard_oldest()
+        tail = self.pending.tail
+        if self._limit == NO_LIMIT:
+            entry = self.usage.hold(ref, message, always=True)
+            entry.batch = batch
+            tail.append(entry)
+        else:
+            tail.append(Entry(ref, message, batch, False))
+            self._pending_bytes += message.size_bytes
+            if len(tail) > self._limit or self._pending_bytes > self.region.limits.topic_pending_bytes_max:
+                self._discard_some()
         self.region.dirty[self] = None
 
-    def line_up(self, entry: Entry) -> None:
-        """Count what an entry that waits takes of memory."""
-        assert entry.message is not None
-        self._pending_bytes += entry.message.size_bytes
+    def _count_again(self, entries: Iterable[Entry]) -> None:
+        """These wait once more."""
+        if self._limit != NO_LIMIT:
+            self._pending_bytes += sum(entry.message.size_bytes for entry in entries if entry.message)
 
     def window_free(self) -> int:
         """How many messages its consumers have room for."""
         return 0 if self.consumer is None else max(self.consumer.window_free(), 0)
 
-    def _discard_oldest(self) -> None:
-        """A subscriber that is too slow keeps so many and so much; its last message in any case."""
-        limits, tail = self.region.limits, self.pending.tail
-        if len(tail) <= limits.topic_pending_max and self._pending_bytes <= limits.topic_pending_bytes_max:
-            return
-        room = self.window_free() + limits.topic_pending_max
-        while len(tail) > room or (self._pending_bytes > limits.topic_pending_bytes_max and len(tail) > 1):
-            entry = tail.popleft()
+    def _discard_some(self) -> None:
+        """A subscriber that is too slow keeps so many and so much; its last message in any case.
+
+        Those that its consumers have room for are not discarded because they are many.
+        """
+        tail, bytes_max = self.pending.tail, self.region.limits.topic_pending_bytes_max
+        first = max(self.window_free() - len(self.pending.front), 0)
+        while len(tail) > first + self._limit:
+            if self._policy.eviction_strategy == OLDEST_EVICTION:
+                self._discard((tail[first],))
+                del tail[first]
+                continue
+            places = evicted(self._policy, list(islice(tail, first, None)))
+            gone = [tail[first + place] for place in places]
+            for place in sorted(places, reverse=True):
+                del tail[first + place]
+            self._discard(gone)
+        while self._pending_bytes > bytes_max and len(tail) > 1:
+            self._discard((tail.popleft(),))
+
+    def _discard(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
             assert entry.message is not None
             self._pending_bytes -= entry.message.size_bytes
-            self.discard((entry,))
+        self.discard(entries)
 
     def dispatch(self) -> None:
         """Give waiting messages to the consumer until its prefetch is full or the next is not durable yet."""
@@ -86,7 +116,8 @@ class ListeningSubscription(TopicSubscription):
         if message is None:
             self.region.pass_over(entry)
             return None
-        self._pending_bytes -= message.size_bytes
+        if self._limit != NO_LIMIT:
+            self._pending_bytes -= message.size_bytes
         if message.expiration and message.expiration <= self.region.now_ms:
             expired.append(entry)
             return None
@@ -95,6 +126,7 @@ class ListeningSubscription(TopicSubscription):
     def consumed(self, entries: Sequence[Entry], records: list[Record]) -> None:
         """Nobody has to hear it."""
         del records
+        self.release(entries)
         for topic, group in self.by_topic(entries):
             topic.statistics.dequeued += len(group)
 
@@ -104,11 +136,16 @@ class ListeningSubscription(TopicSubscription):
 
     def release(self, entries: Iterable[Entry]) -> None:
         """What these hold is free again."""
+        if self._limit == NO_LIMIT:
+            for entry in entries:
+                self.usage.release(entry)
 
     def attach(self, consumer: Consumer, policy: Policy) -> None:
         """Its consumer."""
         consumer.source = self
+        self._policy = policy
         consumer.apply_prefetch(policy.topic_prefetch, TOPIC_PREFETCH)
+        self._limit = pending_limit(policy, consumer.prefetch_size, consumer.options.pending_limit)
         self.consumer = consumer
         self.region.dirty[self] = None
 
@@ -126,3 +163,5 @@ def listen(topic: Topic, consumer: Consumer) -> None:
     subscription = ListeningSubscription(topic.region, consumer)
     subscription.join(topic)
     subscription.attach(consumer, topic.policy)
+    if consumer.options.retroactive or topic.policy.always_retroactive:
+        subscription.recover(topic.remembered())

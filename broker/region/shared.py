@@ -71,8 +71,7 @@ class SharedSubscription(ListeningSubscription):
             self.release(entries)
             return
         self.pending.give_back(entries)
-        for entry in entries:
-            self.line_up(entry)
+        self._count_again(entries)
         self.region.dirty[self] = None
 
     def attach(self, consumer: Consumer, policy: Policy) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.entry import Entry
+    from broker.region.recovery import Remembered
     from broker.region.region import Region
     from broker.region.topic import Topic
     from broker.region.usage import Usage
@@ -115,6 +116,15 @@ class TopicSubscription:
     def offer(self, message: Message, ref: int, batch: int, stored: bool) -> None:
         """Line up a message that it wants."""
         raise NotImplementedError
+
+    def recover(self, messages: Iterable[Remembered]) -> None:
+        """Line up messages that were sent before its consumer came."""
+        region = self.region
+        for message, batch in messages:
+            if not self.is_choosy or self.wants(message, None):
+                ref = region.next_ref
+                region.next_ref = ref + 1
+                self.offer(message, ref, batch, False)
 
     def message_of(self, entry: Entry) -> Message | None:
         """The entry's message, read back if need be."""

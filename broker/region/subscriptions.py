@@ -128,10 +128,12 @@ class Subscriptions:
     def _attach_shared(self, consumer: Consumer, client_id: str, name: str, destination: Destination) -> None:
         key = client_id, name
         subscription = self.shared.get(key)
+        is_new = False
         if subscription is None:
             subscription = SharedSubscription(self._region, consumer, key, destination)
             self._join(subscription, destination)
             self.shared[key] = subscription
+            is_new = True
         elif (subscription.destination, subscription.selector, subscription.no_local) != (
             destination,
             consumer.selector,
@@ -139,6 +141,9 @@ class Subscriptions:
         ):
             raise RequestInvalid(_other_one(name))
         subscription.attach(consumer, self._region.policies.of(destination))
+        for topic in subscription.topics if is_new else ():
+            if consumer.options.retroactive or topic.policy.always_retroactive:
+                subscription.recover(topic.remembered())
 
     def _attach_durable(self, consumer: Consumer, record: AddSubscription, destination: Destination) -> int:
         """Activate the subscription of that name; make it, or make it anew if it is now another one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.account import account_of
+from broker.region.recovery import RETAIN_BYTES, Recovery, Remembered
 from broker.region.statistics import Statistics
 from journal.record import AcknowledgeSubscription, AddMessage, Record
 
@@ -37,6 +39,8 @@ class Topic:
         self.statistics = Statistics(region.now_ms)
         self.advised = region.advisories.advised(self.policy)
         """Which advisories there are to be of what happens here."""
+        self.recovery = Recovery(self.policy)
+        self._remembers = self.recovery.is_on
 
     @property
     def consumers(self) -> list[Consumer]:
@@ -116,6 +120,8 @@ class Topic:
         statistics = self.statistics
         statistics.enqueued += 1
         statistics.enqueued_bytes += len(message.wire or message.body or b"")
+        if self._remembers or (message.properties and RETAIN_BYTES in message.properties):
+            self.recovery.add(message, batch, self.region.now_ms)
         taken = False
         for subscription in self.subscriptions:
             if not subscription.is_choosy or subscription.wants(message, sender):
@@ -123,3 +129,9 @@ class Topic:
                 taken = True
         if self.advised:
             self.region.advisories.delivered(self, message, taken=taken)
+
+    def remembered(self, *, all_: bool = True) -> Iterator[Remembered]:
+        """What a retroactive consumer gets: the retained message, and `all_` that its policy remembers."""
+        yield from self.recovery.retained()
+        if all_:
+            yield from self.recovery.messages(self.region.now_ms)

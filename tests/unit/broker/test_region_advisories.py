@@ -420,8 +420,10 @@ def test_dead_letters_are_told_of() -> None:
 def test_discarded_messages_are_told_of() -> None:
     """With whose they were, and how many by then."""
     region = new_region(
-        limits=RegionLimits(topic_pending_max=1),
-        policies={"policy.topic.>.advisoryForDiscardingMessages": "true"},
+        policies={
+            "policy.topic.>.pendingMessageLimitStrategy.limit": "1",
+            "policy.topic.>.advisoryForDiscardingMessages": "true",
+        },
     )
     peer = listener(region, "MessageDiscarded.>")
     owner = Peer(region, "c1")
