@@ -70,7 +70,7 @@ class SteppedWriter(Writer):
         try:
             while True:
                 is_idle = not (yield Wait(self._gate, self._idle_check_s))
-                while not self._disk.acquire(blocking=False):  # the owner is held up in the middle of a commit
+                while not self._disk.acquire(blocking=False):  # the owner is held up in a commit
                     yield Wait(None, DISK_LOOK_S)
                 if self.error is not None:
                     break
