@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from mqclient.delivery import NO_CONNECTION, Arrival, Delivery, acknowledgement,
 from mqclient.destination import Destination, split_options, to_command
 from mqclient.errors import ConnectionClosed, IllegalState, MessageFormatError
 from mqclient.message import Message
-from mqclient.message_codec import from_command
+from mqclient.message_codec import from_command, is_redelivered_by_broker
 from mqclient.modes import AcknowledgeMode
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class MessageConsumer:
         self._subscription = subscription
         self._waiting: deque[Delivery] = deque()
         self._not_before_s = 0.0
+        self._later: list[tuple[float, Delivery]] = []
+        """What comes again, and when, if it holds up nothing else; the earliest first."""
         self._end_of_browse = False
         self._pull_answered = False
         self._told_prefetch: int | None = None
@@ -117,7 +120,7 @@ class MessageConsumer:
             if self._closed:
                 return
             self._closed = True
-            self._waiting.clear()
+            self._forget_waiting()
             self.session.arrived.notify_all()
         self.session.close_consumer(self)
 
@@ -188,7 +191,7 @@ class MessageConsumer:
 
     def interrupted(self) -> None:
         """The connection was lost: what waits here will be dispatched again."""
-        self._waiting.clear()
+        self._forget_waiting()
         self._uncounted.clear()
         self._pull_answered = True
         self.session.arrived.notify_all()
@@ -217,18 +220,28 @@ class MessageConsumer:
     def redeliver(self, delivery: Delivery, not_before_s: float) -> None:
         """Deliver a message again, before all that wait."""
         delivery.redeliveries += 1
+        delivery.returned = True
+        if self.session.connection.options.non_blocking_redelivery:
+            insort(self._later, (not_before_s, delivery), key=_when)
+            return
         self._waiting.appendleft(delivery)
         self._not_before_s = not_before_s
 
     def closed_by_session(self) -> None:
         """The session is closed."""
         self._closed = True
+        self._forget_waiting()
+
+    def _forget_waiting(self) -> None:
         self._waiting.clear()
+        self._later.clear()
 
     def next_delivery(self) -> Delivery | None:
         """Take what the program may have now."""
         if not self.session.connection.started:
             return None
+        while self._later and self._later[0][0] <= time.monotonic():
+            self._waiting.appendleft(self._later.pop(0)[1])
         while self._waiting and time.monotonic() >= self._not_before_s:
             delivery = self._waiting.popleft()
             if self._subscription.browser:
@@ -241,7 +254,10 @@ class MessageConsumer:
 
     def ready_s(self) -> float | None:
         """When a message that waits may be delivered; None: none waits."""
-        return self._not_before_s if self._waiting else None
+        moments = [moment for moment, _ in self._later[:1]]
+        if self._waiting:
+            moments.append(self._not_before_s)
+        return min(moments, default=None)
 
     def deliver(self, delivery: Delivery) -> Message | None:
         """Turn a delivery into the program's message; None if it cannot be read, then it is refused."""
@@ -335,8 +351,10 @@ class MessageConsumer:
         checks = self.session.connection.options.consumer_expiry_check_enabled
         if checks and command.expiration and command.expiration <= time.time_ns() // 1_000_000:
             return "it has expired", AckType.EXPIRED
-        maximum = self.session.redelivery_policy.maximum_redeliveries
-        if 0 <= maximum < delivery.redeliveries:
+        policy = self.session.redelivery_policy
+        if policy.exceeds(delivery.redeliveries) and (
+            delivery.returned or (policy.pre_dispatch_check and not is_redelivered_by_broker(command))
+        ):
             return f"it was delivered {delivery.redeliveries} times", AckType.POISON
         return "", None
 
@@ -359,6 +377,10 @@ class MessageConsumer:
 
 PULL_GRACE_S = 1.0
 """How much longer than asked for a pull waits for the broker to say that there is nothing."""
+
+
+def _when(later: tuple[float, Delivery]) -> float:
+    return later[0]
 
 
 def _nothing() -> None:

@@ -47,6 +47,7 @@ class Delivery:
         epoch: of the connection that dispatched it last; an acknowledgement is valid on that one only.
         redeliveries: how often it was delivered before.
         adopted: it was dispatched again while the program held it.
+        returned: the program has had it, and gets it again.
     """
 
     dispatch: MessageDispatch
@@ -55,6 +56,7 @@ class Delivery:
     epoch: int
     redeliveries: int
     adopted: bool = False
+    returned: bool = False
 
     @property
     def message_id(self) -> MessageId:

@@ -41,6 +41,8 @@ INFLATED_SIZE_MAX = 100 * 1024 * 1024
 _LENGTH = struct.Struct(">i")
 assert _LENGTH.size == 4
 
+REDELIVERY_DELAY = "redeliveryDelay"
+"""The property by which a broker says that it delivers a message again."""
 DELIVERY_TIME = "JMS_FABRIC_DeliveryTime"
 """Carries the `delivery_time` of a delayed message, which OpenWire has no place for."""
 
@@ -75,6 +77,12 @@ def delay(command: MessageCommand, delay_ms: int, delivery_time: int) -> None:
     made = {**(properties or {}), DELAY: Long(delay_ms), DELIVERY_TIME: Long(delivery_time)}
     made.pop(JOB_ID, None)  # of an earlier schedule: it would keep the broker from making a new one
     command.marshalled_properties = encode_map(made)
+
+
+def is_redelivered_by_broker(command: MessageCommand) -> bool:
+    """Whether the broker delivers a message again, after a delay, by its own policy."""
+    properties = command.marshalled_properties
+    return properties is not None and REDELIVERY_DELAY.encode() in properties
 
 
 def from_command(command: MessageCommand, redeliveries: int) -> Message:

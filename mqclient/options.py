@@ -100,7 +100,9 @@ class ClientOptions:
         queue_prefetch, topic_prefetch, durable_topic_prefetch, queue_browser_prefetch: messages that the
             broker sends ahead; 0: each receive asks for one message.
         maximum_redeliveries: a message rolled back more often goes to the dead letter queue; -1: never.
-        initial_redelivery_delay: wait before a rolled back message is delivered again.
+        initial_redelivery_delay: wait before a rolled back message is delivered again; the options down to
+            pre_dispatch_check are told in `mqclient.modes.RedeliveryPolicy`.
+        non_blocking_redelivery: while a message waits to come again, those behind it are delivered.
         failover_redelivery_wait_period: how long a commit waits, after a failover, for the new broker to
             send again what the transaction has consumed.
         use_compression: bodies are sent deflated.
@@ -128,6 +130,14 @@ class ClientOptions:
     queue_browser_prefetch: int = 500
     maximum_redeliveries: int = 6
     initial_redelivery_delay: int = 1000
+    redelivery_delay: int = 1000
+    redelivery_use_exponential_back_off: bool = False
+    redelivery_back_off_multiplier: float = 5.0
+    maximum_redelivery_delay: int = UNLIMITED
+    use_collision_avoidance: bool = False
+    collision_avoidance_percent: int = 15
+    pre_dispatch_check: bool = True
+    non_blocking_redelivery: bool = False
     failover_redelivery_wait_period: int = 2000
     use_compression: bool = False
     client_id: str = ""
@@ -193,6 +203,13 @@ _EXTERNAL = {  # field name → external name, where camel case is not enough
     "queue_browser_prefetch": "prefetchPolicy.queueBrowserPrefetch",
     "maximum_redeliveries": "redeliveryPolicy.maximumRedeliveries",
     "initial_redelivery_delay": "redeliveryPolicy.initialRedeliveryDelay",
+    "redelivery_delay": "redeliveryPolicy.redeliveryDelay",
+    "redelivery_use_exponential_back_off": "redeliveryPolicy.useExponentialBackOff",
+    "redelivery_back_off_multiplier": "redeliveryPolicy.backOffMultiplier",
+    "maximum_redelivery_delay": "redeliveryPolicy.maximumRedeliveryDelay",
+    "use_collision_avoidance": "redeliveryPolicy.useCollisionAvoidance",
+    "collision_avoidance_percent": "redeliveryPolicy.collisionAvoidancePercent",
+    "pre_dispatch_check": "redeliveryPolicy.preDispatchCheck",
     "client_id": "clientID",
     "maximum_pending_message_limit": "prefetchPolicy.maximumPendingMessageLimit",
 }
@@ -209,6 +226,7 @@ _MINIMUM: dict[str, float] = {
     "startup_max_reconnect_attempts": UNLIMITED,
     "timeout": UNLIMITED,
     "maximum_redeliveries": UNLIMITED,
+    "maximum_redelivery_delay": UNLIMITED,
     "back_off_multiplier": 1.0,
     "version": 1,
     "cache_size": 101,

@@ -38,6 +38,7 @@ from mqclient.events import Request
 from mqclient.listening import ListenerThread
 from mqclient.message import BodyValue, BytesMessage, MapMessage, Message, StreamMessage, TextMessage
 from mqclient.modes import AcknowledgeMode, RedeliveryPolicy
+from mqclient.options import ClientOptions
 from mqclient.producer import MessageProducer
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ class Session:
         self.connection = connection
         self.acknowledge_mode = mode
         options = connection.options
-        self.redelivery_policy = RedeliveryPolicy(
-            options.maximum_redeliveries, options.initial_redelivery_delay
-        )
+        self.redelivery_policy = redelivery_policy(options)
         self.session_id = SessionId(connection_id=connection.connection_id, value=number)
         self.arrived = threading.Condition(connection.link.lock)
         self._consumers: dict[ConsumerId, MessageConsumer] = {}
@@ -498,7 +497,8 @@ class Session:
         ]
         for each in ranges(present):
             self.connection.link.send(acknowledgement(each, AckType.REDELIVERED))
-        not_before_s = time.monotonic() + self.redelivery_policy.initial_redelivery_delay_ms / 1000
+        redeliveries = present[-1].redeliveries if present else 0
+        not_before_s = time.monotonic() + self.redelivery_policy.delay_ms(redeliveries) / 1000
         for delivery in reversed(present):
             consumers[delivery.consumer_id].redeliver(delivery, not_before_s)
         self.arrived.notify_all()
@@ -537,3 +537,18 @@ class Session:
 def as_destination(destination: Destination | str) -> Destination:
     """A destination, also from its text."""
     return parse_destination(destination) if isinstance(destination, str) else destination
+
+
+def redelivery_policy(options: ClientOptions) -> RedeliveryPolicy:
+    """What the broker's URL says of redelivery."""
+    return RedeliveryPolicy(
+        maximum_redeliveries=options.maximum_redeliveries,
+        initial_redelivery_delay_ms=options.initial_redelivery_delay,
+        redelivery_delay_ms=options.redelivery_delay,
+        use_exponential_back_off=options.redelivery_use_exponential_back_off,
+        back_off_multiplier=options.redelivery_back_off_multiplier,
+        maximum_redelivery_delay_ms=options.maximum_redelivery_delay,
+        use_collision_avoidance=options.use_collision_avoidance,
+        collision_avoidance_percent=options.collision_avoidance_percent,
+        pre_dispatch_check=options.pre_dispatch_check,
+    )

@@ -4,7 +4,7 @@ from support.model_broker_server import ModelBroker
 
 from mqclient import Connection, ConnectionFactory, MessageConsumer, RedeliveryPolicy, TextMessage
 
-QUICK = RedeliveryPolicy(maximum_redeliveries=2, initial_redelivery_delay_ms=0)
+QUICK = RedeliveryPolicy(maximum_redeliveries=2, initial_redelivery_delay_ms=0, redelivery_delay_ms=0)
 
 
 def connect(broker: ModelBroker, options: str = "", **arguments: str) -> Connection:

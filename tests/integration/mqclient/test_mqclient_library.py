@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 from support.model_broker_server import ModelBroker
@@ -149,6 +150,21 @@ def test_a_message_that_is_rolled_back_too_often_is_dead(connection: Connection,
     assert receive(consumer, 1) == ["good"]
     session.commit()
     assert [message.content for message in broker.store.dead] == [b"\0\0\0\3bad"]
+
+
+@pytest.mark.parametrize(("delay", "order"), [("60000", ["good"]), ("1", ["bad", "good"])])
+def test_a_message_that_waits_holds_up_none_behind_it(
+    broker: ModelBroker, delay: str, order: Sequence[str]
+) -> None:
+    """With `jms.nonBlockingRedelivery` others are delivered meanwhile, and it comes later."""
+    options = f"?jms.nonBlockingRedelivery=true&jms.redeliveryPolicy.initialRedeliveryDelay={delay}"
+    with connect(broker, options) as connection:
+        send(connection, "bad", "good")
+        session = connection.create_session(transacted=True)
+        consumer = session.create_consumer("work")
+        assert receive(consumer, 1) == ["bad"]
+        session.rollback()
+        assert sorted(receive(consumer, len(order)), key=str) == order
 
 
 def test_an_expired_message_is_not_delivered(connection: Connection, broker: ModelBroker) -> None:
