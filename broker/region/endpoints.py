@@ -72,6 +72,7 @@ class Endpoints:
         body_kind: BodyKind,
         body: bytes | None,
         properties: bytes | None = None,
+        type_: str | None = None,
     ) -> bool:
         """Send a non-persistent answer to where a request wants it, with the request's correlation id.
 
@@ -81,6 +82,7 @@ class Endpoints:
             body_kind: of the answer.
             body: likewise.
             properties: likewise, a marshalled map.
+            type_: its JMSType.
 
         Returns:
             Whether there was anybody to send it to.
@@ -101,6 +103,7 @@ class Endpoints:
             persistent=False,
             timestamp=region.now_ms,
             correlation_id=request.correlation_id,
+            type=type_,
             body_kind=body_kind,
             body=body,
             properties=properties,

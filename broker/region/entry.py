@@ -129,6 +129,15 @@ class Pending:
                 self._forget(entry)
             self.backlog.append(entry.ref)
 
+    @property
+    def at_hand(self) -> int:
+        """How many are more than a number in the journal's index."""
+        return len(self.front) + len(self.strays) + len(self.tail)
+
+    def firsts(self) -> list[int]:
+        """Numbers, the lowest of those at hand among them."""
+        return [part[0].ref for part in (self.front, self.strays, self.tail) if part]
+
     def entries(self) -> Iterator[Entry]:
         """Those that are more than a number in the journal's index, in order."""
         yield from self.front

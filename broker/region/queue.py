@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -385,6 +386,20 @@ class Queue:
     def consumer_count(self) -> int:
         """How many consumers it has, browsers included."""
         return len(self.consumers) + self.browsers
+
+    @property
+    def at_hand(self) -> int:
+        """Of those that wait, how many are more than a number in the index; most are in memory."""
+        return self.pending.at_hand if self._choice is None else len(self._choice.entries)
+
+    @property
+    def first_ref(self) -> int | None:
+        """The number of the oldest message it holds; None: it holds none."""
+        index = self.index() if self.stored else None
+        found = [] if index is None else [ref for ref, _, _ in index.some_after(-1)[:1]]
+        found += self.pending.firsts() if self._choice is None else list(islice(self._choice.entries, 1))
+        found += [min(each.dispatched) for each in self.consumers if each.dispatched]
+        return min(found, default=None)
 
     @property
     def in_flight(self) -> int:

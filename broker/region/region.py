@@ -41,6 +41,7 @@ from broker.region.schedule import Schedule
 from broker.region.schedule_requests import ScheduleRequests
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.statistics import ArrivalTimes, Statistics
+from broker.region.statistics_requests import StatisticsRequests
 from broker.region.subscriptions import Subscriptions
 from broker.region.topic import Topic
 from broker.region.usage import Usage, UsageLimits
@@ -136,6 +137,7 @@ class Region:
         self.endpoints = Endpoints(self)
         self.schedule = Schedule(self, enabled=scheduling)
         ScheduleRequests(self)
+        StatisticsRequests(self)
         self.routing = Routing(self, forwarding or DEFAULT_FORWARDING)
         self.dirty: dict[Dispatching, None] = {}
         self.blocked: dict[Dispatching, None] = {}
