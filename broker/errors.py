@@ -18,6 +18,7 @@
         ├── TransactionUnknown     javax.jms.TransactionRolledBackException
         ├── TransactionRefused     javax.jms.TransactionRolledBackException
         └── RequestInvalid         javax.jms.JMSException
+            └── IdUnknown              java.lang.IllegalStateException
 """
 
 
@@ -99,3 +100,9 @@ class TransactionRefused(ClientError):
 
 class RequestInvalid(ClientError):
     """The request makes no sense in the connection's present state."""
+
+
+class IdUnknown(RequestInvalid):
+    """The request names a connection, session, consumer or producer that this connection does not have."""
+
+    jms_class = "java.lang.IllegalStateException"

@@ -13,7 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from broker.errors import ClientError, InvalidClientId, InvalidDestination, RequestInvalid, ResourceExhausted
+from broker.errors import (
+    ClientError,
+    IdUnknown,
+    InvalidClientId,
+    InvalidDestination,
+    RequestInvalid,
+    ResourceExhausted,
+)
 from broker.openwire import translation
 from broker.openwire.commands import (
     ActiveMQDestination,
@@ -129,7 +136,7 @@ class OpenedConnection:
         """
         # Others' producer ids would spoil the detection of their repeats.
         if not message.producer_id.startswith(self._prefix):
-            raise RequestInvalid(f"The producer {message.producer_id} is not of this connection.")
+            raise IdUnknown(f"The producer {message.producer_id} is not of this connection.")
         transaction = None if transaction_id is None else self._transaction(transaction_id)
         return self._region_connection.send(message, transaction)
 
@@ -161,9 +168,9 @@ class OpenedConnection:
 
     def _check_session(self, connection_id: str | None, session: int) -> None:
         if connection_id != self._id:
-            raise RequestInvalid(f"The connection {connection_id} has not been opened here.")
+            raise IdUnknown(f"The connection {connection_id} has not been opened here.")
         if session not in self._sessions:
-            raise RequestInvalid(f"The session {connection_id}:{session} has not been opened.")
+            raise IdUnknown(f"The session {connection_id}:{session} has not been opened.")
 
     def _open_session(self, info: SessionInfo) -> Answer:
         if info.session_id is None:
@@ -233,7 +240,7 @@ class OpenedConnection:
 
     def _consumer_key(self, consumer_id: ConsumerId | None) -> ConsumerKey:
         if consumer_id is None or consumer_id.connection_id != self._id:
-            raise RequestInvalid("The consumer has not been opened here.")
+            raise IdUnknown("The consumer has not been opened here.")
         return consumer_id.session_id, consumer_id.value
 
     def _control_consumer(self, control: ConsumerControl) -> Answer:
