@@ -404,9 +404,7 @@ class RegionConnection:
             consumer.mark_delivered(entries)
             consumer.source.consumer_opened(consumer)
         elif kind is AckKind.REDELIVERED:
-            for entry in entries:
-                entry.redelivery_counter += 1
-            self.region.redelivery.note(consumer, entries)
+            pass  # the client counts by itself; for others it counts when the consumer closes, as in ActiveMQ
         elif kind is AckKind.POISON or kind is AckKind.EXPIRED:
             batch = self.region.dead_letters.give_up(consumer, entries, kind, cause)
         else:

@@ -85,22 +85,6 @@ def test_what_never_reached_the_application_is_not_counted() -> None:
     assert len(region.store.batches) == batches
 
 
-def test_a_rollback_is_counted_across_a_takeover() -> None:
-    """What a client redelivers to itself it has told the broker, and the broker the journal."""
-    region = new_region()
-    peer = Peer(region)
-    peer.consume()
-    peer.send("m0")
-    settle(region)
-    peer.acknowledge(peer.client.refs()[0], kind=AckKind.REDELIVERED)
-    settle(region)
-    after = restarted(region)
-    again = Peer(after)
-    again.consume()
-    settle(after)
-    assert counters(again) == [("m0", 1)]
-
-
 def test_each_durable_subscription_counts_for_itself() -> None:
     """What one subscriber could not process is new to another, also after a takeover."""
     region = new_region()
