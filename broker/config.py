@@ -30,6 +30,8 @@ TEMPORARY: Final = "tmpDataDirectory"
 WAIT_MS_MAX: Final = 7 * 86_400_000
 """Longest `sendFailIfNoSpaceAfterTimeout`; whoever wants to wait longer waits for ever. Likewise of the
 other periods."""
+PERIOD_MS_MAX: Final = 10 * 365 * 86_400_000
+"""Longest time after which anything is done."""
 _UNITS: Final = {
     "": 1,
     "b": 1,
@@ -187,6 +189,8 @@ class BrokerConfig:
         policies: what holds for which destinations.
         forwarding: what feeds what.
         authorization: who may do what with which destinations.
+        offline_timeout_ms: how long a durable subscription may be without consumers; -1: for ever.
+        offline_period_ms: how often that is looked at; -1: never.
         purge_period_ms: how often idle destinations are looked for; 0: never.
         purged_max: deleted at a time; 0: all that are idle.
         scheduler_support: messages can be sent that are due later.
@@ -205,6 +209,8 @@ class BrokerConfig:
     policies: PolicyMap = NO_POLICIES
     forwarding: Forwarding = DEFAULT_FORWARDING
     authorization: Authorization = OPEN
+    offline_timeout_ms: int = -1
+    offline_period_ms: int = 300_000
     purge_period_ms: int = 0
     purged_max: int = 0
     scheduler_support: bool = True
@@ -244,6 +250,8 @@ class BrokerConfig:
             policies=PolicyMap.parse(values),
             forwarding=Forwarding.parse(values),
             authorization=Authorization.parse(values),
+            offline_timeout_ms=_period(values, "offlineDurableSubscriberTimeout", -1),
+            offline_period_ms=_period(values, "offlineDurableSubscriberTaskSchedule", 300_000),
             purge_period_ms=_number(values, "schedulePeriodForDestinationPurge", 0, 0, WAIT_MS_MAX),
             purged_max=_number(values, "maxPurgedDestinationsPerSweep", 0, 0, 1_000_000),
             scheduler_support=_flag(values, "schedulerSupport", "true"),
@@ -284,6 +292,11 @@ def _number(values: Mapping[str, str], key: str, default: int, low: int, high: i
     if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
         raise ConfigurationInvalid(f"{key} {text!r} is not a whole number from {low} to {high}.")
     return int(text)
+
+
+def _period(values: Mapping[str, str], key: str, default: int) -> int:
+    """Milliseconds above 0; -1: never."""
+    return -1 if values.get(key) == "-1" else _number(values, key, default, 1, PERIOD_MS_MAX)
 
 
 def _flag(values: Mapping[str, str], key: str, default: str = "false") -> bool:

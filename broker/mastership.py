@@ -114,7 +114,12 @@ class Mastership:
         this_broker = broker_id()
         self.region = region = Region(
             journal,
-            RegionLimits(purge_period_ms=self._config.purge_period_ms, purged_max=self._config.purged_max),
+            RegionLimits(
+                offline_timeout_ms=self._config.offline_timeout_ms,
+                offline_period_ms=self._config.offline_period_ms,
+                purge_period_ms=self._config.purge_period_ms,
+                purged_max=self._config.purged_max,
+            ),
             now_ms=int(time.time() * 1000),
             usage=self._usage,
             temporary=self._temporary,

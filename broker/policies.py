@@ -154,6 +154,8 @@ PREFETCH_RATE_LIMIT: Final = "prefetchRatePendingMessageLimitStrategy"
 OLDEST_EVICTION: Final = "oldestMessageEvictionStrategy"
 LOWEST_PRIORITY_EVICTION: Final = "oldestMessageWithLowestPriorityEvictionStrategy"
 UNIQUE_EVICTION: Final = "uniquePropertyMessageEvictionStrategy"
+ABORT_SLOW: Final = "abortSlowConsumerStrategy"
+ABORT_SLOW_ACK: Final = "abortSlowAckConsumerStrategy"
 NO_RECOVERY: Final = "noSubscriptionRecoveryPolicy"
 LAST_IMAGE_RECOVERY: Final = "lastImageSubscriptionRecoveryPolicy"
 FIXED_COUNT_RECOVERY: Final = "fixedCountSubscriptionRecoveryPolicy"
@@ -242,6 +244,15 @@ class Policy:
     send_fail_if_no_space: bool | None = own_flag("sendFailIfNoSpace")
     send_fail_after_ms: int | None = own_number("sendFailIfNoSpaceAfterTimeout", 0, 7 * 86_400_000)
     blocked_producer_warning_ms: int = number("blockedProducerWarningInterval", 30_000, 0, 86_400_000)
+    # consumers that are too slow
+    slow_consumer_strategy: str = choice("slowConsumerStrategy", "", (ABORT_SLOW, ABORT_SLOW_ACK))
+    slow_max_count: int = number("slowConsumerStrategy.maxSlowCount", -1, -1, 1_000_000)
+    slow_max_duration_ms: int = number("slowConsumerStrategy.maxSlowDuration", 30_000, -1, _YEAR_MS)
+    slow_check_period_ms: int = number("slowConsumerStrategy.checkPeriod", 30_000, 1, 86_400_000)
+    slow_abort_connection: bool = flag("slowConsumerStrategy.abortConnection", False)
+    slow_ignores_network: bool = flag("slowConsumerStrategy.ignoreNetworkConsumers", True)
+    slow_max_since_ack_ms: int = number("slowConsumerStrategy.maxTimeSinceLastAck", 30_000, -1, _YEAR_MS)
+    slow_ignores_idle: bool = flag("slowConsumerStrategy.ignoreIdleConsumers", True)
     # topics
     topic_prefetch: int = number("topicPrefetch", 32_766, 0, 1_000_000)
     durable_topic_prefetch: int = number("durableTopicPrefetch", 100, 0, 1_000_000)

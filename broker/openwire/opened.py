@@ -9,7 +9,7 @@ Source: Apache ActiveMQ's ``TransportConnection``, for what clients expect.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -233,6 +233,11 @@ class OpenedConnection:
         except ClientError:
             del self.consumers[key]
             raise
+
+    def forget_consumer(self, key: Hashable) -> None:
+        """The broker has closed a consumer."""
+        assert isinstance(key, tuple)
+        self.consumers.pop(key, None)
 
     def _remove_consumer(self, key: ConsumerKey, last_delivered_ref: int) -> None:
         self.consumers.pop(key, None)

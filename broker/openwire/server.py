@@ -229,6 +229,13 @@ class OpenWireServer:
             )
         )
 
+    def close_consumer(self, consumer: Consumer) -> None:
+        """Tells a client that its consumer is closed, as if it had closed it itself."""
+        opened = self._consumer(consumer)
+        self._wire.send(ConsumerControl(consumer_id=opened.consumer_id, close=True))
+        assert self._opened is not None
+        self._opened.forget_consumer(consumer.key)
+
     def disconnect(self, reason: str) -> None:
         """Ends the connection for the region's reasons."""
         if not self.closing:

@@ -344,6 +344,8 @@ class Choice:
             if not consumer.can_accept():
                 ring.popleft()
                 consumer.ready = False
+                if self._queue.watched and len(self):
+                    self._region.slow.noticed(consumer)
             elif sole is None or sole is consumer:
                 return consumer
             elif self._party_of[sole] is party and sole.ready:

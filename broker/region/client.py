@@ -34,6 +34,10 @@ class Client(Protocol):
         """Say that the consumer has another prefetch than it asked for; with 0 it must pull."""
         ...
 
+    def close_consumer(self, consumer: Consumer) -> None:
+        """Say that the consumer is closed: it was too slow."""
+        ...
+
     def disconnect(self, reason: str) -> None:
         """Close this connection: the same connection id came again."""
         ...

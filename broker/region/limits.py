@@ -32,6 +32,9 @@ class RegionLimits:
         durable_subscriptions_max: durable topic subscriptions, active or not.
         dispatch_bytes_max: bytes dispatched to one connection before its transport has taken them.
         scheduled_max: messages that are due later; each takes 100 bytes of memory.
+        offline_timeout_ms: how long a durable subscription may be without consumers before it is removed; -1:
+            for ever.
+        offline_period_ms: how often that is looked at; -1: never.
         purge_period_ms: how often idle destinations are looked for; 0: never.
         purged_max: deleted at a time; 0: all that are idle.
     """
@@ -53,5 +56,7 @@ class RegionLimits:
     durable_subscriptions_max: int = 10_000
     dispatch_bytes_max: int = MEBIBYTE
     scheduled_max: int = 1_000_000
+    offline_timeout_ms: int = -1
+    offline_period_ms: int = 300_000
     purge_period_ms: int = 0
     purged_max: int = 0

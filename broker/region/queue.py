@@ -50,6 +50,8 @@ class Queue:
         self.forwards: Forwards | None = None
         self.owner = owner
         """The connection a temporary queue belongs to."""
+        self.watched = bool(self.policy.slow_consumer_strategy)
+        """Consumers that are too slow are ended."""
         self.paused = False
         """Nothing is dispatched; sends go on."""
         self.stored = not destination.is_temporary
@@ -199,6 +201,8 @@ class Queue:
         """Messages wait, but the next consumer of the round has no room."""
         self._round.popleft()
         consumer.ready = False
+        if self.watched:
+            self.region.slow.noticed(consumer)
         if self.advised:
             self.region.advisories.slow(self, consumer)
 

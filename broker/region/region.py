@@ -39,6 +39,7 @@ from broker.region.redelivery import Redelivery, recalled
 from broker.region.routing import Routing
 from broker.region.schedule import Schedule
 from broker.region.schedule_requests import ScheduleRequests
+from broker.region.slow import SlowConsumers
 from broker.region.spool import ENTRY_BYTES, Spool
 from broker.region.statistics import ArrivalTimes, Statistics
 from broker.region.statistics_requests import StatisticsRequests
@@ -125,6 +126,7 @@ class Region:
         self.arrivals = ArrivalTimes(self.next_ref, now_ms)
         self.producers: dict[Destination, int] = {}
         self.targets: dict[Destination, Queue | Topic] = {}
+        self.slow = SlowConsumers(self)
         self.subscriptions = Subscriptions(self)
         self.connections: dict[str, RegionConnection] = {}
         self.client_ids: dict[str, RegionConnection] = {}
@@ -303,6 +305,7 @@ class Region:
         self.expiry.made(target)
         self.routing.made(target)
         self.wildcards.made(target)
+        self.slow.made(target)
         if isinstance(target, Topic):
             self.subscriptions.made(target)
         self.advisories.destination_changed(target, added=True)
@@ -333,6 +336,7 @@ class Region:
             made = Topic(self, destination, owner=owner)
         self.targets[destination] = made
         self.expiry.made(made)
+        self.slow.made(made)
         self.advisories.destination_changed(made, added=True)
         return made
 
@@ -465,6 +469,10 @@ class Region:
             self.redelivery.run()
         if (due_ms := self.expiry.due_ms) is not None and due_ms <= now_ms:
             self.expiry.run()
+        if (due_ms := self.slow.due_ms) is not None and due_ms <= now_ms:
+            self.slow.run()
+        if (due_ms := self.subscriptions.due_ms) is not None and due_ms <= now_ms:
+            self.subscriptions.run()
         if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
             self.idle.sweep()
         self.dirty.update(dict.fromkeys(self.alarms.due(now_ms)))
@@ -486,7 +494,7 @@ class Region:
         times = [self._pulls[0][0]] if self._pulls else []
         if self.idle.due_ms is not None:
             times.append(self.idle.due_ms)
-        for task in (self.schedule, self.redelivery, self.expiry):
+        for task in (self.schedule, self.redelivery, self.expiry, self.slow, self.subscriptions):
             if (due_ms := task.due_ms) is not None:
                 times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):

@@ -158,8 +158,8 @@ class TopicSubscription:
                 topic.statistics.expired += len(group)
             region.dead_letters.expire(self, expired)
         home = self.home
-        if home is not None and home.advised:
-            self._advise_slow(home)
+        if home is not None and (home.advised or home.watched):
+            self._notice_slow(home)
 
     def _advise_dispatched(self, topic: Topic, entries: Sequence[Entry]) -> None:
         """Tell listeners of messages that consumers have now."""
@@ -169,15 +169,18 @@ class TopicSubscription:
             if message is not None and consumer is not None:
                 self.region.advisories.dispatched(topic, consumer, message)
 
-    def _advise_slow(self, topic: Topic) -> None:
-        """Tell listeners of a consumer that has no room while much waits.
+    def _notice_slow(self, topic: Topic) -> None:
+        """Tell of a consumer that has no room while much waits.
 
         Source: ActiveMQ's subscriptions.
         """
         for consumer in self.consumers:
             much = 0 if self.durable else max(consumer.prefetch_size, 1)
             if len(self.pending) > much and not consumer.can_accept():
-                self.region.advisories.slow(topic, consumer)
+                if topic.advised:
+                    self.region.advisories.slow(topic, consumer)
+                if topic.watched:
+                    self.region.slow.noticed(consumer)
 
     def drop_bodies(self) -> None:
         """Keep no persistent message in memory: the journal has them."""

@@ -51,6 +51,10 @@ class Subscriptions:
         self._open: dict[DurableSubscription | SharedSubscription, None] = {}
         """Wildcards: they take from topics that are made later, too."""
         self._changed: dict[DurableSubscription, None] = {}
+        """Those of which the journal does not know yet since when they are away, or that they are not."""
+        limits = region.limits
+        self._looks = limits.offline_timeout_ms > 0 and limits.offline_period_ms > 0
+        self._sweep_ms = region.now_ms + limits.offline_period_ms
 
     def recover(self) -> None:
         """Take over what the journal holds."""
@@ -62,6 +66,8 @@ class Subscriptions:
             )
             subscription = DurableSubscription(self._region, record, destination, Backlog(found.pending))
             self.durable[key] = subscription
+            if not found.away_since_ms:
+                self.changed(subscription)
             for uri in state.topics_of(found):
                 self._region.restore_topic(Destination.parse(uri))
             for member in destination.members():
@@ -158,7 +164,8 @@ class Subscriptions:
             )
             self._check_free(subscription, record, same=same)
             if same:
-                self.changed(subscription)
+                if not subscription.consumers:
+                    self.changed(subscription)
                 subscription.attach(consumer)
                 return region.last_batch
         elif len(self.durable) >= region.limits.durable_subscriptions_max:
@@ -227,9 +234,39 @@ class Subscriptions:
         self._changed.pop(subscription, None)
         return subscription.drop()
 
+    # ---- how long they are away
+
     def changed(self, subscription: DurableSubscription) -> None:
-        """It has a consumer again, or none any more."""
-        del subscription
+        """It has a consumer again, or none any more: the journal is to know it, if it matters."""
+        if self._looks:
+            self._changed[subscription] = None
+
+    @property
+    def due_ms(self) -> int | None:
+        """When `run` is to be called; None: never."""
+        if not self._looks:
+            return None
+        return self._region.now_ms if self._changed else self._sweep_ms
+
+    def run(self) -> None:
+        """Tell the journal who has come and gone; remove those that were away for too long.
+
+        Not told at once: what ends with a mastership's connections must not be written after its journal.
+        """
+        region, limits = self._region, self._region.limits
+        records: list[Record] = [each.record() for each in self._changed]
+        self._changed.clear()
+        if self._sweep_ms <= region.now_ms:
+            self._sweep_ms = region.now_ms + limits.offline_period_ms
+            latest_ms = region.now_ms - limits.offline_timeout_ms
+            for subscription in list(self.durable.values()):
+                if not subscription.consumers and subscription.away_since_ms <= latest_ms:
+                    client_id, name = subscription.key
+                    _log.info("Subscription %s of client %r was away too long: removed", name, client_id)
+                    region.advisories.subscription_removed("", subscription)
+                    records.append(self._drop(subscription))
+        if records:
+            region.append(records)
 
 
 def _scope(client_id: str | None) -> str:

@@ -40,6 +40,8 @@ class Topic:
         self.advised = region.advisories.advised(self.policy)
         """Which advisories there are to be of what happens here."""
         self.recovery = Recovery(self.policy)
+        self.watched = bool(self.policy.slow_consumer_strategy)
+        """Consumers that are too slow are ended."""
         self._remembers = self.recovery.is_on
 
     @property

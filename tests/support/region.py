@@ -77,12 +77,14 @@ class RecordingClient:
     Attributes:
         got: (consumer key, message id, ref, redelivery counter) per dispatch.
         none: consumer keys told that there is no message.
+        closed: consumer keys told that they are closed.
         prefetch_sizes: by consumer key, of those that were told another than they asked for.
     """
 
     def __init__(self) -> None:
         self.got: list[tuple[Hashable, str, int, int]] = []
         self.none: list[Hashable] = []
+        self.closed: list[Hashable] = []
         self.prefetch_sizes: dict[Hashable, int] = {}
         self.disconnected: str | None = None
         self.messages: list[Message] = []
@@ -104,6 +106,10 @@ class RecordingClient:
     def advised(self) -> list[About | None]:
         """What the advisories dispatched were about."""
         return [each.about for each in self.messages if isinstance(each, AdvisoryMessage)]
+
+    def close_consumer(self, consumer: Consumer) -> None:
+        """Keep whose."""
+        self.closed.append(consumer.key)
 
     def disconnect(self, reason: str) -> None:
         """Keep the reason."""
