@@ -24,6 +24,11 @@ FabricError
 │   └── ContainerNotStarted    a container process ended before it was there
 ├── RequirementsInvalid
 ├── BrokerOptionsInvalid
+├── BrokerError
+│   ├── BrokerNotFound
+│   ├── NoMaster               none of a broker's containers serves now
+│   ├── BrokerUnreachable      its master does not answer
+│   └── BrokerRefused          its master said why not
 ├── ProvisioningFailed
 └── ProvisioningTimedOut
 ```
@@ -206,6 +211,62 @@ class RequirementsInvalid(FabricError):
 
 class BrokerOptionsInvalid(FabricError):
     """A broker cannot be described by these options."""
+
+
+class BrokerError(FabricError):
+    """A broker could not be asked."""
+
+
+class BrokerNotFound(BrokerError):
+    """There is no such broker, or several could be meant."""
+
+    def __init__(self, group: str, name: str | None, known: Sequence[str]) -> None:
+        if not known:
+            super().__init__(
+                f"No broker is running in the group {group}.", "`fabric broker-list` shows those there are."
+            )
+        elif name is None:
+            super().__init__(
+                f"The group {group} has several brokers: {', '.join(known)}.", "Name one with --broker."
+            )
+        else:
+            super().__init__(
+                f"The group {group} has no broker {name}.",
+                f"Those it has: {', '.join(known)}. Another group is named with --group.",
+            )
+
+
+class NoMaster(BrokerError):
+    """None of a broker's containers serves now."""
+
+    def __init__(self, broker: str, group: str, slaves: Sequence[str]) -> None:
+        super().__init__(
+            f"Broker {broker} has no master now; its slaves are: {', '.join(slaves) or 'none'}.",
+            "A slave takes over within seconds: try again. If none does, "
+            f"`fabric cluster-list amq/{group}` and `fabric container-list` show why.",
+        )
+
+
+class BrokerUnreachable(BrokerError):
+    """A broker's master does not answer."""
+
+    def __init__(self, broker: str, reason: str) -> None:
+        super().__init__(
+            f"Broker {broker} cannot be asked: {reason}.".replace("..", "."),
+            "If its master has just changed, try again; `fabric broker-list` shows who it is.",
+        )
+
+
+class BrokerRefused(BrokerError):
+    """A broker said why not.
+
+    Attributes:
+        code: of the answer, for programs.
+    """
+
+    def __init__(self, what: str, do_next: str = "", code: str = "") -> None:
+        super().__init__(what, do_next)
+        self.code = code
 
 
 class ProvisioningFailed(FabricError):
