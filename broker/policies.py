@@ -254,7 +254,7 @@ class Policy:
     slow_max_since_ack_ms: int = number("slowConsumerStrategy.maxTimeSinceLastAck", 30_000, -1, _YEAR_MS)
     slow_ignores_idle: bool = flag("slowConsumerStrategy.ignoreIdleConsumers", True)
     # topics
-    topic_prefetch: int = number("topicPrefetch", 32_766, 0, 1_000_000)
+    topic_prefetch: int = number("topicPrefetch", 32_767, 0, 1_000_000)
     durable_topic_prefetch: int = number("durableTopicPrefetch", 100, 0, 1_000_000)
     pending_limit_strategy: str = choice(
         "pendingMessageLimitStrategy", CONSTANT_LIMIT, (CONSTANT_LIMIT, PREFETCH_RATE_LIMIT)
@@ -297,6 +297,7 @@ class Policy:
     expire_messages_period_ms: int = number("expireMessagesPeriod", 30_000, 0, _YEAR_MS)
     max_expire_page_size: int = number("maxExpirePageSize", 400, 1, 1_000_000)
     # destinations
+    max_destinations: int = number("maxDestinations", -1, -1, 10_000)
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)
     inactive_before_gc_ms: int = number(
         "inactiveTimoutBeforeGC", 60_000, 0, 31_536_000_000, aliases=("inactiveTimeoutBeforeGC",)

@@ -31,7 +31,7 @@ QUEUE_PREFETCH: Final = 1_000
 """What ActiveMQ's clients ask for if nobody says anything else."""
 BROWSER_PREFETCH: Final = 500
 """The same for browsers."""
-TOPIC_PREFETCH: Final = 32_766
+TOPIC_PREFETCH: Final = 32_767
 """The same for subscribers of topics."""
 DURABLE_TOPIC_PREFETCH: Final = 100
 """The same for durable ones."""

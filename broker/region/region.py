@@ -278,6 +278,7 @@ class Region:
                 raise InvalidDestination(f"The temporary destination {destination.name} does not exist.")
             return self.add_temporary(destination, consuming)
         check_name(destination.name)
+        self._check_policy(destination)
         if destination.is_composite:
             raise InvalidDestination(f"Several destinations cannot be used as one here: {destination}.")
         if destination.is_pattern:
@@ -384,6 +385,17 @@ class Region:
         if isinstance(target, Queue):
             target.drop()
         self.advisories.destination_changed(target, added=False)
+
+    def _check_policy(self, destination: Destination) -> None:
+        """Whether its policy allows one destination more; counted are those of the same policy and kind."""
+        policy = self.policies.of(destination)
+        if policy.max_destinations < 0:
+            return
+        like = [each for each in self.targets.values() if each.policy is policy]
+        if sum(each.destination.kind is destination.kind for each in like) >= policy.max_destinations:
+            raise ResourceExhausted(
+                f"{destination} is not made: its policy has maxDestinations={policy.max_destinations}."
+            )
 
     def _check_room(self) -> None:
         if len(self.targets) >= self.limits.destinations_max:

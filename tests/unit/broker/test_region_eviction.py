@@ -169,7 +169,7 @@ def test_prefetch_of_subscribers_follows_the_policy() -> None:
     """`topicPrefetch` and `durableTopicPrefetch`, for those that ask for the clients' defaults."""
     region = slow_region(topicPrefetch="7", durableTopicPrefetch="5")
     peer = Peer(region, "c1", "client")
-    peer.consume("default", TOPIC, 32_766)
+    peer.consume("default", TOPIC, 32_767)
     peer.consume("own", TOPIC, 50)
     peer.consume("durable", TOPIC, 100, subscription_name="s")
     assert peer.client.prefetch_sizes == {"default": 7, "durable": 5}
