@@ -247,9 +247,10 @@ class Advisories:
             self._tell(_topic_of_destination(target), _about_destination(target, added))
 
     def _existing(self, line: AdvisoryLine) -> Iterator[Message]:
-        """What a new listener is told of what there is; who named a wildcard for everything is told nothing.
+        """What a new listener is told of what there is.
 
-        What there is is noted at once, the messages are made one by one.
+        A wildcard for everything is told only who is the master, as in ActiveMQ. What there is is noted at
+        once, the messages are made one by one.
         """
         region = self._region
         kinds = {advisory.kind_of(name) for name in line.names}
@@ -259,8 +260,8 @@ class Advisories:
             topic = f"{ADVISORY_PREFIX}{advisory.CONNECTION}"
             connections = list(region.connections.values())
             found.append((topic, AboutConnection(each, True)) for each in connections)
-        if advisory.MASTER in kinds:
-            found.append([(f"{ADVISORY_PREFIX}{advisory.MASTER}", None)])
+        if line.wants(master := f"{ADVISORY_PREFIX}{advisory.MASTER}"):
+            found.append([(master, None)])
         if not kinds.isdisjoint(advisory.OF_DESTINATIONS):
             targets = [
                 target

@@ -38,7 +38,7 @@ class Statistics:
         timed: dispatches whose wait is in the sums below.
         wait_ms_sum: from arrival to dispatch. Of a message that the broker found in its journal the wait
             counts from the moment it became the master.
-        wait_ms_min: the shortest; 0 if there is none.
+        wait_ms_shortest: the shortest of them; None: there is none.
         wait_ms_max: the longest.
     """
 
@@ -52,7 +52,7 @@ class Statistics:
         "since_ms",
         "timed",
         "wait_ms_max",
-        "wait_ms_min",
+        "wait_ms_shortest",
         "wait_ms_sum",
     )
 
@@ -64,7 +64,13 @@ class Statistics:
         self.since_ms = since_ms
         self.enqueued = self.enqueued_bytes = 0
         self.dispatched = self.dequeued = self.expired = self.discarded = 0
-        self.timed = self.wait_ms_sum = self.wait_ms_min = self.wait_ms_max = 0
+        self.timed = self.wait_ms_sum = self.wait_ms_max = 0
+        self.wait_ms_shortest: int | None = None
+
+    @property
+    def wait_ms_min(self) -> int:
+        """The shortest wait; 0 if there is none."""
+        return self.wait_ms_shortest or 0
 
     @property
     def wait_ms_average(self) -> float:
@@ -86,24 +92,32 @@ class Statistics:
             wait_ms_sum = longest_ms * count
         else:
             wait_ms_sum = sum(waited_ms(ref, now_ms) for ref in refs)
-        self._wait(count, wait_ms_sum, shortest_ms, longest_ms)
-
-    def _wait(self, count: int, wait_ms_sum: int, wait_ms_min: int, wait_ms_max: int) -> None:
-        self.wait_ms_min = min(self.wait_ms_min, wait_ms_min) if self.timed else wait_ms_min
-        self.wait_ms_max = max(self.wait_ms_max, wait_ms_max)
         self.wait_ms_sum += wait_ms_sum
         self.timed += count
+        self._bound(shortest_ms, longest_ms)
 
-    def add(self, other: Statistics) -> None:
-        """Count what another destination has counted, too."""
-        self.enqueued += other.enqueued
-        self.enqueued_bytes += other.enqueued_bytes
-        self.dispatched += other.dispatched
-        self.dequeued += other.dequeued
-        self.expired += other.expired
-        self.discarded += other.discarded
-        if other.timed:
-            self._wait(other.timed, other.wait_ms_sum, other.wait_ms_min, other.wait_ms_max)
+    def _bound(self, shortest_ms: int, longest_ms: int) -> None:
+        known_ms = self.wait_ms_shortest
+        self.wait_ms_shortest = shortest_ms if known_ms is None else min(known_ms, shortest_ms)
+        self.wait_ms_max = max(self.wait_ms_max, longest_ms)
+
+    def add(self, other: Statistics, times: int = 1) -> None:
+        """Count what another destination has counted, too.
+
+        Args:
+            other: the other.
+            times: -1 takes it away again, but for the shortest and the longest wait.
+        """
+        self.enqueued += times * other.enqueued
+        self.enqueued_bytes += times * other.enqueued_bytes
+        self.dispatched += times * other.dispatched
+        self.dequeued += times * other.dequeued
+        self.expired += times * other.expired
+        self.discarded += times * other.discarded
+        self.timed += times * other.timed
+        self.wait_ms_sum += times * other.wait_ms_sum
+        if times > 0 and other.wait_ms_shortest is not None:
+            self._bound(other.wait_ms_shortest, other.wait_ms_max)
 
 
 class ArrivalTimes:
@@ -158,6 +172,17 @@ def total(region: Region) -> Statistics:
     for target in region.targets.values():
         found.add(target.statistics)
     return found
+
+
+def reset_total(region: Region) -> None:
+    """Count the whole broker anew; its destinations go on counting.
+
+    The shortest and the longest wait of what there is now stay.
+    """
+    past = region.statistics
+    past.reset(region.now_ms)
+    for target in region.targets.values():
+        past.add(target.statistics, -1)
 
 
 def reset_all(region: Region) -> None:

@@ -8,7 +8,7 @@
     ActiveMQ.Statistics.Subscription              of each consumer, one answer each
 
     properties of the request
-    ActiveMQ.Statistics.Broker.Reset                                 count anew
+    ActiveMQ.Statistics.Broker.Reset                                 count the broker anew
     ActiveMQ.Statistics.Destination.List.End.With.Null               an empty map comes last; may also stand
                                                                      in the destination's name
     ActiveMQ.Statistics.Destination.Include.First.Message.Timestamp  since when the oldest message waits
@@ -29,7 +29,7 @@ from broker.primitive_map import Long, Value, encode_map
 from broker.properties import properties_of
 from broker.region.advisories import consumer_numbers
 from broker.region.queue import Queue
-from broker.region.statistics import Statistics, reset_all, total
+from broker.region.statistics import Statistics, reset_total, total
 from broker.region.usage import Level
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class StatisticsRequests:
         properties = properties_of(request)
         if name.startswith(OF_BROKER):
             if RESET in properties:
-                reset_all(self._region)
+                reset_total(self._region)
             self._answer(request, connection, of_broker(self._region))
             return 0
         figures: Iterator[Figures]

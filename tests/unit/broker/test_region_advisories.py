@@ -233,6 +233,7 @@ def test_wildcards_hear_what_happens_from_now_on() -> None:
     both = Peer(region, "both")
     both.consume("b", Destination.topic("ActiveMQ.Advisory.Consumer.*.>,prices"))
     assert topics(all_) == [
+        "MasterBroker",
         "Connection",  # of the second listener
         "Connection",
         "Topic",
@@ -261,6 +262,7 @@ def test_a_wildcard_for_all_topics_hears_messages_and_advisories() -> None:
     Peer(region, "c1").send("m", TOPIC)
     settle(region)
     assert {each.destination.name for each in peer.client.messages} == {
+        f"{PREFIX}MasterBroker",
         f"{PREFIX}Connection",
         f"{PREFIX}Topic",
         f"{PREFIX}Consumer.Topic.>",
@@ -273,7 +275,7 @@ def test_listeners_are_not_advised_of() -> None:
     region = new_region()
     peer = listener(region, ">")
     listener(region, "Consumer.>").connection.remove_consumer("l")
-    assert topics(peer) == ["Connection"]
+    assert topics(peer) == ["MasterBroker", "Connection"]
     assert not region.targets
 
 
@@ -284,7 +286,7 @@ def test_a_client_may_itself_speak_on_an_advisory_topic() -> None:
     Peer(region, "c1").send("m", advisory("Mine"))
     settle(region)
     assert peer.client.ids()[-1] == "m"
-    assert topics(peer) == ["Connection"]
+    assert topics(peer) == ["MasterBroker", "Connection"]
 
 
 def test_advisories_cannot_be_browsed_or_kept() -> None:

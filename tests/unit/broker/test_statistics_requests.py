@@ -78,13 +78,16 @@ def test_the_broker_is_described() -> None:
 
 
 def test_the_counters_can_be_reset() -> None:
-    """By a property of the request."""
+    """By a property of the request; destinations go on counting, as in ActiveMQ."""
     region = new_region()
     peer = asker(region)
     peer.send("m")
     (answer,) = ask(peer, "Broker", properties={"ActiveMQ.Statistics.Broker.Reset": True})
     assert counters(answer)[:2] == [1, 0]
-    assert counters(ask(peer, f"Destination.{QUEUE.name}")[0])[:2] == [1, 0]
+    assert counters(ask(peer, f"Destination.{QUEUE.name}")[0])[:2] == [1, 1]
+    peer.send("n")
+    peer.connection.remove_destination(QUEUE)
+    assert counters(ask(peer, "Broker")[0])[:2] == [2, 3]  # answers are messages, too
 
 
 def test_a_destination_is_described() -> None:
