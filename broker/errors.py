@@ -17,6 +17,7 @@
         │   └── SpaceLacking           the store, memory or temporary storage is used up
         ├── TransactionUnknown     javax.jms.TransactionRolledBackException
         ├── TransactionRefused     javax.jms.TransactionRolledBackException
+        ├── BranchRefused          javax.transaction.xa.XAException
         └── RequestInvalid         javax.jms.JMSException
             └── IdUnknown              java.lang.IllegalStateException
 """
@@ -96,6 +97,22 @@ class TransactionRefused(ClientError):
     """A send of the transaction was refused, so that none of it counts."""
 
     jms_class = "javax.jms.TransactionRolledBackException"
+
+
+class BranchRefused(ClientError):
+    """A step of a distributed transaction was refused; its manager goes by the code.
+
+    The code ends the text, where ActiveMQ's clients look for it: numbers do not travel with exceptions.
+
+    Attributes:
+        code: see `broker.xa.XaCode`.
+    """
+
+    jms_class = "javax.transaction.xa.XAException"
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(f"{text} xaErrorCode:{code:d}")
+        self.code = code
 
 
 class RequestInvalid(ClientError):

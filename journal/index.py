@@ -385,6 +385,24 @@ class Backlog:
         """From now on takes numbers of another index; only while nothing is left."""
         self._index = index
 
+    def insert(self, ref: int) -> bool:
+        """Takes a number into account that has come into the index; False if it is below all that is left.
+
+        Numbers of the index between the last one and it must be meant, too.
+        """
+        if not self._count:
+            return False
+        if ref > self._last:
+            self.append(ref)
+        elif ref > self._taken:
+            self._count += 1
+        elif self._buffer and ref > self._buffer[0]:
+            self._buffer.insert(sum(each < ref for each in self._buffer), ref)
+            self._count += 1
+        else:
+            return False
+        return True
+
     def append(self, ref: int) -> None:
         """Adds a number of the index above all there are."""
         if not self._count:

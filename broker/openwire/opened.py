@@ -21,7 +21,7 @@ from broker.errors import (
     RequestInvalid,
     ResourceExhausted,
 )
-from broker.openwire import translation
+from broker.openwire import transactions, translation
 from broker.openwire.commands import (
     ActiveMQDestination,
     BaseCommand,
@@ -30,11 +30,9 @@ from broker.openwire.commands import (
     ConsumerId,
     ConsumerInfo,
     ControlCommand,
-    DataArrayResponse,
     DataStructure,
     DestinationInfo,
     FlushCommand,
-    LocalTransactionId,
     MessageAck,
     MessagePull,
     ProducerAck,
@@ -49,6 +47,7 @@ from broker.openwire.commands import (
     TransactionInfo,
 )
 from broker.openwire.constants import DestinationOperation, TransactionType
+from broker.openwire.transactions import Answer, answer_to, prepared_ids, transaction_name
 from broker.region.consumer import AckKind, ConsumerOptions
 
 if TYPE_CHECKING:
@@ -72,9 +71,6 @@ _ACK_KINDS: Final = {int(kind): kind for kind in AckKind}
 
 BlockedAnswer = Callable[[int | ClientError], None]
 """Told how a send or commit went that had to wait."""
-
-Answer = int | Response
-"""A batch to wait for (0: none), or what to answer at once."""
 
 ConsumerKey = tuple[int, int]
 """Session and number: what tells the consumers of one connection apart."""
@@ -153,8 +149,10 @@ class OpenedConnection:
         """Keeps a commit until its sends have found space."""
         assert info.transaction_id is not None
         transaction = self._transaction(info.transaction_id)
-        commit = self._region_connection.commit
-        self._region_connection.block_commit(transaction, lambda: commit(transaction), answer)
+        carry_out = transactions.carry_out
+        self._region_connection.block_commit(
+            transaction, lambda: carry_out(self._region_connection, info, transaction), answer
+        )
 
     def producer_ack(self, message: Message) -> ProducerAck | None:
         """What gives the message's producer room for more, None if it has no window."""
@@ -305,31 +303,15 @@ class OpenedConnection:
     # ---- transactions
 
     def _transaction(self, transaction_id: TransactionId) -> str:
-        if not isinstance(transaction_id, LocalTransactionId):
-            raise RequestInvalid("XA transactions are not supported yet.")
-        connection_id = transaction_id.connection_id
-        if connection_id is None or connection_id.value != self._id:
-            raise RequestInvalid("The transaction belongs to another connection.")
-        return f"TX:{self._id}:{transaction_id.value}"
+        return transaction_name(transaction_id, self._id)
 
     def _transact(self, info: TransactionInfo) -> Answer:
         if info.type == TransactionType.RECOVER:
-            return DataArrayResponse(data=())
+            return prepared_ids(self._region_connection)
         if info.transaction_id is None:
             raise RequestInvalid("A transaction needs an id.")
         name = self._transaction(info.transaction_id)
-        match info.type:
-            case TransactionType.BEGIN:
-                self._region_connection.begin(name)
-            case TransactionType.COMMIT_ONE_PHASE:
-                return self._region_connection.commit(name)
-            case TransactionType.ROLLBACK:
-                self._region_connection.rollback(name)
-            case TransactionType.END:
-                pass
-            case _:
-                raise RequestInvalid(f"A local transaction knows no step {info.type}.")
-        return 0
+        return answer_to(info, transactions.carry_out(self._region_connection, info, name))
 
     # ---- destinations and subscriptions
 

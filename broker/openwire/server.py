@@ -41,8 +41,9 @@ from broker.openwire.commands import (
 )
 from broker.openwire.errors import CodecError
 from broker.openwire.message_reader import read_message
-from broker.openwire.opened import Answer, OpenConsumer, OpenedConnection
+from broker.openwire.opened import OpenConsumer, OpenedConnection
 from broker.openwire.throwable import Throwable
+from broker.openwire.transactions import Answer, Later, answer_to
 from broker.openwire.wireformat import (
     CommandReceived,
     Event,
@@ -386,7 +387,7 @@ class OpenWireServer:
             if isinstance(outcome, ClientError):
                 self._refuse(command.command_id, command.response_required, outcome)
             elif command.response_required:
-                self._answer(command.command_id, outcome)
+                self._answer(command.command_id, answer_to(command, outcome))
 
         self._opened.block_commit(command, answer)
 
@@ -406,6 +407,12 @@ class OpenWireServer:
         if isinstance(answer, Response):
             answer.correlation_id = command_id
             self._wire.send(answer)
+        elif isinstance(answer, Later):
+            answer.response.correlation_id = command_id
+            if answer.batch > self._region.durable_batch:
+                self._held.append((answer.batch, answer.response))
+            else:
+                self._wire.send(answer.response)
         elif answer > self._region.durable_batch:
             self._held.append((answer, command_id))
         else:

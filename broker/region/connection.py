@@ -24,6 +24,7 @@ from broker.region.parts import attach_parts, check_pattern
 from broker.region.queue import Queue
 from broker.region.routing import send_along
 from broker.region.transactions import OpenTransactions
+from broker.xa import XID
 
 if TYPE_CHECKING:
     from broker.region.client import Client
@@ -236,7 +237,12 @@ class RegionConnection:
                 return take(message, self)
             routes = region.routing.routes(message)
             target = routes[0][0]
-        if self.failover_reconnect and (message.persistent or later) and self._is_repeat(message):
+        if (
+            self.failover_reconnect
+            and (message.persistent or later)
+            and not (transaction is not None and transaction.startswith(XID))  # known by its branch
+            and self._is_repeat(message)
+        ):
             region.repeats_dropped += 1
             return region.last_batch
         if region.usage.is_short:
@@ -395,6 +401,8 @@ class RegionConnection:
             entries = consumer.find(last_ref if kind is AckKind.INDIVIDUAL else first_ref, last_ref)
         if consumer is None or not entries:
             if transaction is not None and kind in (AckKind.STANDARD, AckKind.INDIVIDUAL):
+                if self.transactions.is_repeated(transaction):
+                    return 0
                 raise RequestInvalid("Could not correlate acknowledgment with dispatched message.")
             return 0
         batch = 0

@@ -15,9 +15,9 @@ from journal.record import AcknowledgeSubscription, AddSubscription, Record, Rem
 if TYPE_CHECKING:
     from broker.destination import Destination
     from broker.message import Message
-    from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.region import Region
+    from broker.region.subscription import Sender
     from journal.index import Backlog, MessageIndex
 
 
@@ -82,7 +82,7 @@ class DurableSubscription(TopicSubscription):
             0 if self._round.consumers else self.away_since_ms,
         )
 
-    def is_own(self, sender: RegionConnection) -> bool:
+    def is_own(self, sender: Sender) -> bool:
         """While it is away, what its client sends counts."""
         consumers = self._round.consumers
         if consumers:
@@ -184,6 +184,12 @@ class DurableSubscription(TopicSubscription):
                 self.usage.release(entry)
         elif entries:
             self.pending.give_back(entries)
+            self.region.dirty[self] = None
+
+    def admit(self, entry: Entry) -> None:
+        """A message that a branch has held waits, among those of its age."""
+        if self.topics:
+            self.pending.insert(entry)
             self.region.dirty[self] = None
 
     # ---- consumers

@@ -193,6 +193,20 @@ class Pending:
                 return self.tail
         return self.front
 
+    def insert(self, entry: Entry) -> None:
+        """Put an entry that has never waited here where it belongs by its number.
+
+        Among those that are only numbers it becomes one of them, as soon as the journal's index has it.
+        """
+        tail = self.tail
+        if tail and entry.ref > tail[0].ref:
+            at = len(tail)
+            while tail[at - 1].ref > entry.ref:
+                at -= 1
+            tail.insert(at, entry)
+        elif not self.backlog.insert(entry.ref):
+            self.give_back((entry,))
+
     def give_back(self, entries: Iterable[Entry]) -> None:
         """Put dispatched entries back where they were: in order of their refs, before all younger ones."""
         returned = sorted(entries, key=_by_ref)

@@ -69,5 +69,6 @@ class IdleDestinations:
         if target.owner is not None or target.consumers or target.destination in self._region.producers:
             return False
         if isinstance(target, Queue):
-            return not target.waiting and not target.index()
+            locked = target.uri in self._region.store.state.branches.locked
+            return not target.waiting and not target.index() and not locked
         return not target.subscriptions

@@ -18,6 +18,7 @@ class RegionLimits:
         transactions_per_connection_max: open transactions of one connection; JMS needs one per session.
         transaction_operations_max: sends and acknowledged messages of one open transaction.
         transaction_bytes_max: memory the sends of one open transaction hold.
+        prepared_max: prepared branches of distributed transactions, which no connection's end takes away.
         message_bytes_max: one message's journal body, bytes (the original's `maxFrameSize`).
         topic_pending_bytes_max: what the messages that wait for a slow topic consumer that is not durable may
             take of memory, one subscriber's; the oldest go first.
@@ -45,6 +46,7 @@ class RegionLimits:
     transactions_per_connection_max: int = 2_000
     transaction_operations_max: int = 1_000_000
     transaction_bytes_max: int = 256 * MEBIBYTE
+    prepared_max: int = 1_000
     message_bytes_max: int = 100 * MEBIBYTE
     topic_pending_bytes_max: int = 16 * MEBIBYTE
     advisories_pending_max: int = 10_000

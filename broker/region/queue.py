@@ -17,7 +17,7 @@ from broker.region.entry import Entry, Pending
 from broker.region.spool import expiration_of
 from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
-from journal.record import NORMAL_PRIORITY, AddMessage, Record, RemoveMessage
+from journal.record import NORMAL_PRIORITY, AddMessage, Held, Record, RemoveMessage
 
 if TYPE_CHECKING:
     from broker.destination import Destination
@@ -148,6 +148,25 @@ class Queue:
             entry.priority = priority
         if self._choice is None and entry.priority != NORMAL_PRIORITY:
             self._choose()
+
+    def admit(self, held: Held, batch: int) -> None:
+        """A message that a branch has held is here once the batch is durable, among those of its age."""
+        self.statistics.enqueued += 1
+        self._insert(Entry(held.ref, None, batch, True), held.priority)
+
+    def take_back(self, held: Held) -> None:
+        """A message that a branch of an earlier broker has acknowledged waits again."""
+        entry = Entry(held.ref, None, 0, True)
+        entry.redelivery_counter = held.counter
+        self._insert(entry, held.priority)
+
+    def _insert(self, entry: Entry, priority: int) -> None:
+        self._rank(entry, priority)
+        if self._choice is None:
+            self.pending.insert(entry)
+        else:
+            self._choice.give_back((entry,))
+        self.region.dirty[self] = None
 
     # ---- messages out
 

@@ -27,6 +27,7 @@ from broker.message import Message, decode_message
 from broker.policies import NO_POLICIES, PolicyMap
 from broker.region.advisories import Advisories, AdvisoryTopic
 from broker.region.alarms import Alarms
+from broker.region.branches import Branches, PreparedBranch
 from broker.region.connection import RegionConnection
 from broker.region.dead_letters import DeadLetters
 from broker.region.endpoints import Endpoints
@@ -136,6 +137,7 @@ class Region:
         self.redelivery = Redelivery(self)
         self.expiry = Expiry(self)
         self.wildcards = Wildcards()
+        self.branches = Branches(self)
         self.endpoints = Endpoints(self)
         self.schedule = Schedule(self, enabled=scheduling)
         ScheduleRequests(self)
@@ -467,6 +469,32 @@ class Region:
     def close(self) -> None:
         """Nothing is dispatched any more: temporary files are given back."""
         self.usage.spool.close()
+
+    # ---- distributed transactions, for operators
+
+    def prepared_transactions(self) -> list[PreparedBranch]:
+        """The prepared branches, the oldest first."""
+        return self.branches.prepared()
+
+    def heuristic_commit(self, xid: str) -> int:
+        """Commit a prepared branch whose manager does not; returns the batch that says so.
+
+        Raises:
+            BranchRefused: no such branch is prepared.
+        """
+        return self.branches.decide(xid, committed=True)
+
+    def heuristic_rollback(self, xid: str) -> int:
+        """Roll such a branch back; see `heuristic_commit`."""
+        return self.branches.decide(xid, committed=False)
+
+    def forget_transaction(self, xid: str) -> int:
+        """A branch's manager need not be told any more what an administrator decided; returns the batch.
+
+        Raises:
+            BranchRefused: nobody has decided anything.
+        """
+        return self.branches.forget_heuristic(xid)
 
     # ---- time and dispatch
 

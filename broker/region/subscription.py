@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.properties import compiled
 from broker.region.entry import Pending
@@ -12,7 +12,6 @@ from broker.region.entry import Pending
 if TYPE_CHECKING:
     from broker.message import Message
     from broker.region.account import Account
-    from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.entry import Entry
     from broker.region.recovery import Remembered
@@ -21,6 +20,15 @@ if TYPE_CHECKING:
     from broker.region.usage import Usage
     from journal.index import MessageIndex
     from journal.record import Record
+
+
+class Sender(Protocol):
+    """Who has sent a message: a connection, perhaps one that is gone."""
+
+    @property
+    def client_id(self) -> str | None:
+        """Its client's."""
+        ...
 
 
 class TopicSubscription:
@@ -103,13 +111,13 @@ class TopicSubscription:
 
     # ---- messages
 
-    def wants(self, message: Message, sender: RegionConnection | None) -> bool:
+    def wants(self, message: Message, sender: Sender | None) -> bool:
         """Whether its selector matches, and it is not what its own client has sent."""
         if self.no_local and sender is not None and self.is_own(sender):
             return False
         return self.matches is None or self.matches(message, None)
 
-    def is_own(self, sender: RegionConnection) -> bool:
+    def is_own(self, sender: Sender) -> bool:
         """Whether what this connection sends is local to it."""
         return any(consumer.connection is sender for consumer in self.consumers)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from broker.errors import ResourceExhausted
 from broker.message import Message, encode_message
 from broker.region.account import account_of
+from broker.region.durable import DurableSubscription
+from broker.region.entry import Entry
 from broker.region.recovery import RETAIN_BYTES, Recovery, Remembered
 from broker.region.statistics import Statistics
 from journal.record import AcknowledgeSubscription, AddMessage, Record
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from broker.region.consumer import Consumer
     from broker.region.region import Region
     from broker.region.routing import Forwards
-    from broker.region.subscription import TopicSubscription
+    from broker.region.subscription import Sender, TopicSubscription
 
 
 class Topic:
@@ -114,6 +116,14 @@ class Topic:
                 records.append(AcknowledgeSubscription(*each.key, ref))
         return records
 
+    def unwanted(self, message: Message, ref: int, sender: Sender | None) -> list[Record]:
+        """Which durable subscriptions do not want a message that a branch has held."""
+        return [
+            AcknowledgeSubscription(*each.key, ref)
+            for each in self.subscriptions
+            if each.is_choosy and each.durable and not each.wants(message, sender)
+        ]
+
     def accept(
         self, message: Message, ref: int, batch: int, stored: bool, sender: RegionConnection | None
     ) -> None:
@@ -128,6 +138,23 @@ class Topic:
         for subscription in self.subscriptions:
             if not subscription.is_choosy or subscription.wants(message, sender):
                 subscription.offer(message, ref, batch, stored)
+                taken = True
+        if self.advised:
+            self.region.advisories.delivered(self, message, taken=taken)
+
+    def admit(self, message: Message, ref: int, batch: int, sender: Sender | None) -> None:
+        """Offer a message that a branch has held; there may be younger ones."""
+        self.statistics.enqueued += 1
+        self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
+        if self._remembers or (message.properties and RETAIN_BYTES in message.properties):
+            self.recovery.add(message, batch, self.region.now_ms)
+        taken = False
+        for subscription in self.subscriptions:
+            if not subscription.is_choosy or subscription.wants(message, sender):
+                if isinstance(subscription, DurableSubscription):
+                    subscription.admit(Entry(ref, None, batch, True))
+                else:
+                    subscription.offer(message, ref, batch, True)
                 taken = True
         if self.advised:
             self.region.advisories.delivered(self, message, taken=taken)

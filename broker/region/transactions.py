@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from broker.errors import (
     InvalidDestination,
     ResourceExhausted,
-    SendBlocked,
     SpaceLacking,
     TransactionRefused,
     TransactionUnknown,
 )
-from broker.region.routing import Arrivals
 from broker.region.transaction import Transaction
+from broker.xa import XID, not_known
 
 if TYPE_CHECKING:
     from broker.message import Message
@@ -41,10 +40,31 @@ class OpenTransactions:
         Raises:
             ResourceExhausted: too many are open.
         """
+        self._check_count()
+        if name not in self._open:
+            self._open[name] = Transaction(name, self._connection)
+
+    def join(self, transaction: Transaction) -> None:
+        """Take part in a branch of a distributed transaction.
+
+        Raises:
+            ResourceExhausted: too many are open.
+        """
+        if transaction.name not in self._open:
+            self._check_count()
+        self._open[transaction.name] = transaction
+
+    def leave(self, name: str) -> None:
+        """The branch has an outcome; unknown ones are ignored."""
+        self._open.pop(name, None)
+
+    def _check_count(self) -> None:
         limit = self._region.limits.transactions_per_connection_max
         if len(self._open) >= limit:
+            for name in [name for name, each in self._open.items() if each.ended]:
+                del self._open[name]
+        if len(self._open) >= limit:
             raise ResourceExhausted(f"A connection has at most {limit} open transactions.")
-        self._open.setdefault(name, Transaction())
 
     def commit(self, name: str) -> int:
         """Do all of it, in one batch.
@@ -57,11 +77,11 @@ class OpenTransactions:
         """
         transaction = self.find(name)
         try:
-            self._check_commit(name, transaction)
-            batch = self._do(transaction)
+            transaction.check(self._region)
+            batch = transaction.commit(self._region)
         except (InvalidDestination, ResourceExhausted, TransactionRefused):
             del self._open[name]
-            self._undo(transaction)
+            transaction.roll_back()
             raise
         del self._open[name]
         return batch
@@ -76,16 +96,20 @@ class OpenTransactions:
             TransactionUnknown: there is no such transaction.
         """
         transaction = self.find(name)
-        blocked = self._connection.blocked
+        blocked = transaction.connection.blocked
         if blocked:
             blocked.drop(name)
         del self._open[name]
-        self._undo(transaction)
+        transaction.ended = True
+        if name.startswith(XID):
+            self._region.branches.gone(transaction)
+        transaction.roll_back()
 
     def close(self) -> None:
-        """The connection ends: all are rolled back."""
-        for transaction in self._open.values():
-            self._undo(transaction)
+        """The connection ends: all that it has begun are rolled back, but for prepared branches."""
+        for transaction in list(self._open.values()):
+            if transaction.connection is self._connection and not transaction.ended:
+                self.rollback(transaction.name)
         self._open.clear()
 
     # ---- what is done in one
@@ -94,12 +118,19 @@ class OpenTransactions:
         """The open transaction of that name.
 
         Raises:
-            TransactionUnknown: there is none.
+            TransactionUnknown, BranchRefused: there is none.
         """
         transaction = self._open.get(name)
-        if transaction is None:
+        if transaction is None or transaction.ended:
+            if name.startswith(XID):
+                raise not_known(name)
             raise TransactionUnknown(f"Transaction '{name}' has not been started.")
         return transaction
+
+    def is_repeated(self, name: str) -> bool:
+        """Whether the journal knows an open branch already; see `Transaction.repeats`."""
+        transaction = self._open.get(name)
+        return transaction is not None and transaction.repeats
 
     def send(self, name: str, message: Message) -> None:
         """Keep a message until the commit.
@@ -109,6 +140,9 @@ class OpenTransactions:
             ResourceExhausted: it holds too much now, and is rolled back.
         """
         transaction = self.find(name)
+        if transaction.repeats:
+            self._region.repeats_dropped += 1
+            return
         transaction.sends.append(message)
         transaction.bytes_held += message.size_bytes
         self._check_size(name, transaction)
@@ -121,6 +155,8 @@ class OpenTransactions:
             ResourceExhausted: it holds too much now, and is rolled back.
         """
         transaction = self.find(name)
+        if transaction.repeats:
+            return
         for entry in entries:
             if entry.transaction is None:
                 entry.transaction = transaction
@@ -156,47 +192,3 @@ class OpenTransactions:
                 f"A transaction holds at most {limits.transaction_operations_max} operations and "
                 f"{limits.transaction_bytes_max} bytes; it has been rolled back."
             )
-
-    # ---- the end of one
-
-    def _check_commit(self, name: str, transaction: Transaction) -> None:
-        """Its sends have found space, and the disk has room for all of them at once.
-
-        A `storeUsage` that is used up stops sends, not commits: what was let in may be finished.
-        """
-        blocked = self._connection.blocked
-        if blocked and blocked.holds(name):
-            raise SendBlocked("The commit waits for its sends.")
-        if transaction.refused is not None:
-            raise TransactionRefused(f"Transaction '{name}' has been rolled back: {transaction.refused}")
-        usage = self._region.usage
-        if (usage.is_short or transaction.bytes_held > self._region.limits.long_bytes) and any(
-            message.persistent for message in transaction.sends
-        ):
-            usage.check_room(transaction.bytes_held)
-
-    def _do(self, transaction: Transaction) -> int:
-        """Do all of a transaction in one append.
-
-        Raises:
-            InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
-        """
-        region = self._region
-        arrivals = Arrivals.of(region, transaction.sends, self._connection)
-        records = arrivals.records
-        for consumer, entry in transaction.acknowledged:
-            entry.transaction = None
-            consumer.forget([entry])
-            consumer.source.consumed([entry], records)
-            if not consumer.ready:
-                consumer.source.consumer_opened(consumer)
-        batch = region.append(records) if records else 0
-        arrivals.accept(batch)
-        return batch
-
-    def _undo(self, transaction: Transaction) -> None:
-        """Messages whose consumer is closed wait again."""
-        for consumer, entry in transaction.acknowledged:
-            entry.transaction = None
-            if consumer.closed:
-                consumer.source.give_back([entry])
