@@ -27,12 +27,13 @@ from journal.checkpoint import SLICE_BYTES, StateView
 from journal.errors import JournalError, StoreFull
 from journal.fence import DataFileName
 from journal.files import Files
+from journal.moves import Part
 from journal.options import JournalOptions
 from journal.patrol import Patrol
 from journal.quarantine import Losses
 from journal.record import CHECKPOINTS_KEPT, Checkpoint
 from journal.reserve import CHECKPOINTS_RESERVED, Reserve
-from journal.upkeep import FILES_BEYOND, LIVE_SHARE, Candidate, Upkeep
+from journal.upkeep import FILES_BEYOND, LIVE_SHARE, Upkeep
 
 RETRY_S: Final = 5.0
 """Pause after something failed."""
@@ -160,8 +161,7 @@ class Care:
                 yield Wait(FULL_RETRY_S)
         elif (yield from self._is_due()):
             yield from self._checkpoint()
-            yield from self._tidy()
-            yield from self._compact()
+            yield from self._relieve()
             yield from self._keep_reserve()
         elif self._is_pressed():
             yield from self._relieve()
@@ -268,7 +268,7 @@ class Care:
 
     def _compact(self) -> Round[None]:
         """Moves the records of the worst file forward, file after file."""
-        before: DataFileName | None = None
+        before: tuple[DataFileName, int] | None = None
         while True:
             names = self._files.names()
             sizes = dict(self._upkeep.sizes(names))
@@ -278,18 +278,22 @@ class Care:
             name = yield from _answer(worst_file)
             if name is None:
                 return
-            if name == before:
+            left = name, self._upkeep.live_bytes_in(name)
+            if left == before:  # a branch may have put a message somewhere else while it was searched
                 self._upkeep.give_up(name)
                 continue
-            before = name
+            before = left
             if not (yield from self._move_all(name)):
                 return
             yield from self._tidy()
 
     def _move_all(self, name: DataFileName) -> Round[bool]:
         """Moves the records of a file forward; False if there is no room for them on a full disk."""
-        parts: list[list[Candidate]] = []
-        steps = self._upkeep.candidates(name, parts.append)
+        search = yield from _answer(partial(self._upkeep.search, name))
+        while (yield from _answer(search.go_on)):
+            pass
+        parts: list[Part] = []
+        steps = self._upkeep.copies(name, search.places(), parts.append)
         try:
             for step in steps:
                 yield step
@@ -302,11 +306,15 @@ class Care:
             steps.close()
         return True
 
-    def _move(self, candidates: list[Candidate]) -> Round[None]:
-        began = self._logged
-        yield Durable((yield from _answer(partial(self._upkeep.move, candidates))))
-        if self._excess() <= FILES_BEYOND * self._options.file_bytes and not self._reserve.full:
-            yield Sleep((self._logged - began) / self._options.move_rate_bytes)
+    def _move(self, part: Part) -> Round[None]:
+        yield Durable((yield from _answer(partial(self._upkeep.move, part))))
+        if not self._reserve.full:
+            yield Sleep(self._pause_s(part.size))
+
+    def _pause_s(self, size: int) -> float:
+        """How long to wait after so many bytes were moved: the nearer the bound, the shorter."""
+        near = self._excess() / (FILES_BEYOND * self._options.file_bytes)
+        return size / self._options.move_rate_bytes * min(max(1 - near, 0), 1)
 
     def _room(self) -> Round[int | None]:
         """Bytes that may be moved: on a full disk what is left of it and of the reserve, less a little."""

@@ -5,11 +5,14 @@ second. Here the entries lie in chunks of three arrays. A view for a checkpoint 
 changed while a view has it is copied first (10 KiB, one microsecond).
 """
 
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from journal.record import FILE_SHIFT
 
 CHUNK_ENTRIES: Final = 512
 """Copying a shared chunk costs 1 µs, finding one among the 2,000 chunks of a million messages 0.3 µs."""
@@ -160,6 +163,30 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
         more = at + chunks < len(self._chunks)
         return found, self._chunks[at + chunks - 1].refs[-1] if more else None
 
+    def standing_in(self, file: int, after: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """Of the entries above a number those in a data file: chunk by chunk its last number, their places.
+
+        A chunk without any is told by its bytes, in 1 µs instead of 20. Entries must not change meanwhile;
+        whoever goes on later begins behind the last number.
+
+        Args:
+            file: see `journal.record.data_file_key`.
+            after: the number.
+        """
+        first, end = file << FILE_SHIFT, file + 1 << FILE_SHIFT
+        upper = (first >> 32).to_bytes(4, sys.byteorder)  # the same in eight files
+        for at in range(max(bisect_right(self._firsts, after) - 1, 0), len(self._chunks)):
+            chunk = self._chunks[at]
+            last = chunk.refs[-1]
+            if last <= after:
+                continue
+            places: list[tuple[int, int]] = []
+            if chunk.locations.tobytes().find(upper) >= 0:
+                start = bisect_right(chunk.refs, after)
+                entries = zip(chunk.locations[start:], chunk.lengths[start:], strict=True)
+                places = [each for each in entries if first <= each[0] < end and each[1]]
+            yield last, places
+
     def add(self, ref: int, location: int, length: int) -> bool:
         """Adds a message; False if it was there, which changes nothing."""
         chunks = self._chunks
@@ -239,6 +266,20 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
             return None
         chunk = self._chunks[at]
         return Place(chunk.locations[position], chunk.lengths[position])
+
+    def move(self, ref: int, former: int, location: int) -> bool:
+        """Sets a live message's location if it is the former one; its record is as long as before."""
+        at = bisect_right(self._firsts, ref) - 1
+        if at < 0:
+            return False
+        chunk = self._chunks[at]
+        position = bisect_left(chunk.refs, ref)
+        if position >= len(chunk.refs) or chunk.locations[position] != former or chunk.refs[position] != ref:
+            return False
+        if not chunk.lengths[position]:
+            return False
+        (self._own(at) if chunk.shared else chunk).locations[position] = location
+        return True
 
     def replace(self, ref: int, location: int, length: int) -> Place | None:
         """Sets a live message's place and returns the former; None if it is not live."""

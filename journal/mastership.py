@@ -13,6 +13,7 @@ from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_head
 from journal.bodies import Bodies
 from journal.carry import carried, is_small
 from journal.codec import RecordEncoder
+from journal.copier import Copy
 from journal.errors import MessageDamaged, StoreCorrupt, StoreFailed, StoreFull, StoreUnavailable
 from journal.fence import (
     DataFileName,
@@ -26,6 +27,7 @@ from journal.fence import (
     reserves,
 )
 from journal.files import DataFile, Files
+from journal.moves import move_copies
 from journal.options import ALLOCATED_HALVINGS, JournalOptions
 from journal.reader import EpochReader
 from journal.record import (
@@ -89,6 +91,18 @@ class OpenBatch:
         for record, length in zip(records, lengths, strict=True):
             apply(record, location, length)
             location += length
+
+    def add_copies(self, copies: Sequence[Copy], state: State) -> list[Copy]:
+        """Takes copies whose message is live where its record was copied and says; returns the others."""
+        moved = move_copies(state, copies, self.base + self.size)
+        for copy in moved:
+            self.pieces += (copy.head, copy.rest)
+            self.size += copy.length
+        self.count += len(moved)
+        if len(moved) == len(copies):
+            return []
+        taken = {copy.former for copy in moved}
+        return [copy for copy in copies if copy.former not in taken]
 
     @property
     def end(self) -> int:

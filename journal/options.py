@@ -30,7 +30,7 @@ CHECKPOINT_RATE_BYTES: Final = 64 * 1024 * 1024
 """A second; a checkpoint of a million messages takes a third of a second, and batches find the disk free."""
 MOVE_RATE_BYTES: Final = 16 * 1024 * 1024
 """A second; a tenth of what a disk of today takes."""
-MOVE_RECORDS: Final = 200
+MOVE_RECORDS: Final = 400
 """Handed to the owner at once: half a millisecond."""
 MOVE_BYTES: Final = 1024 * 1024
 """Handed to the owner at once, unless one record is longer."""

@@ -9,13 +9,13 @@ passed the fence check; so the deletion may come as late as it likes, from a mas
 no successor needs the file either.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from journal.batch import decode_batch_header
 from journal.branches import written_as
 from journal.checkpoint import StateView, checkpoint_size, view_of, write_checkpoint
-from journal.codec import RecordDecoder
+from journal.copier import Copy, RecordCopier
 from journal.errors import JournalError
 from journal.fence import (
     DataFileName,
@@ -27,21 +27,15 @@ from journal.fence import (
     reserves,
 )
 from journal.files import Files
-from journal.index import Place
+from journal.moves import Part, Search, copy_records, decoded, regions
 from journal.options import JournalOptions
-from journal.reader import EpochReader, Position
 from journal.record import (
-    BATCH_HEADER_BYTES,
     CHECKPOINTS_KEPT,
-    FILE_HEADER_BYTES,
     AnyRecord,
     Checkpoint,
-    Location,
     Seal,
-    Stored,
     data_file_key,
 )
-from journal.salvage import salvage
 from journal.state import State
 
 DENSITY_MIN: Final = 0.1
@@ -67,6 +61,9 @@ class Log(Protocol):
     def append(self, records: Sequence[AnyRecord]) -> int:
         """Adds records to the open batch and returns its number."""
 
+    def copy(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Adds copies whose message is live where its record was copied and says; returns the others."""
+
     def cut(self) -> Seal:
         """Ends the open batch and returns the place behind it: everything applied so far stands before it."""
 
@@ -89,13 +86,6 @@ class Doomed(NamedTuple):
     batch: int
     names: list[str]
     trimmed: bool
-
-
-class Candidate(NamedTuple):
-    """A record that may have to move, and where it stands."""
-
-    record: Stored
-    place: Place
 
 
 class Upkeep:
@@ -231,10 +221,14 @@ class Upkeep:
         """Bytes of live messages in a data file. Any thread."""
         return self._state.usage.get(data_file_key(*name), 0)
 
-    def move(self, candidates: Sequence[Candidate]) -> int:
-        """Copies the records that are still live where they stand into the open batch; returns its number."""
+    def search(self, name: DataFileName) -> Search:
+        """Finds the live records in a data file."""
+        return Search(self._state, name)
+
+    def move(self, part: Part) -> int:
+        """Adds the copies of records that are still live where they stand to the open batch; its number."""
         moved: list[AnyRecord] = []
-        for record, place in candidates:
+        for record, place in [*part.others, *map(decoded, self._log.copy(part.copies))]:
             found = self._state.holder(record.ref, record.destination)
             if found is not None and found[1].place(record.ref) == place:
                 moved.append(self._state.moved(record, written_as(found[0])))
@@ -301,68 +295,29 @@ class Upkeep:
             self._sizes.pop(first, None)
             yield f"trimmed {first}"
 
-    def candidates(self, name: DataFileName, move: Callable[[list[Candidate]], object]) -> Steps[None]:
-        """Reads a data file and hands over its messages, some at a time; what is damaged is passed over."""
+    def copies(
+        self, name: DataFileName, places: "array[int]", hand_over: Callable[[Part], object]
+    ) -> Steps[None]:
+        """Reads live records of a data file, and hands copies over; passes over what is damaged.
+
+        Args:
+            name: of the file.
+            places: from `search`.
+            hand_over: called with each part.
+        """
+        salts = self._state.salts
         try:
-            for records in self._records(name):
+            copier = RecordCopier(salts.get(name.epoch, 0), salts.get(self.epoch, 0))
+            for region in regions(places, self.options):
+                data = self._files.read(str(name), region.offset, region.length)
                 yield f"read some of {name} again"
-                for part in self._parts(records):
-                    move(part)
+                part = copy_records(region, name, data, copier)
+                if part:
+                    hand_over(part)
                     yield "handed records over"
         except JournalError:
             self._stuck.add(name)
             raise
-
-    def _parts(self, records: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-        """As many at once as the owner takes in one turn."""
-        part: list[Candidate] = []
-        size = 0
-        for each in records:
-            part.append(each)
-            size += each.place.length
-            if len(part) >= self.options.move_records or size >= self.options.move_bytes:
-                yield part
-                part, size = [], 0
-        if part:
-            yield part
-
-    def _records(self, name: DataFileName) -> Iterator[list[Candidate]]:
-        """The messages in a data file, batch by batch; those of damaged batches that are whole themselves."""
-        reader = EpochReader(self._files, name.epoch, read_bytes=self.options.read_bytes)
-        decoder = RecordDecoder()
-        first = decode_batch_header(self._files.read(str(name), FILE_HEADER_BYTES, BATCH_HEADER_BYTES), 0)
-        known = first is not None and (first.epoch, first.number) == name
-        before = first.batch - 1 if first is not None and known else 0
-        reader.resume(Position(name.number, FILE_HEADER_BYTES, before))
-        while True:
-            for batch in reader.read():
-                if batch.header.number != name.number:
-                    return
-                records = decoder.decode(batch.data, batch.start, batch.end)
-                ends = [position for _, position in records[1:]] + [batch.end]
-                yield [
-                    Candidate(record, Place(batch.base + position, end - position))
-                    for (record, position), end in zip(records, ends, strict=True)
-                    if isinstance(record, Stored)
-                ]
-            number, offset, _ = reader.position
-            data = reader.load(number, offset) if number == name.number else b""
-            if not data.strip(b"\0"):
-                return
-            later = reader.find_batch(data, 1, name.number, offset)
-            base = Location(*name, offset).pack()
-            yield [
-                Candidate(record, Place(base + position, length))
-                for record, position, length in salvage(
-                    data if later is None else data[: later.offset - offset],
-                    self._state.salts.get(name.epoch, 0),
-                    decoder,
-                )
-                if isinstance(record, Stored)
-            ]
-            if later is None:
-                return
-            reader.resume(Position(name.number, later.offset, later.batch - 1))
 
     def give_up(self, name: DataFileName) -> None:
         """Leaves a data file alone from now on: something in it could not be moved."""

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from journal.batch import BatchPlace
+from journal.copier import Copy
 from journal.errors import JournalError, StoreFailed
 from journal.fence import run
 from journal.index import Place
@@ -116,6 +117,17 @@ class Writer:
             else:
                 batch.add(records, self._encoder, self._state)
             return batch.place.batch
+
+    def copy(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Adds copies whose message is live where its record was copied and says; returns the others.
+
+        Owner's thread, like `append`.
+        """
+        with self._lock:
+            if self._open.size >= self._batch_bytes_max:
+                self._closed.append(self._open)
+                self._next()
+            return self._open.add_copies(copies, self._state)
 
     def cut(self) -> Seal:
         """Ends the open batch; returns the place behind it. Owner's thread, like `append`."""

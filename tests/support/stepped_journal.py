@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from support.fake_disk import FakeFiles
 
 from journal.care import Ask, Care, Durable, Kept, Wait
+from journal.copier import Copy
 from journal.fence import run
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
@@ -33,6 +34,10 @@ class SteppedLog:
         """Adds to the open batch."""
         self.open.add(records, self.ours.encoder, self._state)
         return self.open.place.batch
+
+    def copy(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Adds copies to the open batch."""
+        return self.open.add_copies(copies, self._state)
 
     def cut(self) -> Seal:
         """Ends the open batch."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from support.fake_disk import FakeDisk, FakeFiles
 
+from journal.copier import Copy
 from journal.fence import run
 from journal.mastership import OpenBatch, Opened, become_master
 from journal.options import JournalOptions
@@ -62,6 +63,10 @@ class SteppedLog:
         """Adds to the open batch."""
         self._open.add(records, self.ours.encoder, self._state)
         return self._open.place.batch
+
+    def copy(self, copies: Sequence[Copy]) -> list[Copy]:
+        """Adds copies to the open batch."""
+        return self._open.add_copies(copies, self._state)
 
     def commit(self) -> None:
         """Commits the open batch."""
@@ -167,7 +172,10 @@ class StoreHistory:
         names = files.names()
         name = upkeep.worst_file(names, upkeep.sizes(names))
         if name is not None:
-            run(upkeep.candidates(name, upkeep.move))
+            search = upkeep.search(name)
+            while search.go_on():
+                pass
+            run(upkeep.copies(name, search.places(), upkeep.move))
             self._tidy(files, upkeep, log)
 
     def _end(self, log: SteppedLog) -> None:

@@ -36,6 +36,7 @@ from journal.errors import JournalError, StoreFenced, StoreFull
 from journal.fence import Steps, checkpoint_files, checkpoint_name
 from journal.follower import Follower
 from journal.mastership import OpenBatch, Opened, become_master
+from journal.moves import Part
 from journal.options import JournalOptions
 from journal.reader import EpochReader
 from journal.record import CHECKPOINTS_KEPT, AddMessage, Checkpoint, RemoveMessage, Seal
@@ -85,10 +86,10 @@ class CountingUpkeep(Upkeep):
             self.world.deleted += 1
             yield step
 
-    def move(self, candidates: Sequence[Any]) -> int:
+    def move(self, part: Part) -> int:
         """Records move."""
-        self.world.moved += len(candidates)
-        return super().move(candidates)
+        self.world.moved += len(part)
+        return super().move(part)
 
 
 class Master:
