@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.message import first_of_group
 from broker.region.entry import Entry
+from broker.region.ring import Ring
 from journal.index import MessageIndex
 from journal.record import NORMAL_PRIORITY
 
@@ -70,6 +71,11 @@ def is_choosy(consumer: Consumer, other: Consumer, policy: Policy) -> bool:
     )
 
 
+def is_open(consumer: Consumer) -> bool:
+    """Whether a consumer can take a message."""
+    return not consumer.closed and consumer.can_accept()
+
+
 class Party:
     """Consumers of one selector and one priority.
 
@@ -89,7 +95,7 @@ class Party:
         self.priority = priority
         self.matches = matches
         self.members = 0
-        self.ring: deque[Consumer] = deque()
+        self.ring = Ring()
         self.seen: dict[int, int] = {}
         self.pages: dict[int, deque[int]] = {}
         self.returned: list[Key] = []
@@ -254,7 +260,7 @@ class Choice:
             party.ring.append(consumer)
             if self._strict and len(party.ring) > 1:
                 ready = set(party.ring)
-                party.ring = deque(each for each in self._queue.consumers if each in ready)
+                party.ring = Ring(each for each in self._queue.consumers if each in ready)
         self._due[party] = None
         if consumer in self._reserved:
             self._opened[consumer] = None
@@ -264,8 +270,7 @@ class Choice:
         party = self._party_of.pop(consumer)
         party.members -= 1
         if consumer.ready:
-            consumer.ready = False
-            party.ring.remove(consumer)
+            party.ring.leave(consumer)
         if not party.members:
             del self._parties[party.priority, party.matches]
             self._due.pop(party, None)
@@ -341,7 +346,7 @@ class Choice:
         ring, sole = party.ring, self._sole
         while ring:
             consumer = ring[0]
-            if not consumer.can_accept():
+            if consumer.closed or not consumer.can_accept():
                 ring.popleft()
                 consumer.ready = False
                 if self._queue.watched and len(self):
@@ -375,7 +380,7 @@ class Choice:
         """
         self.is_settled = False
         self._end_group(group)
-        candidates = [each for each in islice(party.ring, GROUP_CANDIDATES_MAX) if each.can_accept()]
+        candidates = [each for each in islice(party.ring, GROUP_CANDIDATES_MAX) if is_open(each)]
         owned = self._owned
         owner = min(candidates, key=lambda each: owned.get(each, 0))
         self._owners[group] = owner

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
@@ -14,6 +13,7 @@ from broker.region.account import account_of
 from broker.region.choice import Choice, is_choosy
 from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
+from broker.region.ring import Ring
 from broker.region.spool import expiration_of
 from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
@@ -56,8 +56,8 @@ class Queue:
         """Nothing is dispatched; sends go on."""
         self.stored = not destination.is_temporary
         self.pending = Pending(backlog, self.index, self.usage.release)
-        self.consumers: list[Consumer] = []
-        self._round: deque[Consumer] = deque()
+        self.consumers: dict[Consumer, None] = {}
+        self._round = Ring()
         self._choice: Choice | None = None
         """Who gets what, if it is not simply the next message for the next consumer."""
         self._starts_ms = 0
@@ -190,7 +190,7 @@ class Queue:
                 region.blocked[self] = None
                 break
             consumer = ring[0]
-            if not consumer.can_accept():
+            if consumer.closed or not consumer.can_accept():
                 self._shut(consumer)
                 continue
             waiting.popleft()
@@ -220,6 +220,8 @@ class Queue:
         """Messages wait, but the next consumer of the round has no room."""
         self._round.popleft()
         consumer.ready = False
+        if consumer.closed:
+            return
         if self.watched:
             self.region.slow.noticed(consumer)
         if self.advised:
@@ -330,13 +332,13 @@ class Queue:
         """Add a consumer to the round."""
         consumer.source = self
         consumer.apply_prefetch(self.policy.queue_prefetch, QUEUE_PREFETCH)
-        self.consumers.append(consumer)
+        self.consumers[consumer] = None
         if self.policy.waits_for_consumers:
             self._await_consumers()
         if self._choice is not None:
             self._choice.attach(consumer)
             self.region.dirty[self] = None
-        elif is_choosy(consumer, self.consumers[0], self.policy):
+        elif is_choosy(consumer, next(iter(self.consumers)), self.policy):
             self._choose()
             self.region.dirty[self] = None
         else:
@@ -354,13 +356,12 @@ class Queue:
 
     def detach(self, consumer: Consumer) -> None:
         """Take a consumer out."""
-        self.consumers.remove(consumer)
+        del self.consumers[consumer]
         if self._choice is not None:
             self._choice.detach(consumer)
             self.region.dirty[self] = None
         elif consumer.ready:
-            consumer.ready = False
-            self._round.remove(consumer)
+            self._round.leave(consumer)
 
     def _await_consumers(self) -> None:
         """A consumer more: dispatch starts some time after the first, or with the last that is needed.

@@ -77,7 +77,7 @@ class TopicSubscription:
     def join(self, topic: Topic) -> None:
         """Take messages of one more topic."""
         self.topics.append(topic)
-        topic.subscriptions.append(self)
+        topic.subscriptions[self] = None
         if not self.is_spread:
             self.home = topic
             self.usage = topic.usage
@@ -85,7 +85,7 @@ class TopicSubscription:
     def leave(self) -> None:
         """Take no more messages."""
         for topic in self.topics:
-            topic.subscriptions.remove(self)
+            del topic.subscriptions[self]
         self.topics = []
 
     def topic_of(self, entry: Entry) -> Topic | None:

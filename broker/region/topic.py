@@ -37,7 +37,7 @@ class Topic:
         self.forwards: Forwards | None = None
         self.owner = owner
         self.stored = not destination.is_temporary
-        self.subscriptions: list[TopicSubscription] = []
+        self.subscriptions: dict[TopicSubscription, None] = {}
         self.statistics = Statistics(region.now_ms)
         self.advised = region.advisories.advised(self.policy)
         """Which advisories there are to be of what happens here."""
