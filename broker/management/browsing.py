@@ -9,7 +9,7 @@ from broker.errors import InvalidSelector, MessageInvalid
 from broker.management.errors import RequestMalformed, SelectorInvalid
 from broker.management.model import MessageInfo, Page
 from broker.management.preview import plain_properties, preview
-from broker.management.requests import PREVIEW_MAX, BrowseRequest, check_limit
+from broker.management.requests import BrowseRequest, check_limit, check_preview
 from broker.message import original_destination
 from broker.properties import Matches, compiled
 from broker.region.queue import Queue
@@ -71,8 +71,7 @@ def browse(
         RequestMalformed, SelectorInvalid: the request is wrong.
     """
     limit = check_limit(request.limit)
-    if not 0 <= request.preview <= PREVIEW_MAX:
-        raise RequestMalformed(f"The argument 'preview' must be between 0 and {PREVIEW_MAX}.")
+    check_preview(request.preview)
     matches, after = matches_of(request.selector), _cursor(request.after)
     if isinstance(place, Queue):
         waiting = place.waiting_page(after, LAST_REF, LOOKED_AT_MAX)

@@ -28,6 +28,7 @@ from broker.management.model import (
     Page,
     ProducerInfo,
     QueueInfo,
+    ScheduledInfo,
     SubscriptionInfo,
     TopicInfo,
     UsageInfo,
@@ -41,12 +42,15 @@ from broker.management.requests import (
     MoveRequest,
     Nothing,
     QueueRequest,
+    ScheduledRequest,
+    ScheduleRequest,
     SelectRequest,
     SendRequest,
     SubscriptionRequest,
     place_of,
     queue_of,
 )
+from broker.management.scheduling import scheduled, unschedule
 from broker.management.sending import send
 from broker.management.transfers import (
     Deletion,
@@ -156,6 +160,14 @@ class Operator:
             return browse(self.region, subscription, request)
         queue = lists.queue(queue_of(request.queue))
         return browse(self.region, queue, request)
+
+    def scheduled(self, request: ScheduledRequest) -> Page[ScheduledInfo]:
+        """The messages that are to be delivered later, the next first."""
+        return scheduled(self.region, request)
+
+    def unschedule(self, request: ScheduleRequest) -> Job:
+        """Cancel a message that is to be delivered later."""
+        return self._start(unschedule(self.region, request.job_id))
 
     # ---- messages
 

@@ -250,6 +250,24 @@ class MessageInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledInfo:
+    """One message that is to be delivered later.
+
+    Attributes:
+        job_id: names its schedule.
+        due: when it is delivered next.
+        repeats: how often again after that; -1 for ever.
+        cron: the expression; empty: none.
+    """
+
+    job_id: str
+    due: int
+    repeats: int
+    cron: str
+    message: MessageInfo
+
+
+@dataclass(frozen=True, slots=True)
 class JobInfo:
     """Something that was asked for and changes things.
 

@@ -72,6 +72,22 @@ class BrowseRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduledRequest:
+    """Which of the messages that are to be delivered later; see `BrowseRequest`."""
+
+    after: str = ""
+    limit: int = 100
+    preview: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRequest:
+    """A schedule by its job id."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendRequest:
     """A message to send; the body is `text`, or `base64` for bytes, or none.
 
@@ -244,6 +260,17 @@ def queue_of(text: str) -> Destination:
     if destination.kind in (DestinationKind.TOPIC, DestinationKind.TEMP_TOPIC):
         raise RequestMalformed(f"A queue is needed here, not {text}.")
     return destination
+
+
+def check_preview(characters: int) -> int:
+    """The length of previews, if it is allowed.
+
+    Raises:
+        RequestMalformed: it is not.
+    """
+    if not 0 <= characters <= PREVIEW_MAX:
+        raise RequestMalformed(f"The argument 'preview' must be between 0 and {PREVIEW_MAX}.")
+    return characters
 
 
 def check_limit(limit: int, maximum: int = PAGE_MAX, name: str = "limit") -> int:

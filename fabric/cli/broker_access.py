@@ -13,6 +13,7 @@ def queue_list(context: CommandContext, broker: BrokerAccess, …) -> None:
 
 from __future__ import annotations
 
+import datetime
 import functools
 import sys
 import threading
@@ -232,3 +233,14 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Say that this is meant with --yes.")
     click.confirm(question, abort=True)
+
+
+def moment(milliseconds: int) -> str:
+    """A time as people here read it; empty for none."""
+    if not milliseconds:
+        return ""
+    try:
+        moment = datetime.datetime.fromtimestamp(milliseconds / 1000).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")

@@ -64,6 +64,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "require-profile-delete": CommandEntry("require", "Delete the requirements of a profile."),
     "require-profile-list": CommandEntry("require", "List the requirements."),
     "require-profile-set": CommandEntry("require", "Say how many containers a profile needs."),
+    "schedule-list": CommandEntry("schedule", "List the messages that are to be delivered later."),
+    "schedule-remove": CommandEntry("schedule", "Cancel a message that is to be delivered later."),
     "status": CommandEntry("status", "Compare what is required with what runs."),
     "subscription-list": CommandEntry("topic", "List the durable subscriptions of a broker."),
     "subscription-remove": CommandEntry("topic", "End a durable subscription."),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, yes_option
+from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, moment, yes_option
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records, render, watch_option
 from fabric.table import Table, fact
@@ -141,7 +140,7 @@ def _message_table(records: list[dict[str, Any]]) -> Table:
         table.add_row(
             str(record["ref"]),
             record["id"],
-            _moment(record["timestamp"]),
+            moment(record["timestamp"]),
             *(str(record[name]) for name in ("priority", "deliveries", "state", "size")),
             _one_line(record),
         )
@@ -162,8 +161,8 @@ def _message_lines(record: dict[str, Any]) -> list[str]:
         "Original Destination": record["original_destination"],
         "Delivery Mode": "persistent" if record["persistent"] else "non-persistent",
         "Priority": record["priority"],
-        "Sent": _moment(record["timestamp"]),
-        "Expires": _moment(record["expiration"]),
+        "Sent": moment(record["timestamp"]),
+        "Expires": moment(record["expiration"]),
         "Correlation ID": record["correlation_id"],
         "Reply To": record["reply_to"],
         "Type": record["type"],
@@ -182,17 +181,6 @@ def _shown(record: dict[str, Any]) -> str:
 
 def _one_line(record: dict[str, Any]) -> str:
     return " ".join(_shown(record).split())
-
-
-def _moment(milliseconds: int) -> str:
-    """A time as people here read it; empty for none."""
-    if not milliseconds:
-        return ""
-    try:
-        moment = datetime.datetime.fromtimestamp(milliseconds / 1000).astimezone()
-    except (ValueError, OverflowError, OSError):
-        return str(milliseconds)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 # queue-purge, -move, -copy, -retry

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from support.management import finished, managed
 from support.memory_session import MemorySession
 from support.region import TOPIC, Peer, new_region, settle
+from support.scheduling import schedule
 
 from broker.destination import Destination
 from broker.management.errors import ManagementError
@@ -239,6 +240,16 @@ def test_queue_delete_pause_and_resume(run: Run) -> None:
     run("queue-resume", "orders")
     assert not run("queue-list").output.splitlines()[1].endswith("paused")
     assert "consumers" in run("queue-delete", "orders", "--yes", code=1).output
+
+
+def test_schedules(run: Run, region: Region) -> None:
+    """What is to be delivered later is listed and cancelled."""
+    Peer(region, "c3").send("later", ORDERS, **schedule(delay=3_600_000))
+    settle(region)
+    job_id, *_ = run("schedule-list").output.splitlines()[1].split()
+    assert run("schedule-list").output.splitlines()[1].endswith("queue://orders  later")
+    assert run("schedule-remove", job_id, "--yes").output == f"The scheduled message {job_id} is cancelled.\n"
+    assert len(run("schedule-list").output.splitlines()) == 1
 
 
 def test_clients_are_sent_away(run: Run, region: Region) -> None:
