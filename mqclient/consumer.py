@@ -10,7 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.openwire.commands import ConsumerControl, ConsumerId, ConsumerInfo, MessageDispatch, MessagePull
+from broker.openwire.commands import (
+    ConsumerControl,
+    ConsumerId,
+    ConsumerInfo,
+    MessageDispatch,
+    MessagePull,
+    RemoveInfo,
+)
 from broker.openwire.constants import PULL_NO_WAIT, PULL_WAIT_FOREVER, AckType
 from mqclient.delivery import NO_CONNECTION, Arrival, Delivery, acknowledgement, new_delivery, ranges
 from mqclient.destination import Destination, split_options, to_command
@@ -185,6 +192,11 @@ class MessageConsumer:
         """The broker changes this consumer."""
         if control.close:
             self._closed = True
+            self._forget_waiting()
+            last = self.last_delivered_sequence_id  # a new broker must not be told of this consumer
+            self.session.connection.link.send(
+                RemoveInfo(object_id=self.consumer_id, last_delivered_sequence_id=last)
+            )
         else:
             self._told_prefetch = max(control.prefetch, 0)
         self.session.arrived.notify_all()

@@ -19,7 +19,7 @@ from broker.openwire.commands import (
     SessionInfo,
     TransactionInfo,
 )
-from broker.openwire.constants import AckType, DestinationOperation, TransactionType
+from broker.openwire.constants import SHARED, SHARED_DURABLE, AckType, DestinationOperation, TransactionType
 from mqclient.browser import QueueBrowser
 from mqclient.completions import Completions
 from mqclient.consumer import NOTHING_DELIVERED, MessageConsumer, Subscription
@@ -154,12 +154,26 @@ class Session:
         Raises:
             IllegalState: the connection was made without a client id.
         """
-        where = Topic(topic) if isinstance(topic, str) and "://" not in topic else as_destination(topic)
-        if not isinstance(where, Topic):
-            raise InvalidDestination(f"{where} is not a topic; only topics have durable subscribers")
+        where = _topic(topic)
         if self.connection.client_id is None:
             raise IllegalState("a durable subscriber needs a connection with a client id")
         return self._subscribe(Subscription(where, selector, no_local=no_local, durable_name=name))
+
+    def create_shared_consumer(
+        self, topic: Topic | str, name: str, selector: str | None = None
+    ) -> MessageConsumer:
+        """One of the consumers of a shared subscription: each message goes to one of them.
+
+        The subscription ends with its last consumer. All of them must name the same topic and selector.
+        Consumers of several connections share it if these have no client ids.
+        """
+        return self._subscribe(Subscription(_topic(topic), selector, durable_name=SHARED + name))
+
+    def create_shared_durable_consumer(
+        self, topic: Topic | str, name: str, selector: str | None = None
+    ) -> MessageConsumer:
+        """The same of a subscription that stays, with what is sent to it, until it is unsubscribed."""
+        return self._subscribe(Subscription(_topic(topic), selector, durable_name=SHARED_DURABLE + name))
 
     def create_browser(self, queue: Destination | str, selector: str | None = None) -> QueueBrowser:
         """A look at the messages of a queue, which stay there."""
@@ -169,7 +183,7 @@ class Session:
         return QueueBrowser(self._subscribe(Subscription(where, selector, browser=True)))
 
     def unsubscribe(self, name: str) -> None:
-        """Delete a durable subscription of this client id; it must have no active subscriber."""
+        """Delete a durable subscription of this client id, or a shared one; it must have no consumer."""
         self._check_open()
         self.connection.request(
             RemoveSubscriptionInfo(
@@ -532,6 +546,13 @@ class Session:
         self._check_open()
         if not self.transacted:
             raise IllegalState("the session is not transacted")
+
+
+def _topic(topic: Topic | str) -> Topic:
+    where = Topic(topic) if isinstance(topic, str) and "://" not in topic else as_destination(topic)
+    if not isinstance(where, Topic):
+        raise InvalidDestination(f"{where} is not a topic; only topics have durable and shared subscribers")
+    return where
 
 
 def as_destination(destination: Destination | str) -> Destination:

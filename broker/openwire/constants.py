@@ -6,6 +6,7 @@ Source: Apache ActiveMQ's published command classes.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 
 class AckType(IntEnum):
@@ -49,3 +50,8 @@ QUEUE_PREFETCH_DEFAULT = 1000
 BROWSER_PREFETCH_DEFAULT = 500
 DURABLE_TOPIC_PREFETCH_DEFAULT = 100
 TOPIC_PREFETCH_DEFAULT = 32767
+
+SHARED: Final = "shared:"
+"""What a subscription's name begins with to make it shared: OpenWire has no other place to say so."""
+SHARED_DURABLE: Final = "shared-durable:"
+"""The same for one that is durable, too."""

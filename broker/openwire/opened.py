@@ -46,7 +46,7 @@ from broker.openwire.commands import (
     TransactionId,
     TransactionInfo,
 )
-from broker.openwire.constants import DestinationOperation, TransactionType
+from broker.openwire.constants import SHARED, SHARED_DURABLE, DestinationOperation, TransactionType
 from broker.openwire.transactions import Answer, answer_to, prepared_ids, transaction_name
 from broker.region.consumer import AckKind, ConsumerOptions
 
@@ -336,12 +336,6 @@ class OpenedConnection:
         """Commands that ask for nothing this broker would have to do."""
         del command
         return 0
-
-
-SHARED: Final = "shared:"
-"""What a subscription's name begins with to make it shared: OpenWire has no other place to say so."""
-SHARED_DURABLE: Final = "shared-durable:"
-"""The same for one that is durable, too."""
 
 
 def _options(info: ConsumerInfo) -> ConsumerOptions:

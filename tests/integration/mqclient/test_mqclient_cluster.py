@@ -14,7 +14,7 @@ from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
 
-from mqclient import Connection, ConnectionFactory, TextMessage
+from mqclient import Connection, ConnectionFactory, TextMessage, Topic
 from mqclient.errors import AuthenticationFailed, RegistryUnreachable
 
 pytestmark = pytest.mark.integration
@@ -247,3 +247,69 @@ def test_a_client_waits_for_the_first_broker(zookeeper: ZooKeeperForTests, tmp_p
         (connection,) = connections
         assert connection.broker_url == pair.master.url
         connection.close()
+
+
+def test_shared_and_selecting_subscriptions_survive_a_crash(pair: Pair) -> None:
+    """After kill -9 of the master: each message comes to one of those who share, and only what is selected.
+
+    A subscriber that is away meanwhile finds what it selects, and no more.
+    """
+    red = "colour = 'red'"
+    with pair.factory.create_connection("away") as away:
+        away.create_session().create_durable_subscriber("news.*", "s", red).close()
+    with (
+        pair.factory.create_connection() as producing,
+        pair.factory.create_connection() as first,
+        pair.factory.create_connection() as second,
+    ):
+        sharing = []
+        for connection in (first, second):
+            session = connection.create_session()
+            sharing.append(session.create_shared_durable_consumer("news.>", "shared", red))
+            connection.start()
+        producer = producing.create_session().create_producer()
+        wanted: list[str] = []
+
+        def send(numbers: range) -> None:
+            for number in numbers:
+                message = TextMessage(str(number))
+                message.properties["colour"] = "red" if number % 2 else "blue"
+                producer.send(message, destination=Topic(f"news.{number % 3}"))
+                if number % 2:
+                    wanted.append(str(number))
+
+        def receive() -> list[str]:
+            """What both get until nothing is missing."""
+            found: list[str] = []
+            wait_until(
+                lambda: (
+                    found.extend(
+                        message.text or ""
+                        for consumer in sharing
+                        if isinstance(message := consumer.receive(0.05), TextMessage)
+                    )
+                    or set(found) >= set(wanted)
+                ),
+                TIMEOUT_S,
+            )
+            return found
+
+        send(range(20))
+        assert sorted(receive()) == sorted(wanted)
+        del wanted[:]
+        send(range(20, 40))
+        pair.master.kill()
+        send(range(40, 60))
+        # At least once: acknowledgements may be lost with the master.
+        assert all(int(text) % 2 for text in receive())
+        for consumer in sharing:
+            consumer.close()
+        first.create_session().unsubscribe("shared")
+    with pair.factory.create_connection("away") as away:
+        subscriber = away.create_session().create_durable_subscriber("news.*", "s", red)
+        away.start()
+        texts = [subscriber.receive(TIMEOUT_S) for _ in range(30)]
+        assert [each.text for each in texts if isinstance(each, TextMessage)] == [
+            str(number) for number in range(60) if number % 2
+        ]
+        assert subscriber.receive(0.2) is None
