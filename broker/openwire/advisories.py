@@ -62,6 +62,7 @@ def _consumer(about: AboutConsumer) -> DataStructure:
         browser=options.browser,
         destination=translation.from_destination(consumer.destination),
         prefetch_size=consumer.prefetch_size,
+        maximum_pending_message_limit=options.pending_limit,
         dispatch_async=True,
         selector=options.selector,
         client_id=consumer.connection.client_id,
@@ -70,6 +71,7 @@ def _consumer(about: AboutConsumer) -> DataStructure:
         exclusive=options.exclusive,
         retroactive=options.retroactive,
         priority=options.priority,
+        network_subscription=options.network,
     )
 
 

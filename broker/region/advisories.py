@@ -386,8 +386,11 @@ class Advisories:
     # ---- what goes badly
 
     def slow(self, target: Target, consumer: Consumer) -> None:
-        """A consumer is full while messages wait for it; said once, until it has caught up."""
-        if consumer.slow:
+        """A consumer is full while messages wait for it; said once, until it has caught up.
+
+        One that pulls is not slow, nor one whose connection alone is.
+        """
+        if consumer.slow or not consumer.prefetch_size or consumer.window_free() > 0:
             return
         consumer.slow = True
         if advisory.SLOW_CONSUMER in target.advised:

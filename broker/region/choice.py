@@ -349,8 +349,8 @@ class Choice:
             if consumer.closed or not consumer.can_accept():
                 ring.popleft()
                 consumer.ready = False
-                if self._queue.watched and len(self):
-                    self._region.slow.noticed(consumer)
+                if (self._queue.watched or self._queue.advised) and len(self):
+                    self._queue.notice_slow(consumer)
             elif sole is None or sole is consumer:
                 return consumer
             elif self._party_of[sole] is party and sole.ready:

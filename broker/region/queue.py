@@ -220,8 +220,11 @@ class Queue:
         """Messages wait, but the next consumer of the round has no room."""
         self._round.popleft()
         consumer.ready = False
-        if consumer.closed:
-            return
+        if not consumer.closed:
+            self.notice_slow(consumer)
+
+    def notice_slow(self, consumer: Consumer) -> None:
+        """A consumer has no room while messages wait."""
         if self.watched:
             self.region.slow.noticed(consumer)
         if self.advised:

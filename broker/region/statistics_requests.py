@@ -220,7 +220,7 @@ def of_consumer(region: Region, consumer: Consumer) -> Figures:
         "dispatchedCounter": dispatched,
         "dispatchedQueueSize": Long(in_flight),
         "prefetchSize": consumer.prefetch_size,
-        "maximumPendingMessageLimit": 0,
+        "maximumPendingMessageLimit": options.pending_limit,
         "exclusive": options.exclusive,
         "retroactive": options.retroactive,
         "slowConsumer": consumer.slow or (waiting > 0 and consumer.window_free() <= 0),

@@ -459,6 +459,21 @@ def test_a_slow_consumer_is_told_of_once() -> None:
     assert len(heard(peer)) == 2
 
 
+def test_who_pulls_or_is_held_up_is_not_slow() -> None:
+    """Only a full prefetch is; also where the queue chooses its consumers."""
+    region = outspoken()
+    peer = listener(region, "SlowConsumer.>")
+    owner, held_up = Peer(region, "c1"), Peer(region, "c2")
+    owner.consume("pulls", prefetch_size=0)
+    held_up.consume("held up")
+    held_up.connection.pause()
+    owner.send("m")
+    assert topics(peer) == []
+    owner.consume("chooses", prefetch_size=1, selector="JMSPriority < 9")
+    owner.send("n")
+    assert [about.consumer.key for _, about in heard(peer) if isinstance(about, AboutConsumer)] == ["chooses"]
+
+
 def test_a_slow_subscriber_is_told_of() -> None:
     """A durable one when it is full, any other when as many wait again."""
     region = outspoken()
