@@ -383,6 +383,8 @@ class Backlog:
     def after(self, ref: int) -> Iterator[int]:
         """What is left above a number, ascending, without taking it."""
         yield from [each for each in self._buffer if each > ref]
+        if not self._count:  # what has come back into the index since is not ours
+            return
         for number, _ in self._index.entries_after(max(self._taken, ref)):
             if number > self._last:
                 return

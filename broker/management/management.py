@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from broker.management.branches import decision, transactions
 from broker.management.browsing import browse
 from broker.management.errors import NotFound, NotPermitted, NotPossible
 from broker.management.jobs import Caller, Immediate, Job, Jobs
@@ -31,6 +32,7 @@ from broker.management.model import (
     ScheduledInfo,
     SubscriptionInfo,
     TopicInfo,
+    TransactionInfo,
     UsageInfo,
 )
 from broker.management.requests import (
@@ -47,6 +49,7 @@ from broker.management.requests import (
     SelectRequest,
     SendRequest,
     SubscriptionRequest,
+    TransactionRequest,
     place_of,
     queue_of,
 )
@@ -168,6 +171,24 @@ class Operator:
     def unschedule(self, request: ScheduleRequest) -> Job:
         """Cancel a message that is to be delivered later."""
         return self._start(unschedule(self.region, request.job_id))
+
+    # ---- distributed transactions
+
+    def transactions(self, request: ListRequest) -> Page[TransactionInfo]:
+        """The prepared branches of distributed transactions."""
+        return transactions(self.region, request)
+
+    def commit(self, request: TransactionRequest) -> Job:
+        """Commit a prepared branch whose manager does not."""
+        return self._start(decision(self.region, "commit", request.xid, self.region.heuristic_commit))
+
+    def rollback(self, request: TransactionRequest) -> Job:
+        """Roll a prepared branch back whose manager does not."""
+        return self._start(decision(self.region, "rollback", request.xid, self.region.heuristic_rollback))
+
+    def forget(self, request: TransactionRequest) -> Job:
+        """The manager of a branch that an operator has ended need not hear of it any more."""
+        return self._start(decision(self.region, "forget", request.xid, self.region.forget_transaction))
 
     # ---- messages
 

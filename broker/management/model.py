@@ -268,6 +268,31 @@ class ScheduledInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionInfo:
+    """One branch of a distributed transaction that waits for its manager.
+
+    Attributes:
+        xid: as text.
+        state: `prepared`; or `committed` or `rolled back` by an operator, until its manager has heard of it.
+        user: who prepared it.
+        prepared: when; 0 if an operator has ended it.
+        sent: messages by destination.
+        consumed: messages by queue.
+        acknowledged: messages by durable subscription, `CLIENT_ID:NAME`.
+    """
+
+    xid: str
+    state: str
+    user: str
+    client_id: str
+    prepared: int
+    age_ms: int
+    sent: dict[str, int]
+    consumed: dict[str, int]
+    acknowledged: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class JobInfo:
     """Something that was asked for and changes things.
 

@@ -24,6 +24,7 @@ from broker.management.requests import (
     SelectRequest,
     SendRequest,
     SubscriptionRequest,
+    TransactionRequest,
     parse,
 )
 
@@ -53,6 +54,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "browse": Operation(BrowseRequest, Operator.browse),
     "scheduled": Operation(ScheduledRequest, Operator.scheduled),
     "unschedule": Operation(ScheduleRequest, Operator.unschedule),
+    "transactions": Operation(ListRequest, Operator.transactions),
+    "commit": Operation(TransactionRequest, Operator.commit),
+    "rollback": Operation(TransactionRequest, Operator.rollback),
+    "forget": Operation(TransactionRequest, Operator.forget),
     "jobs": Operation(Nothing, Operator.jobs),
     "job": Operation(JobRequest, Operator.job),
     "cancel": Operation(JobRequest, Operator.cancel),

@@ -88,6 +88,13 @@ class ScheduleRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class TransactionRequest:
+    """A prepared branch of a distributed transaction by its xid."""
+
+    xid: str
+
+
+@dataclass(frozen=True, slots=True)
 class SendRequest:
     """A message to send; the body is `text`, or `base64` for bytes, or none.
 

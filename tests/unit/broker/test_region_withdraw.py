@@ -164,3 +164,8 @@ def test_a_backlog_loses_single_numbers() -> None:
     assert list(backlog) == [11, 13, 14, 15, 16, 17, 18]
     assert list(backlog.after(14)) == [15, 16, 17, 18]
     assert len(backlog) == 7
+    for ref in list(backlog):
+        assert backlog.remove(ref)
+        index.remove(ref)
+    index.add(13, 0, 1)
+    assert list(backlog) == [], "it came back into the index, not here"

@@ -19,6 +19,7 @@ from broker.management.errors import ManagementError
 from broker.management.jobs import Job
 from broker.management.operations import carry_out, plain_of
 from broker.region.region import Region
+from broker.xa import Xid
 from fabric import brokers
 from fabric.brokers import BrokerClient, Login, find_broker, url_of
 from fabric.cli import broker_access
@@ -62,7 +63,10 @@ class FakeClient(BrokerClient):
             return found
         if on_progress is not None:
             on_progress(plain_of(found.info()))
-        return plain_of(finished(self.region, found))
+        info = finished(self.region, found)
+        if info.state == "failed":
+            raise BrokerRefused(info.error, "", found.code)
+        return plain_of(info)
 
     def _guarded(self, do: Callable[[], Any]) -> Any:
         return do()
@@ -250,6 +254,23 @@ def test_schedules(run: Run, region: Region) -> None:
     assert run("schedule-list").output.splitlines()[1].endswith("queue://orders  later")
     assert run("schedule-remove", job_id, "--yes").output == f"The scheduled message {job_id} is cancelled.\n"
     assert len(run("schedule-list").output.splitlines()) == 1
+
+
+def test_transactions(run: Run, region: Region) -> None:
+    """Prepared branches are listed and ended."""
+    peer = Peer(region, "c4")
+    xid = Xid(1, b"global", b"1").text
+    for number, end in enumerate(("commit", "rollback")):
+        region.branches.begin(peer.connection, xid)
+        peer.send(f"t{number}", ORDERS, transaction=xid)
+        region.branches.prepare(peer.connection, xid)
+        settle(region)
+        assert run("transaction-list").output.splitlines()[1].split()[:2] == [xid, "prepared"]
+        assert run(f"transaction-{end}", xid, "--yes").output.startswith(f"The branch {xid} is ")
+        assert "[xid]" in run("transaction-list", xid).output
+        run("transaction-forget", xid)
+        assert len(run("transaction-list").output.splitlines()) == 1
+    assert "no such transaction" in run("transaction-commit", xid, "--yes", code=1).output
 
 
 def test_clients_are_sent_away(run: Run, region: Region) -> None:
