@@ -56,7 +56,7 @@ class DeadLetters:
 
     def __init__(self, region: Region) -> None:
         self._region = region
-        self._audited: OrderedDict[tuple[Destination, str], None] = OrderedDict()
+        self._audited: OrderedDict[tuple[Destination, int], None] = OrderedDict()
         self.count = 0
 
     def give_up(self, consumer: Consumer, entries: list[Entry], kind: AckKind, cause: str) -> int:
@@ -154,8 +154,9 @@ class DeadLetters:
             if message is None:
                 continue
             letter = self._letter(policy, destination, subscription, message, cause, expired=expired)
-            if letter is not None:
-                letters.append(letter)
+            if letter is None or (subscription is not None and self._is_known(policy, letter, entry)):
+                continue
+            letters.append(letter)
         return letters
 
     def _letter(
@@ -175,8 +176,6 @@ class DeadLetters:
         if place == destination:
             _log.info("A message of %s is given up for good: it was a dead letter already", destination)
             return None
-        if subscription is not None and policy.dead_letter_audit and self._is_known(place, message):
-            return None
         if expired:
             cause = f"java.lang.Throwable: Message Expired. Expiration:{message.expiration}"
         try:
@@ -187,9 +186,14 @@ class DeadLetters:
         self._region.advisories.buried(destination, policy, message)
         return letter
 
-    def _is_known(self, place: Destination, message: Message) -> bool:
-        """Whether another subscriber's dead letter is the same message."""
-        audited, key = self._audited, (place, message.message_id)
+    def _is_known(self, policy: Policy, letter: Message, entry: Entry) -> bool:
+        """Whether another subscriber's dead letter in the same place is the same message.
+
+        It is known by its number: what is sent again, by whomever, is another one.
+        """
+        if not policy.dead_letter_audit:
+            return False
+        audited, key = self._audited, (letter.destination, entry.ref)
         if key in audited:
             return True
         audited[key] = None
