@@ -5,7 +5,8 @@ although the program has dealt with it. The audit remembers what was acknowledge
 before: such a message is acknowledged again and not delivered. Without a lost connection nothing is ever
 suppressed, so a message that is put back into its queue by hand is delivered.
 
-Queues: one audit for the connection, because the new master may pick another consumer of it. Topics: each
+Queues: one audit for the connection, because the new master may pick another consumer of it. Durable
+subscriptions: likewise, the program may have closed one consumer and opened the next. Other topics: each
 consumer has its own copy, so each consumer is a place of its own.
 """
 
@@ -21,7 +22,7 @@ producers."""
 
 
 class AcknowledgementAudit:
-    """Message ids by place; a place is a queue, or a consumer of a topic."""
+    """Message ids by place; a place is a queue, a durable subscription, or a consumer of a topic."""
 
     def __init__(self, messages_max: int = AUDIT_MESSAGES_MAX) -> None:
         self._messages_max = messages_max

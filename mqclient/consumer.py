@@ -174,7 +174,7 @@ class MessageConsumer:
             self.session.arrived.notify_all()
             return
         connection = self.session.connection
-        delivery = new_delivery(dispatch, connection.ledger.epoch)
+        delivery = new_delivery(dispatch, connection.ledger.epoch, self._subscription.durable_name)
         if self._subscription.browser:
             self._enqueue(delivery)
             return

@@ -73,18 +73,26 @@ class Arrival(Enum):
     REPEATED = "repeated"
 
 
-def new_delivery(dispatch: MessageDispatch, epoch: int) -> Delivery:
-    """A delivery for a dispatch that has a message."""
+def new_delivery(dispatch: MessageDispatch, epoch: int, subscription: str | None = None) -> Delivery:
+    """A delivery for a dispatch that has a message.
+
+    Args:
+        dispatch: it.
+        epoch: of the connection it came by.
+        subscription: the name of the durable subscription, which may have another consumer after a while.
+    """
     message, consumer_id = dispatch.message, dispatch.consumer_id
     assert message is not None and message.message_id is not None and consumer_id is not None
     message_id = message.message_id
     identity: Hashable = message_id.text_view or (message_id.producer_id, message_id.producer_sequence_id)
     redeliveries = max(dispatch.redelivery_counter, message.redelivery_counter)
-    return Delivery(dispatch, consumer_id, (_place(dispatch), identity), epoch, redeliveries)
+    return Delivery(dispatch, consumer_id, (_place(dispatch, subscription), identity), epoch, redeliveries)
 
 
-def _place(dispatch: MessageDispatch) -> Hashable:
+def _place(dispatch: MessageDispatch, subscription: str | None) -> Hashable:
     destination = dispatch.destination
+    if subscription is not None:
+        return "subscription", subscription
     if isinstance(destination, ActiveMQTopic | ActiveMQTempTopic):
         return dispatch.consumer_id
     return destination

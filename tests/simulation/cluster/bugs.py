@@ -11,15 +11,17 @@ from simulation.cluster.threads import SteppedWriter
 from support.fake_disk import FakeDataFile, FakeFiles
 
 from broker.region.connection import RegionConnection
+from broker.region.durable import DurableSubscription
 from broker.region.queue import Queue
 from journal import reader as reader_module
 from journal.batch import BatchHeader
 from journal.errors import StoreIncomplete
 from journal.fence import Steps, claims, live_epochs
 from journal.mastership import Mastership
-from journal.record import Record, Seal
+from journal.record import AcknowledgeSubscription, Record, Seal
 from journal.recovery import StoreReader
 from journal.upkeep import Doomed, Upkeep
+from mqclient import delivery
 from mqclient.audit import AcknowledgementAudit
 from mqclient.failover import FailoverTransport
 from mqclient.replay import ConnectionState
@@ -230,7 +232,40 @@ def _given_back_at_the_end(replace: Callable[[Any, str, Any], None]) -> None:
     replace(Queue, "give_back", give_back)
 
 
+@bug("subscribers get only what comes while they are there")
+def _absent_subscribers_miss(replace: Callable[[Any, str, Any], None]) -> None:
+    offer = DurableSubscription.offer
+
+    def offer_to_present(self: Any, *args: Any) -> None:
+        if self.consumers:
+            offer(self, *args)
+
+    replace(DurableSubscription, "offer", offer_to_present)
+
+
+@bug("one subscriber acknowledges for all")
+def _acknowledged_for_all(replace: Callable[[Any, str, Any], None]) -> None:
+    consumed = DurableSubscription.consumed
+
+    def consumed_by_all(self: Any, entries: Any, records: list[Any]) -> None:
+        consumed(self, entries, records)
+        others = [each for topic in self.topics for each in topic.subscriptions if each is not self]
+        records += [
+            AcknowledgeSubscription(*each.key, entry.ref)
+            for each in others
+            if each.durable
+            for entry in entries
+        ]
+
+    replace(DurableSubscription, "consumed", consumed_by_all)
+
+
 # ---- the client
+
+
+@bug("the audit takes a subscription's next consumer for another place")
+def _audit_by_consumer(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(delivery, "_place", lambda dispatch, _: dispatch.consumer_id)
 
 
 @bug("nothing is sent again")

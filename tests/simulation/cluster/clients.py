@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.clock import Process, Timer
 from simulation.cluster.network import Stream
-from simulation.cluster.promises import Order, body_of, name_in
+from simulation.cluster.promises import Order, body_of, is_topic, name_in
 from simulation.cluster.zookeeper import ZooKeeperClient
 
 from broker.openwire.commands import (
     ActiveMQBytesMessage,
+    ActiveMQDestination,
     ActiveMQQueue,
+    ActiveMQTopic,
     BaseCommand,
     ConnectionId,
     ConnectionInfo,
@@ -25,6 +27,7 @@ from broker.openwire.commands import (
     MessageId,
     ProducerId,
     ProducerInfo,
+    RemoveInfo,
     SessionId,
     SessionInfo,
     TransactionInfo,
@@ -48,15 +51,23 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = FailoverOptions(initial_reconnect_delay=20, max_reconnect_delay=400)
 SESSION: Final = 1
+SUBSCRIPTION: Final = "news"
 
 
 address_of = cache(parse_address)
 
 
+def destination_of(name: str) -> ActiveMQDestination:
+    """The queue or topic of a plan."""
+    return ActiveMQTopic(physical_name=name) if is_topic(name) else ActiveMQQueue(physical_name=name)
+
+
 class SimulatedClient(Process):
     """A program with one connection."""
 
-    def __init__(self, world: World, name: str, rng: random.Random, *, discovers: bool) -> None:
+    def __init__(
+        self, world: World, name: str, rng: random.Random, *, discovers: bool, client_id: str | None = None
+    ) -> None:
         super().__init__(world.clock, name, rng)
         self.world = world
         self.discovers = discovers
@@ -65,7 +76,9 @@ class SimulatedClient(Process):
         self._stream: Stream | None = None
         self._attempt = 0
         self._timer: Timer | None = None
-        info = ConnectionInfo(connection_id=ConnectionId(value=self.connection_id), fault_tolerant=True)
+        info = ConnectionInfo(
+            connection_id=ConnectionId(value=self.connection_id), client_id=client_id, fault_tolerant=True
+        )
         self.core = FailoverTransport(
             ConnectionState(info),
             OPTIONS,
@@ -206,7 +219,7 @@ class Producer(SimulatedClient):
         self._sent = 0
         self._transactions = 0
         self._id = ProducerId(connection_id=self.connection_id, session_id=SESSION, value=1)
-        self._queue = ActiveMQQueue(physical_name=plan.queue)
+        self._queue = destination_of(plan.queue)
 
     @property
     def is_done(self) -> bool:
@@ -292,21 +305,48 @@ class Consumer(SimulatedClient):
     def __init__(
         self, world: World, name: str, plan: ConsumerPlan, rng: random.Random, *, is_alone: bool
     ) -> None:
-        super().__init__(world, name, rng, discovers=plan.discovers)
+        self._subscriber = name if is_topic(plan.queue) else ""
+        super().__init__(world, name, rng, discovers=plan.discovers, client_id=self._subscriber or None)
         self.plan = plan
         self._id = ConsumerId(connection_id=self.connection_id, session_id=SESSION, value=1)
         self._ledger = DeliveryLedger(AcknowledgementAudit())
-        self._order = Order(world.promises, name, is_alone=is_alone)
+        self._order = Order(world.promises, name, is_alone=is_alone, subscriber=self._subscriber)
         self._waiting: deque[Delivery] = deque()
         self._held: dict[Delivery, None] = {}
+        self._returned = 0
         self._busy = False
 
     def open(self) -> None:
         """A consumer."""
-        queue = ActiveMQQueue(physical_name=self.plan.queue)
-        self._request(
-            ConsumerInfo(consumer_id=self._id, destination=queue, prefetch_size=self.plan.prefetch_size)
+        info = ConsumerInfo(
+            consumer_id=self._id,
+            destination=destination_of(self.plan.queue),
+            prefetch_size=self.plan.prefetch_size,
+            subscription_name=SUBSCRIPTION if self._subscriber else None,
         )
+        self.core.request(Request(info, self._opened), self.clock.now_s)
+
+    def _opened(self, request: Request) -> None:
+        self._answered(request)
+        if self._subscriber:
+            self.world.promises.subscribed(self._subscriber, self.plan.queue)
+
+    def _begin_anew(self) -> None:
+        """Close the consumer, which gives back what it has not acknowledged; then open another."""
+        self.world.note(self.name, "gives back what it has not acknowledged")
+        self.world.count("given back")
+        remove = RemoveInfo(object_id=self._id, last_delivered_sequence_id=0)
+        self.core.request(Request(remove, self._closed), self.clock.now_s)
+        for delivery in (*self._held, *self._waiting):
+            self._ledger.release(delivery)
+        self._held.clear()
+        self._waiting.clear()
+        self._id = ConsumerId(connection_id=self.connection_id, session_id=SESSION, value=self._id.value + 1)
+
+    def _closed(self, request: Request) -> None:
+        self._answered(request)
+        self._order.connected()
+        self.open()
 
     def on_event(self, event: Event) -> None:
         """See `mqclient.connection` and `mqclient.consumer`."""
@@ -323,12 +363,16 @@ class Consumer(SimulatedClient):
                 pass
 
     def _arrived(self, dispatch: MessageDispatch) -> None:
+        assert dispatch.consumer_id is not None
+        if dispatch.consumer_id.value != self._id.value:
+            return  # it was under way when that consumer was closed
         name = self._name(dispatch)
         if not name:
             return
         self._order.dispatched(name)
         self.world.note(self.name, f"is given {name}")
-        arrival, delivery = self._ledger.arrive(new_delivery(dispatch, self._ledger.epoch))
+        arrived = new_delivery(dispatch, self._ledger.epoch, SUBSCRIPTION if self._subscriber else None)
+        arrival, delivery = self._ledger.arrive(arrived)
         if arrival is Arrival.DELIVER:
             self._waiting.append(delivery)
             self._work_later()
@@ -348,6 +392,9 @@ class Consumer(SimulatedClient):
             self._order.delivered(self._name(delivery.dispatch))
             self._ledger.hold(delivery)
             self._held[delivery] = None
+            if self._returned < self.plan.returns and self.random.random() < 0.4:
+                self._returned += 1
+                self._begin_anew()
         if len(self._held) >= self.plan.together or not self._waiting:
             self._acknowledge()
         if self._waiting:

@@ -21,7 +21,9 @@ from journal.errors import JournalError
 from journal.record import (
     BATCH_HEADER_BYTES,
     FILE_HEADER_BYTES,
+    AcknowledgeSubscription,
     AddMessage,
+    AddSubscription,
     Memory,
     MovedMessage,
     RemoveMessage,
@@ -104,8 +106,10 @@ def _flippable(content: bytes, messages: dict[int, set[str]]) -> list[_Part]:
             names: set[str] = set()
             if isinstance(record, AddMessage | MovedMessage):
                 names = {name_in(record.body)}
-            elif isinstance(record, RemoveMessage):
+            elif isinstance(record, RemoveMessage | AcknowledgeSubscription):
                 names = messages.get(record.ref, set())
+            elif isinstance(record, AddSubscription):
+                continue  # whoever loses a subscription loses all that waits for it
             parts.append(_Part(start, end, type(record).__name__, names, isinstance(record, Memory)))
     return parts
 

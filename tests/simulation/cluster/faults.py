@@ -164,13 +164,13 @@ def _flip(world: World, fault: Fault, process: Process) -> None:
     disk, promises = world.disk, world.promises
     if disk.damaged:
         return
-    chosen = chosen_bit(disk, disk.random, promises.left)
+    chosen = chosen_bit(disk, disk.random, {name.partition("@")[0] for name in promises.left})
     if chosen is not None:
         disk.damaged = True
         file = disk.files[chosen.file]
         file.content[chosen.offset] ^= 1 << disk.random.randrange(8)
         world.note("FAULT", f"flipped a bit of byte {chosen.offset} of {chosen.file}, in {chosen.what}")
-        promises.excused |= chosen.names
+        promises.excuse(chosen.names, (consumer.name for consumer in world.consumers))
         promises.forgetful = promises.forgetful or chosen.is_memory
 
 

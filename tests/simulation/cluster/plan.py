@@ -16,7 +16,10 @@ TROUBLE_S: Final = 5.0
 
 @dataclass(frozen=True)
 class ProducerPlan:
-    """Attributes: messages to send; how many unanswered at most; seconds between two sends; see below."""
+    """Attributes: messages to send; how many unanswered at most; seconds between two sends; see below.
+
+    What is called a queue is a topic if its name begins with a t.
+    """
 
     queue: str = "q0"
     messages: int = 8
@@ -30,13 +33,18 @@ class ProducerPlan:
 
 @dataclass(frozen=True)
 class ConsumerPlan:
-    """Attributes: messages sent ahead to it; how many it acknowledges together; seconds it works on each."""
+    """Attributes: messages sent ahead to it; how many it acknowledges together; seconds it works on each.
+
+    The consumer of a topic has a durable subscription of its own.
+    """
 
     queue: str = "q0"
     prefetch_size: int = 10
     together: int = 1
     work_s: float = 0.01
     discovers: bool = False
+    returns: int = 0
+    """So often it gives back what it has not acknowledged, and begins anew."""
 
 
 @dataclass(frozen=True)
@@ -183,23 +191,50 @@ def plan_of(seed: int) -> Plan:
     )
     if random.Random(f"plan {seed} transactions").random() < 0.15:
         producers = (replace(producers[0], transaction=2 + seed % 3), *producers[1:])
+    consumers = _some_return(random.Random(f"plan {seed} returns"), consumers)
     names = [f"b{index}" for index in range(brokers)]
     clients = [f"p{index}" for index in range(len(producers))]
     clients += [f"c{index}" for index in range(len(consumers))]
     faults = [] if chain is None else chain(rng)
     for _ in range(rng.choice((0, 1, 2, 3, 4) if chain is None else (0, 0, 1, 1, 2))):
         faults.append(_anything(rng, names, clients))
+    news, readers = _topic(random.Random(f"plan {seed} topics"))
     return Plan(
         seed,
         brokers,
-        producers,
-        consumers,
+        producers + news,
+        consumers + readers,
         tuple(faults),
         carries=rng.random() < 0.3,
         is_fast_disk=rng.random() < 0.2,
         sector_bytes=64 if chain is _torn else rng.choice((64, 512)),
         store_bytes=rng.choice((1500, 3000)) if rng.random() < 0.15 else 0,
     )
+
+
+def _some_return(rng: random.Random, consumers: tuple[ConsumerPlan, ...]) -> tuple[ConsumerPlan, ...]:
+    """In some histories a consumer gives messages back."""
+    if rng.random() < 0.15:
+        return (replace(consumers[0], returns=rng.choice((1, 4))), *consumers[1:])
+    return consumers
+
+
+def _topic(rng: random.Random) -> tuple[tuple[ProducerPlan, ...], tuple[ConsumerPlan, ...]]:
+    """In some histories there is a topic, too: who sends there, and who has subscribed to it."""
+    if rng.random() >= 0.2:
+        return (), ()
+    producer = ProducerPlan("t0", rng.choice((4, 8)), rng.choice((1, 4)), rng.choice((0.1, 0.3)))
+    readers = tuple(
+        ConsumerPlan(
+            "t0",
+            prefetch_size=rng.choice((1, 100)),
+            together=rng.choice((1, 3)),
+            work_s=rng.choice((0.001, 0.15)),
+            returns=rng.choice((0, 0, 3)),
+        )
+        for _ in range(rng.choice((1, 2)))
+    )
+    return (producer,), readers
 
 
 def _anything(rng: random.Random, brokers: list[str], clients: list[str]) -> Fault:

@@ -1,7 +1,8 @@
 """What was promised, to whom, and whether it is kept. Knows nothing of how the product works.
 
 A message is known by its name, such as ``p0/17``: producer and number. Every body carries its name, so that
-it is recognised wherever it lies.
+it is recognised wherever it lies. What is sent to a topic waits for each durable subscriber by itself:
+``p0/17@c1`` is what c1 is to get.
 
 =====  =====================================================================================================
 P1     what a journal has reported as durable, or a producer was told, is in the store of every later master,
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from journal.record import AddMessage, RemoveMessage
+from journal.record import AcknowledgeSubscription, AddMessage, AddSubscription, RemoveMessage
 
 NAME = re.compile(rb"<(p\d+/\d+):(\d+)>")
 """How a body says its name, and how long it is in all."""
@@ -46,6 +47,11 @@ def name_in(data: bytes) -> str:
     return found[1].decode() if data[found.start() : found.start() + len(body)] == body else ""
 
 
+def waiting(name: str, subscriber: str) -> str:
+    """What a message is to a durable subscriber; in a queue there is none."""
+    return f"{name}@{subscriber}" if subscriber else name
+
+
 class PromiseBroken(Exception):
     """A promise is not kept; says which."""
 
@@ -57,13 +63,16 @@ class Reign:
     Attributes:
         epoch: its number.
         known: names of the messages in its store when it began to serve.
-        names: of messages by their number in the store, those it added included.
+        names: of messages by their number in the store and the subscriber they wait for, if they do; those it
+            added included.
+        subscribers: the destinations of durable subscriptions.
         pending: what it has appended and not yet reported as durable: batch, whether added, name.
     """
 
     epoch: int
     known: frozenset[str]
-    names: dict[int, str]
+    names: dict[tuple[int, str], str]
+    subscribers: dict[str, str]
     pending: list[tuple[int, bool, str]] = field(default_factory=list)
     added: set[tuple[str, int]] = field(default_factory=set)
 
@@ -90,6 +99,9 @@ class Promises:
         """Whether damage may have cost what was known of producers."""
         self.transactions: list[frozenset[str]] = []
         """Messages that are all stored or none of them."""
+        self.subscribers: dict[str, str] = {}
+        """Those who were told that they have a durable subscription, and its topic."""
+        self._expected: dict[str, frozenset[str]] = {}
         self.reigns: list[Reign] = []
         self._views: list[tuple[int, frozenset[tuple[str, int]]]] = []
 
@@ -100,11 +112,19 @@ class Promises:
 
     # ---- the store
 
-    def serving(self, epoch: int, live: Iterable[tuple[int, str]]) -> Reign:
-        """A master begins to serve; `live` are the messages in its store, by number."""
-        names = dict(live)
+    def serving(self, epoch: int, live: Iterable[tuple[int, str, str]], subscribers: dict[str, str]) -> Reign:
+        """A master begins to serve.
+
+        Args:
+            epoch: its.
+            live: the messages in its store: number, subscriber it waits for, name.
+            subscribers: destinations of the durable subscriptions in its store.
+        """
+        names = {(ref, subscriber): waiting(name, subscriber) for ref, subscriber, name in live}
         known = frozenset(names.values())
-        pairs = frozenset((name, ref) for ref, name in names.items())
+        pairs = frozenset((name, ref) for (ref, _), name in names.items())
+        if gone := set(self.subscribers) - set(subscribers):
+            self.break_(f"P1: epoch {epoch} serves without the subscription of {_some(gone)}")
         if len(known) < len(names) and not self.forgetful:
             twice = sorted(name for name in known if list(names.values()).count(name) > 1)
             self.break_(f"P3: epoch {epoch} has stored {twice[0]} twice")
@@ -129,22 +149,34 @@ class Promises:
                         f"epoch {epoch} has {_some(transaction & here)} without {_some(transaction - here)}"
                     )
         self._views.append((epoch, pairs))
-        reign = Reign(epoch, known, names)
+        reign = Reign(epoch, known, names, subscribers)
         self.reigns.append(reign)
         return reign
 
     def appended(self, reign: Reign, batch: int, records: Sequence[Any]) -> None:
         """A master has put records into a batch."""
         for record in records:
-            if type(record) is AddMessage:
-                name = name_in(record.body)
-                reign.names[record.ref] = name
-                reign.added.add((name, record.ref))
-                reign.pending.append((batch, True, name))
-            elif type(record) is RemoveMessage:
-                name = reign.names.get(record.ref, "")
-                self.removing.add(name)
-                reign.pending.append((batch, False, name))
+            match record:
+                case AddMessage():
+                    for subscriber in _subscribers(reign, record.destination):
+                        name = waiting(name_in(record.body), subscriber)
+                        reign.names[record.ref, subscriber] = name
+                        reign.added.add((name, record.ref))
+                        reign.pending.append((batch, True, name))
+                case RemoveMessage():
+                    for subscriber in _subscribers(reign, record.destination):
+                        self._removed(reign, batch, record.ref, subscriber)
+                case AcknowledgeSubscription():
+                    self._removed(reign, batch, record.ref, record.client_id)
+                case AddSubscription():
+                    reign.subscribers[record.client_id] = record.destination
+                case _:
+                    pass
+
+    def _removed(self, reign: Reign, batch: int, ref: int, subscriber: str) -> None:
+        name = reign.names.get((ref, subscriber), "")
+        self.removing.add(name)
+        reign.pending.append((batch, False, name))
 
     def durable(self, reign: Reign, batch: int) -> None:
         """A master's journal reports batches up to this one as safe."""
@@ -171,6 +203,11 @@ class Promises:
                     f"P2: epoch {reign.epoch} is done with {name}, serving epoch {later.epoch} has it"
                 )
 
+    def excuse(self, names: Iterable[str], subscribers: Iterable[str]) -> None:
+        """Damage may cost these messages, or bring them back, for all who wait for them."""
+        everybody = ("", *subscribers)
+        self.excused |= {waiting(name, subscriber) for name in names for subscriber in everybody}
+
     def may_repeat(self, name: str) -> bool:
         """Whether damage is to blame for a repetition."""
         return self.forgetful or name in self.excused
@@ -180,9 +217,19 @@ class Promises:
     def sending(self, name: str, queue: str) -> None:
         """A producer begins to send."""
         self.sent[name] = queue
+        if is_topic(queue):
+            self._expected[name] = frozenset(who for who, topic in self.subscribers.items() if topic == queue)
+
+    def subscribed(self, subscriber: str, topic: str) -> None:
+        """A consumer was told that it has a durable subscription: it gets all that is sent from now on."""
+        self.subscribers[subscriber] = topic
 
     def told(self, name: str) -> None:
-        """A producer was told that its message is safe."""
+        """A producer was told that its message is safe: in a queue, or for all who had subscribed before."""
+        for subscriber in self._expected.get(name, ("",)):
+            self._told(waiting(name, subscriber))
+
+    def _told(self, name: str) -> None:
         self.answered.add(name)
         if name in self.stored | self.removing | self.excused:
             return
@@ -225,7 +272,7 @@ class Promises:
         missing = (self.answered | self.stored) - self.consumed - self.excused
         if missing:
             self.break_(f"P1: {_some(missing)} was acknowledged and never consumed")
-        unknown = self.consumed - set(self.sent)
+        unknown = {name.partition("@")[0] for name in self.consumed} - set(self.sent)
         if unknown:
             self.break_(f"{_some(unknown)} was consumed and never sent")
 
@@ -237,12 +284,14 @@ class Order:
         promises: to be kept.
         name: of the consumer.
         is_alone: whether the queue has no other consumer.
+        subscriber: who has the durable subscription; "" if it is a queue.
     """
 
-    def __init__(self, promises: Promises, name: str, *, is_alone: bool) -> None:
+    def __init__(self, promises: Promises, name: str, *, is_alone: bool, subscriber: str) -> None:
         self._promises = promises
         self._name = name
         self._is_alone = is_alone
+        self._subscriber = subscriber
         self._dispatched: dict[str, int] = {}
         self._first: dict[str, int] = {}
         self._acknowledged: set[str] = set()
@@ -254,11 +303,11 @@ class Order:
     def dispatched(self, name: str) -> None:
         """A broker has dispatched a message."""
         producer, _, number = name.partition("/")
-        if not self._promises.is_safe(name):
+        if not self._promises.is_safe(waiting(name, self._subscriber)):
             self._promises.break_(f"P1: {self._name} gets {name} before it is safe")
         if not self._is_alone:
             return
-        if int(number) <= self._dispatched.get(producer, 0) and not self._promises.may_repeat(name):
+        if int(number) <= self._dispatched.get(producer, 0) and not self._may_repeat(name):
             before = self._dispatched[producer]
             self._promises.break_(f"P4: {self._name} gets {name} after {producer}/{before}")
         self._dispatched[producer] = int(number)
@@ -266,7 +315,7 @@ class Order:
     def delivered(self, name: str) -> None:
         """The program gets a message."""
         producer, _, number = name.partition("/")
-        if name in self._acknowledged and not self._promises.may_repeat(name):
+        if name in self._acknowledged and not self._may_repeat(name):
             self._promises.break_(f"P3: {self._name} gets {name} again after acknowledging it")
         if self._is_alone and int(number) > self._first.get(producer, 0):
             self._first[producer] = int(number)
@@ -274,7 +323,22 @@ class Order:
     def acknowledged(self, name: str) -> None:
         """The program is done with it."""
         self._acknowledged.add(name)
-        self._promises.done(name)
+        self._promises.done(waiting(name, self._subscriber))
+
+    def _may_repeat(self, name: str) -> bool:
+        return self._promises.may_repeat(waiting(name, self._subscriber))
+
+
+def is_topic(queue: str) -> bool:
+    """Whether what a plan calls a queue is a topic."""
+    return queue.startswith("t")
+
+
+def _subscribers(reign: Reign, destination: str) -> list[str]:
+    """For whom a message of a destination waits; in a queue it waits for nobody in particular."""
+    if not destination.startswith("topic://"):
+        return [""]
+    return [who for who, theirs in reign.subscribers.items() if theirs == destination]
 
 
 def _some(names: Iterable[str]) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.clock import Process
+from simulation.cluster.contents import live_messages, subscribers
 from simulation.cluster.disk import host_files
 from simulation.cluster.network import Stream
-from simulation.cluster.promises import Reign, name_in
+from simulation.cluster.promises import Reign
 from simulation.cluster.threads import SteppedCaretaker, SteppedWriter
 from simulation.cluster.zookeeper import ZooKeeperClient
 from support.fake_disk import FakeFiles
@@ -21,9 +22,8 @@ from broker.openwire.wireformat import WireFormatOptions
 from broker.region.region import Region
 from broker.region.usage import UsageLimits
 from broker.turn import Turn
-from journal.bodies import Bodies
 from journal.care import Kept
-from journal.errors import JournalError, MessageDamaged, StoreFenced
+from journal.errors import JournalError, StoreFenced
 from journal.follower import Follower
 from journal.journal import Journal
 from journal.mastership import Opened, become_master
@@ -427,16 +427,9 @@ class SimulatedBroker(Process):
     def _serving(self, files: FakeFiles, state: State) -> Reign:
         """The first batch counts: what is in the store?"""
         epoch = max(state.salts)
-        bodies = Bodies(files, state.salts)
-        live = []
-        for messages in state.queues.values():
-            for ref, place in messages.entries_after(-1):
-                try:
-                    live.append((ref, name_in(bodies.read(place))))
-                except MessageDamaged as error:
-                    self.world.message_damaged(str(error))
+        live = live_messages(files, state, self.world.message_damaged)
         self.note(f"serves epoch {epoch} with {len(live)} messages")
-        return self.world.promises.serving(epoch, live)
+        return self.world.promises.serving(epoch, live, subscribers(state))
 
     def _begin(self, opened: Opened, state: State, files: FakeFiles, reign: Reign) -> None:
         self.is_taking_over = False

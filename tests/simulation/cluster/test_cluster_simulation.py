@@ -46,13 +46,13 @@ def test_no_history_breaks_a_promise(part: int) -> None:
 def test_the_histories_do_something() -> None:
     """Faults of all kinds strike, masters change, checkpoints are written and used, or nothing is proven."""
     counts: Counter[str] = Counter()
-    for seed in range(150):
+    for seed in range(200):
         counts.update(live(plan_of(seed)).counts)
     assert [kind for kind in FAULTS if not counts[f"fault {kind}"]] == []
     assert counts["takeover"] > 200
     assert min(counts["checkpoint"], counts["part moved"], counts["data file removed"]) > 100
     assert min(counts["recovery from a checkpoint"], counts["full"], counts["room again"]) > 5
-    assert counts["transaction in doubt"] > 5
+    assert min(counts["transaction in doubt"], counts["given back"]) > 5
 
 
 @pytest.mark.parametrize("plan", regressions(), ids=lambda plan: f"seed {plan.seed}")

@@ -14,18 +14,17 @@ from typing import Any, Final
 
 from simulation.cluster.clients import Consumer, Producer
 from simulation.cluster.clock import Clock, Killed, Process
+from simulation.cluster.contents import live_messages, subscribers
 from simulation.cluster.disk import SharedDisk, host_files
 from simulation.cluster.faults import FAULTS, repair
 from simulation.cluster.network import Network
 from simulation.cluster.plan import TROUBLE_S, Fault, Plan
-from simulation.cluster.promises import Promises, name_in
+from simulation.cluster.promises import Promises, is_topic
 from simulation.cluster.simulated_broker import Mastership, SimulatedBroker
 from simulation.cluster.zookeeper import ZooKeeperServer
-from support.fake_disk import FakeFiles
 
-from journal.bodies import Bodies
 from journal.care import RETRY_S
-from journal.errors import JournalError, MessageDamaged
+from journal.errors import JournalError
 from journal.mastership import become_master
 from journal.options import JournalOptions
 from journal.report import Report
@@ -102,7 +101,11 @@ class World:
         ]
         self.consumers = [
             Consumer(
-                self, f"c{index}", each, self._random(f"c{index}"), is_alone=queues.count(each.queue) == 1
+                self,
+                f"c{index}",
+                each,
+                self._random(f"c{index}"),
+                is_alone=is_topic(each.queue) or queues.count(each.queue) == 1,
             )
             for index, each in enumerate(plan.consumers)
         ]
@@ -290,20 +293,10 @@ class World:
         try:
             for step in become_master(files, state, owner="last", salt=1, options=self.options):
                 if step == "checked batch 1":
-                    self.promises.serving(max(state.salts), self._live(files, state))
+                    found = live_messages(files, state, self.message_damaged)
+                    self.promises.serving(max(state.salts), found, subscribers(state))
         except JournalError as error:
             self.promises.break_(f"at the end the store cannot be opened: {error}")
-
-    def _live(self, files: FakeFiles, state: State) -> list[tuple[int, str]]:
-        bodies = Bodies(files, state.salts)
-        live: list[tuple[int, str]] = []
-        for messages in state.queues.values():
-            for ref, place in messages.entries_after(-1):
-                try:
-                    live.append((ref, name_in(bodies.read(place))))
-                except MessageDamaged as error:
-                    self.message_damaged(str(error))
-        return live
 
 
 def live(plan: Plan, *, is_recorded: bool = False) -> Outcome:

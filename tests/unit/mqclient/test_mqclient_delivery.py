@@ -18,7 +18,14 @@ from mqclient.delivery import Arrival, Delivery, DeliveryLedger, acknowledgement
 PRODUCER = ProducerId(connection_id="ID:p", session_id=1, value=1)
 
 
-def dispatched(ledger: DeliveryLedger, number: int, *, consumer: int = 1, topic: bool = False) -> Delivery:
+def dispatched(
+    ledger: DeliveryLedger,
+    number: int,
+    *,
+    consumer: int = 1,
+    topic: bool = False,
+    subscription: str | None = None,
+) -> Delivery:
     """Message ``number``, dispatched to a consumer now; the broker's own number differs each time."""
     destination = ActiveMQTopic(physical_name="x") if topic else ActiveMQQueue(physical_name="x")
     message_id = MessageId(
@@ -29,7 +36,7 @@ def dispatched(ledger: DeliveryLedger, number: int, *, consumer: int = 1, topic:
         destination=destination,
         message=ActiveMQTextMessage(message_id=message_id, destination=destination),
     )
-    return new_delivery(dispatch, ledger.epoch)
+    return new_delivery(dispatch, ledger.epoch, subscription)
 
 
 @pytest.fixture
@@ -118,6 +125,19 @@ def test_ranges_cover_what_one_consumer_was_dispatched(ledger: DeliveryLedger) -
     ack = acknowledgement(ones, AckType.STANDARD)
     assert (ack.first_message_id, ack.last_message_id) == (ones[0].message_id, ones[1].message_id)
     assert ack.message_count == 2
+
+
+def test_the_next_consumer_of_a_durable_subscription_gets_nothing_twice(ledger: DeliveryLedger) -> None:
+    """P3: an acknowledgement is lost, and meanwhile the program has opened the subscription again."""
+    delivery = dispatched(ledger, 1, topic=True, subscription="news")
+    ledger.hold(delivery)
+    assert ledger.acknowledge(delivery)
+    ledger.interrupted()
+    ledger.resumed(2)
+    again = dispatched(ledger, 1, consumer=2, topic=True, subscription="news")
+    assert ledger.arrive(again)[0] is Arrival.REPEATED
+    other = dispatched(ledger, 1, consumer=3, topic=True, subscription="other")
+    assert ledger.arrive(other)[0] is Arrival.DELIVER
 
 
 def test_the_audit_forgets_the_oldest() -> None:
