@@ -75,6 +75,20 @@ def durable(peer: Peer, key: str = "k", name: str = "sub", destination: Destinat
     return peer.consume(key, destination, subscription_name=name)
 
 
+def test_what_a_subscriber_has_not_acknowledged_ends_with_it() -> None:
+    """A subscription that is not durable keeps nothing for the next one."""
+    region = new_region()
+    peer = Peer(region)
+    peer.consume("k", TOPIC)
+    peer.send("m1", TOPIC)
+    settle(region)
+    assert peer.client.ids("k") == ["m1"]
+    peer.connection.remove_consumer("k")
+    peer.consume("again", TOPIC)
+    settle(region)
+    assert peer.client.ids("again") == []
+
+
 def test_a_durable_subscriber_gets_what_was_sent_while_it_was_away() -> None:
     """A durable subscription lasts beyond its consumer."""
     region = new_region()
