@@ -374,7 +374,9 @@ def test_a_transaction_is_done_at_its_commit(client: Client) -> None:
         (TransactionInfo(transaction_id=TX, type=1), "knows no step 1"),
         (TransactionInfo(transaction_id=TX, type=99), "knows no step 99"),
         (TransactionInfo(type=0), "A transaction needs an id."),
-        (TransactionInfo(transaction_id=XATransactionId(1, b"g", b"b"), type=0), "XA transactions are not"),
+        (TransactionInfo(transaction_id=XATransactionId(1, b"", b"b"), type=0), "at most 64 bytes"),
+        (TransactionInfo(transaction_id=XATransactionId(1, b"g", None), type=99), "knows no step 99"),
+        (TransactionInfo(transaction_id=XATransactionId(1, b"g", b"b"), type=2), "has not been started"),
         (
             TransactionInfo(transaction_id=LocalTransactionId(1, ConnectionId("c2")), type=0),
             "belongs to another connection",
@@ -384,7 +386,7 @@ def test_a_transaction_is_done_at_its_commit(client: Client) -> None:
     ids=str,
 )
 def test_wrong_transactions_are_refused(client: Client, info: TransactionInfo, text: str) -> None:
-    """Unknown, foreign, distributed and senseless transactions are clear errors."""
+    """Unknown, foreign and senseless transactions are clear errors."""
     assert text in client.refusal(replace(info))[1]
 
 
