@@ -25,9 +25,9 @@ POLICIES = {
     f"{TOPIC}.unique.messageEvictionStrategy.propertyName": "share",
     f"{TOPIC}.rate.pendingMessageLimitStrategy": "prefetchRatePendingMessageLimitStrategy",
     f"{TOPIC}.rate.pendingMessageLimitStrategy.multiplier": "1.5",
-    "policy.queue.interop.topics.full.slowConsumerStrategy": "abortSlowConsumerStrategy",
-    "policy.queue.interop.topics.full.slowConsumerStrategy.checkPeriod": "200",
-    "policy.queue.interop.topics.full.slowConsumerStrategy.maxSlowDuration": "400",
+    f"{TOPIC}.full.slowConsumerStrategy": "abortSlowConsumerStrategy",
+    f"{TOPIC}.full.slowConsumerStrategy.checkPeriod": "200",
+    f"{TOPIC}.full.slowConsumerStrategy.maxSlowDuration": "400",
     f"{TOPIC}.silent.slowConsumerStrategy": "abortSlowAckConsumerStrategy",
     f"{TOPIC}.silent.slowConsumerStrategy.checkPeriod": "200",
     f"{TOPIC}.silent.slowConsumerStrategy.maxSlowDuration": "200",
@@ -56,7 +56,6 @@ EXPECTED = [
     "slow, unique: [1, 6, 7, 8] [1, 8]",
     "slow, rate: [1, 2, 6, 7, 8] [1, 2, 8]",
     "full for too long: closed",
-    "for others: 3",
     "silent for too long: closed",
 ]
 

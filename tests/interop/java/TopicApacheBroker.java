@@ -53,10 +53,7 @@ public final class TopicApacheBroker {
         AbortSlowConsumerStrategy slow = new AbortSlowConsumerStrategy();
         slow.setCheckPeriod(200);
         slow.setMaxSlowDuration(400);
-        PolicyEntry full = new PolicyEntry();
-        full.setQueue("interop.topics.full");
-        full.setSlowConsumerStrategy(slow);
-        ENTRIES.add(full);
+        topic("full").setSlowConsumerStrategy(slow);
         AbortSlowAckConsumerStrategy silent = new AbortSlowAckConsumerStrategy();
         silent.setCheckPeriod(200);
         silent.setMaxSlowDuration(200);
