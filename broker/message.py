@@ -17,7 +17,7 @@ length of the frame    uint32
 Form 2 is the same without expiration, native and the frame's length, for messages of groups: a dispatching
 queue has to know the group, so these are read whole; of a message in form 3 it knows that it has none.
 
-Form 1, for all others: the header below, followed back to back by the twelve fields whose lengths end it.
+Form 1, for all others: the header below, followed back to back by the thirteen fields whose lengths end it.
 A length of -1 says the field is absent.
 Text is UTF-8; lone surrogates, which Java's strings can hold, survive.
 
@@ -31,7 +31,7 @@ timestamp              int64   milliseconds since the epoch
 producer sequence id   int64
 group sequence         int32
 lengths                int32   message id, destination, producer id, correlation id, reply to, type, group id,
-                               user id, wire format, wire, properties, body
+                               user id, origin, wire format, wire, properties, body
 =====================  ======  ==========================================================
 """
 
@@ -52,8 +52,8 @@ FORM_WIRE: Final = 3
 _WIRE_HEADER: Final = struct.Struct(">BBqiI")
 assert _WIRE_HEADER.size == 18
 _NATIVE_MAX: Final = 2**31 - 1
-_HEADER: Final = struct.Struct(">BBBBqqqi12i")
-assert _HEADER.size == 80
+_HEADER: Final = struct.Struct(">BBBBqqqi13i")
+assert _HEADER.size == 84
 MESSAGE_OVERHEAD_BYTES: Final = 512
 """What a message costs in memory beyond its bytes, about."""
 _PERSISTENT: Final = 1
@@ -98,6 +98,7 @@ class Message:
         wire: the message as that protocol writes it, so that it need not be encoded again. Journaled.
         native: the protocol's prepared form in memory; only a number is journaled, too.
         decoded: the properties once `broker.properties.properties_of` has decoded them; never journaled.
+        origin: where it was sent to before it went on to its destination; None: nowhere else.
 
     A message that was read back knows its frame, `expiration` and `native`; the other attributes are read out
     of the frame when one of them is asked for. Most messages are dispatched without that.
@@ -125,6 +126,7 @@ class Message:
     wire: bytes | None = None
     native: object = field(default=None, compare=False, repr=False)
     decoded: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
+    origin: Destination | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -187,21 +189,6 @@ timestamp, persistence and properties; sent to another destination before, if on
 `MessageInvalid`."""
 
 
-WIRE_ORIGINS: Final[dict[str, Callable[[bytes], Destination | None]]] = {}
-"""Per wire format: where a message's `wire` says it was before it was moved to its destination. Raises
-`MessageInvalid`."""
-
-
-def original_destination(message: Message) -> Destination | None:
-    """Where a message was before it was moved; None: nowhere, or its protocol cannot say so.
-
-    Raises:
-        MessageInvalid: it is damaged.
-    """
-    reader = WIRE_ORIGINS.get(message.wire_format)
-    return None if reader is None or message.wire is None else reader(message.wire)
-
-
 def rewritten(changed: Message, original: Destination | None = None) -> Message:
     """A message some of whose attributes were replaced, in the form of its protocol, too.
 
@@ -218,7 +205,8 @@ def rewritten(changed: Message, original: Destination | None = None) -> Message:
     if changed.wire is not None and rewriter is not None:
         wire = rewriter(changed, original)
     wire_format = "" if wire is None else changed.wire_format
-    return replace(changed, wire=wire, wire_format=wire_format, native=None, decoded=None)
+    origin = original or changed.origin
+    return replace(changed, origin=origin, wire=wire, wire_format=wire_format, native=None, decoded=None)
 
 
 def readdressed(message: Message, destination: Destination, *, expiration: int | None = None) -> Message:
@@ -239,6 +227,7 @@ def readdressed(message: Message, destination: Destination, *, expiration: int |
     return replace(
         message,
         destination=destination,
+        origin=message.destination,
         expiration=message.expiration if expiration is None else expiration,
         wire=wire,
         wire_format="" if wire is None else message.wire_format,
@@ -264,7 +253,7 @@ def encode_message(message: Message) -> bytes:
             native = -1
         header = _WIRE_HEADER.pack(FORM_WIRE, len(name), message.expiration, native, len(wire))
         return b"%b%b%b" % (header, name, wire)
-    reply_to = message.reply_to
+    reply_to, origin = message.reply_to, message.origin
     parts = (
         _encoded(message.message_id),
         message.destination.encoded,
@@ -274,6 +263,7 @@ def encode_message(message: Message) -> bytes:
         _encoded(message.type),
         _encoded(message.group_id),
         _encoded(message.user_id),
+        None if origin is None else origin.encoded,
         _encoded(message.wire_format),
         wire,
         message.properties,
@@ -359,6 +349,7 @@ def _decode_fields(data: bytes) -> Message:
             type_,
             group_id,
             user_id,
+            origin,
             wire_format,
         ) = (None if text is None else text.decode("utf-8", "surrogatepass") for text in texts)
         return Message(
@@ -382,6 +373,7 @@ def _decode_fields(data: bytes) -> Message:
             compressed=bool(flags & _COMPRESSED),
             wire_format=wire_format or "",
             wire=wire,
+            origin=None if origin is None else Destination.parse(origin),
         )
     except (ValueError, InvalidDestination) as error:
         raise MessageInvalid(f"The stored message cannot be read: {error}.") from error

@@ -10,7 +10,6 @@ from broker.management.errors import RequestMalformed, SelectorInvalid
 from broker.management.model import MessageInfo, Page
 from broker.management.preview import plain_properties, preview
 from broker.management.requests import BrowseRequest, check_limit, check_preview
-from broker.message import original_destination
 from broker.properties import Matches, compiled
 from broker.region.queue import Queue
 from broker.region.spool import SpooledEntry
@@ -120,16 +119,12 @@ def _cursor(text: str) -> int:
 
 def message_info(entry: Entry, message: Message, state: str, characters: int) -> MessageInfo:
     """What is told of one message."""
-    try:
-        origin = original_destination(message)
-    except MessageInvalid:
-        origin = None
     text, cut = preview(message, characters)
     return MessageInfo(
         ref=entry.ref,
         id=message.message_id,
         destination=message.destination.uri,
-        original_destination="" if origin is None else origin.uri,
+        original_destination="" if message.origin is None else message.origin.uri,
         persistent=message.persistent,
         priority=message.priority,
         timestamp=message.timestamp,

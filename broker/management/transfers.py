@@ -14,7 +14,7 @@ from broker.management.browsing import matches_of, read
 from broker.management.errors import NotPossible, RequestMalformed, TooMany
 from broker.management.jobs import Job
 from broker.management.requests import NAMED_MAX, MoveRequest, SelectRequest
-from broker.message import original_destination, readdressed
+from broker.message import readdressed
 from broker.region.queue import Queue
 from broker.region.routing import Arrivals
 
@@ -221,7 +221,7 @@ class Retry(Transfer):
         super().__init__(region, "retry", queue, selection, goes=self._home)
 
     def _home(self, message: Message) -> Destination | None:
-        origin = original_destination(message)
+        origin = message.origin
         if origin is None or origin == self._queue.destination or origin.is_composite or origin.is_pattern:
             return None
         try:

@@ -18,7 +18,6 @@ from broker.errors import ClientError, InvalidDestination, MessageInvalid
 from broker.message import (
     WIRE_ADDRESSERS,
     WIRE_FIRSTS,
-    WIRE_ORIGINS,
     WIRE_READERS,
     WIRE_REWRITERS,
     Message,
@@ -124,17 +123,6 @@ def _rewrite(message: Message, original: Destination | None) -> bytes:
 
 
 WIRE_REWRITERS[translation.WIRE_FORMAT] = _rewrite
-
-
-def _origin(frame: bytes) -> Destination | None:
-    try:
-        given = translation.read_frame(frame).original_destination
-        return None if given is None else translation.to_destination(given)
-    except (CodecError, ClientError) as error:
-        raise MessageInvalid(f"The stored message cannot be read: {error}.") from error
-
-
-WIRE_ORIGINS[translation.WIRE_FORMAT] = _origin
 
 
 def _read(b: bytes) -> ReceivedMessage:

@@ -116,7 +116,7 @@ def to_message(command: commands.Message, frame: bytes | None = None) -> Message
         command.transaction_id = None
         frame = _codec.encode(command)
     producer_id = command.producer_id or message_id.producer_id
-    reply_to = command.reply_to
+    reply_to, origin = command.reply_to, command.original_destination
     return Message(
         message_id=name,
         destination=to_destination(command.destination),
@@ -138,6 +138,7 @@ def to_message(command: commands.Message, frame: bytes | None = None) -> Message
         compressed=command.compressed,
         wire_format=WIRE_FORMAT,
         wire=frame,
+        origin=None if origin is None or not origin.physical_name else to_destination(origin),
     )
 
 
@@ -177,6 +178,7 @@ def from_message(message: Message) -> commands.Message:
         group_id=message.group_id,
         group_sequence=message.group_sequence,
         user_id=message.user_id,
+        original_destination=None if message.origin is None else from_destination(message.origin),
         marshalled_properties=message.properties,
         content=message.body,
         compressed=message.compressed,

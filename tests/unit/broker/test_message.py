@@ -38,6 +38,7 @@ MESSAGES = st.builds(
     compressed=st.booleans(),
     wire_format=st.text(),
     wire=BYTES,
+    origin=st.none() | DESTINATIONS,
 )
 
 
@@ -163,7 +164,7 @@ def test_composites_and_patterns_are_told_from_names() -> None:
 
 @given(MESSAGES, st.none() | st.integers(0, 2**63 - 1))
 def test_readdressed_messages_keep_all_but_their_place(message: Message, expiration: int | None) -> None:
-    """All but destination and expiration stays as it was; a frame that nobody can readdress goes."""
+    """It knows where it was, the rest stays as it was; a frame that nobody can readdress goes."""
     moved = readdressed(message, Destination.topic("t"), expiration=expiration)
     assert moved == dataclasses.replace(
         message,
@@ -171,4 +172,5 @@ def test_readdressed_messages_keep_all_but_their_place(message: Message, expirat
         expiration=message.expiration if expiration is None else expiration,
         wire=None,
         wire_format="",
+        origin=message.destination,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.region import QUEUE, MemoryStore, Peer, new_region, restarted, settle, take
 
@@ -47,6 +47,7 @@ def waiting_refs(region: Region, count: int = 1000) -> list[int]:
     return refs
 
 
+@settings(deadline=None)
 @given(
     sent=st.lists(st.tuples(st.booleans(), st.sampled_from([4, 4, 4, 9])), min_size=1, max_size=30),
     restarts_after=st.integers(0, 30),

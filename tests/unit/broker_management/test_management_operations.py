@@ -269,6 +269,19 @@ def test_dead_letters_go_back_to_where_they_were() -> None:
     assert (back.preview, back.deliveries, back.destination) == ("a", 0, QUEUE.uri)
 
 
+def test_what_no_client_has_sent_goes_back_too() -> None:
+    """A message without a frame of some protocol knows where it was, in memory and in the journal."""
+    region = filled(1)
+    _, operator = managed(region)
+    finished(region, operator.move(MoveRequest(QUEUE.name, "other")))
+    (moved,) = all_messages(operator, "other")
+    assert moved.original_destination == QUEUE.uri
+    region = restarted(region)
+    _, operator = managed(region)
+    assert finished(region, operator.retry(SelectRequest("other"))).changed == 1
+    assert ids(operator) == ["m0"]
+
+
 # Sending
 
 
