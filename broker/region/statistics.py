@@ -86,14 +86,21 @@ class Statistics:
         """Messages were dispatched; all at once, since most of them came at the same moment."""
         count = len(refs)
         self.dispatched += count
+        self.timed += count
         now_ms, waited_ms = region.now_ms, region.arrivals.waited_ms
+        if count == 1:  # a lone client's: half the time
+            wait_ms = waited_ms(refs[0], now_ms)
+            self.wait_ms_sum += wait_ms
+            known_ms = self.wait_ms_shortest
+            if known_ms is None or wait_ms < known_ms:
+                self.wait_ms_shortest = wait_ms
+            self.wait_ms_max = max(self.wait_ms_max, wait_ms)
+            return
         longest_ms, shortest_ms = waited_ms(min(refs), now_ms), waited_ms(max(refs), now_ms)
         if longest_ms == shortest_ms:
-            wait_ms_sum = longest_ms * count
+            self.wait_ms_sum += longest_ms * count
         else:
-            wait_ms_sum = sum(waited_ms(ref, now_ms) for ref in refs)
-        self.wait_ms_sum += wait_ms_sum
-        self.timed += count
+            self.wait_ms_sum += sum(waited_ms(ref, now_ms) for ref in refs)
         self._bound(shortest_ms, longest_ms)
 
     def _bound(self, shortest_ms: int, longest_ms: int) -> None:
