@@ -90,7 +90,9 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
     ]
     published = [(ref, name) for name, messages in state.topics.items() for ref in messages]
     records += [  # in the order sent: a durable subscription to a wildcard receives from several topics
-        AddMessage(ref, name, "", 0, held[name, ref], expiration=state.expiration_of(ref, name))
+        AddMessage(
+            ref, name, "", 0, held[name, ref], state.priority_of(ref, name), state.expiration_of(ref, name)
+        )
         for ref, name in sorted(published)
     ]
     records += [

@@ -236,7 +236,7 @@ class _Export:
             further["pending"] = self._pending(ref, name)
         elif name == SCHEDULED:
             further["due_ms"], further["repeats"] = self._state.due(ref) or (0, 0)
-        elif (priority := self._state.priority_of(ref, name)) != NORMAL_PRIORITY:
+        if (priority := self._state.priority_of(ref, name)) != NORMAL_PRIORITY:
             further["priority"] = priority
         if expiration := self._state.expiration_of(ref, name):
             further["expiration"] = expiration

@@ -101,8 +101,8 @@ class State:
     Attributes:
         next_ref: one above the highest number ever given to a message.
         queues: the live messages of each queue, in the order of their numbers.
-        ranks: the numbers of the same messages by priority, of the queues in which it is not the normal
-            one for all of them: of queues that have held another since they were empty.
+        ranks: the numbers of live messages by priority, of the queues and topics in which it is not the
+            normal one for all of them: of those that have held another since they were empty.
         expiring: by queue and topic the numbers of those live messages that expire; instead of a place they
             have the time, milliseconds since the epoch.
         redelivered: by queue the numbers of those live messages that were delivered before; instead of a
@@ -195,7 +195,7 @@ class State:
         messages = self.queues.get(destination)
         if messages is None:
             if destination.startswith(TOPIC):
-                self._add_topic_message(ref, destination, location, length, expiration)
+                self._add_topic_message(ref, destination, location, length, priority, expiration)
                 return
             if destination.startswith(PREPARED):
                 branches.add(self, ref, destination, location, length)
@@ -214,7 +214,7 @@ class State:
             self._note_expiration(ref, destination, expiration)
 
     def _rank(self, messages: MessageIndex, ref: int, queue: str, priority: int) -> None:
-        """A message has come into a queue, whose messages may have several priorities."""
+        """A message has come into a queue or topic, whose messages may have several priorities."""
         ranks = self.ranks.get(queue)
         if ranks is None:
             if priority == NORMAL_PRIORITY:
@@ -225,7 +225,7 @@ class State:
         ranks.setdefault(priority, MessageIndex()).add(ref, 0, 1)
 
     def _forget_rank(self, messages: MessageIndex, ref: int, queue: str) -> None:
-        """A message has left a queue."""
+        """A message has left a queue or topic."""
         if not messages:
             self.ranks.pop(queue, None)
         for ranked in self.ranks.get(queue, {}).values():
@@ -233,7 +233,7 @@ class State:
                 return
 
     def priority_of(self, ref: int, destination: str) -> int:
-        """The priority of a live message of a queue; the normal one for others."""
+        """The priority of a live message of a queue or topic; the normal one for others."""
         for priority, ranked in self.ranks.get(destination, {}).items():
             if ref in ranked:
                 return priority
@@ -346,7 +346,9 @@ class State:
             self.topic_names.append(topic)
         return number
 
-    def _add_topic_message(self, ref: int, topic: str, location: int, length: int, expiration: int) -> None:
+    def _add_topic_message(  # noqa: PLR0917 - as `add_message`
+        self, ref: int, topic: str, location: int, length: int, priority: int, expiration: int
+    ) -> None:
         subscriptions = self._subscribed.get(topic)
         if subscriptions is None:
             subscriptions = self._subscribed[topic] = [
@@ -356,10 +358,15 @@ class State:
             return
         if not self.waiting_index.add(ref, self.topic_number(topic), len(subscriptions)):
             return
-        self.topics.setdefault(topic, MessageIndex()).add(ref, location, length)
+        messages = self.topics.get(topic)
+        if messages is None:
+            messages = self.topics[topic] = MessageIndex()
+        messages.add(ref, location, length)
         self.use(location, length)
         for subscription in subscriptions:
             subscription.pending.add(ref, 0, 1)
+        if priority != NORMAL_PRIORITY or self.ranks:
+            self._rank(messages, ref, topic, priority)
         if expiration:
             self._note_expiration(ref, topic, expiration)
 
@@ -462,6 +469,8 @@ class State:
             return False
         self.unuse(place)
         self.waiting_index.remove(ref)
+        if messages is not None and self.ranks:
+            self._forget_rank(messages, ref, topic)
         if self.expiring:
             _forget(self.expiring, ref, topic)
         return True

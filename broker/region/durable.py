@@ -9,8 +9,15 @@ from broker.authorization import Permission
 from broker.errors import SendBlocked, SpaceLacking
 from broker.region.consumer import DURABLE_TOPIC_PREFETCH
 from broker.region.entry import Entry, Pending
+from broker.region.ranked import RankedPending
 from broker.region.subscription import Round, TopicSubscription
-from journal.record import AcknowledgeSubscription, AddSubscription, Record, RemoveSubscription
+from journal.record import (
+    NORMAL_PRIORITY,
+    AcknowledgeSubscription,
+    AddSubscription,
+    Record,
+    RemoveSubscription,
+)
 
 if TYPE_CHECKING:
     from broker.destination import Destination
@@ -56,6 +63,9 @@ class DurableSubscription(TopicSubscription):
         self.away_since_ms = record.away_since_ms or region.now_ms
         self.pending = Pending(backlog, self._index, self._release)
         self._round = Round()
+        ranks = region.store.state.ranks
+        if backlog and ranks and any(topic in ranks for topic in self._known_topics()):
+            self._rank()
 
     @property
     def consumers(self) -> Sequence[Consumer]:
@@ -70,6 +80,30 @@ class DurableSubscription(TopicSubscription):
     def _index(self) -> MessageIndex | None:
         subscription = self.region.store.state.subscriptions.get(self.key)
         return None if subscription is None else subscription.pending
+
+    # ---- priorities
+
+    def _known_topics(self) -> list[str]:
+        """The topics of which the journal has messages for it."""
+        subscription = self.region.store.state.subscriptions.get(self.key)
+        return [] if subscription is None else self.region.store.state.topics_of(subscription)
+
+    def _rank(self) -> None:
+        """From now on priorities count: a message has another one than the normal one."""
+        if self._prioritized:
+            state = self.region.store.state
+            ranked = RankedPending(self._release)
+            ranked.take_over(self.pending, lambda ref: state.priority_of(ref, state.topic_of(ref)))
+            self.pending = ranked
+
+    @property
+    def _prioritized(self) -> bool:
+        """Whether its policy lets priorities count; of several topics that of the first."""
+        return self.region.policies.of(self._members[0]).prioritized_messages
+
+    def _unrank(self) -> None:
+        """Nothing waits: the quicker way again."""
+        self.pending = Pending(None, self._index, self._release)
 
     def record(self) -> AddSubscription:
         """What the journal is told of it."""
@@ -111,6 +145,10 @@ class DurableSubscription(TopicSubscription):
             except (SendBlocked, SpaceLacking):
                 self.discard((Entry(ref, message, 0, False),))
                 return
+        if message.priority != NORMAL_PRIORITY and not isinstance(self.pending, RankedPending):
+            self._rank()
+        if isinstance(self.pending, RankedPending):
+            entry.priority = message.priority
         self.pending.append(entry, resident_max, region.durable_batch)
         if active:
             region.dirty[self] = None
@@ -141,6 +179,8 @@ class DurableSubscription(TopicSubscription):
                 ring.rotate(-1)
                 consumer.dispatch(entry, message)
                 dispatched.append(entry)
+        if isinstance(pending, RankedPending) and not pending:
+            self._unrank()
         self.settle(dispatched, expired)
         if unread:
             region.finish(self, unread)
@@ -189,6 +229,9 @@ class DurableSubscription(TopicSubscription):
     def admit(self, entry: Entry) -> None:
         """A message that a branch has held waits, among those of its age."""
         if self.topics:
+            if isinstance(self.pending, RankedPending):
+                state = self.region.store.state
+                entry.priority = state.priority_of(entry.ref, state.topic_of(entry.ref))
             self.pending.insert(entry)
             self.region.dirty[self] = None
 

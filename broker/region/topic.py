@@ -108,7 +108,8 @@ class Topic:
                 message.producer_id,
                 message.producer_sequence_id,
                 body,
-                expiration=message.expiration,
+                message.priority,
+                message.expiration,
             )
         ]
         for each in self.subscriptions:

@@ -28,7 +28,7 @@ def entries(messages: MessageIndex) -> dict[int, tuple[int, int]]:
 def assert_same(page: PageState, state: State) -> None:
     """Both see the same."""
     assert page.queues == {name: entries(messages) for name, messages in state.queues.items()}
-    for name, messages in page.queues.items():
+    for name, messages in (*page.queues.items(), *page.topics.items()):
         assert {ref: page.priorities.get((name, ref), 4) for ref in messages} == {
             ref: state.priority_of(ref, name) for ref in messages
         }
