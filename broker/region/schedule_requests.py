@@ -35,9 +35,9 @@ LONG_PREFIX: Final = "AMQ_SCHEDULER_"
 """Of the names that the original's constants for these two times have; their values have it not."""
 START_TIME: Final = "ACTION_START_TIME"
 END_TIME: Final = "ACTION_END_TIME"
-SHOWN_MAX: Final = 500
+SHOWN_MAX: Final = 100
 """Messages shown in one turn; each is read from the journal."""
-REMOVED_MAX: Final = 5_000
+REMOVED_MAX: Final = 1_000
 """Messages cancelled in one turn: about 10 ms."""
 
 _log: Final = logging.getLogger("broker.region")
