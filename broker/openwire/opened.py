@@ -51,6 +51,7 @@ from broker.openwire.transactions import Answer, answer_to, prepared_ids, transa
 from broker.region.consumer import AckKind, ConsumerOptions
 
 if TYPE_CHECKING:
+    from broker.destination import Destination
     from broker.message import Message
     from broker.region.connection import RegionConnection
 
@@ -222,6 +223,7 @@ class OpenedConnection:
         assert info.destination is not None
         if info.subscription_name in (SHARED, SHARED_DURABLE):
             raise RequestInvalid("A shared subscription needs a name.")
+        self._check_own(destination)
         key = (consumer_id.session_id, consumer_id.value)
         if key in self.consumers:
             raise RequestInvalid(f"The consumer {self._id}:{key[0]}:{key[1]} exists already.")
@@ -319,10 +321,20 @@ class OpenedConnection:
         destination = translation.to_destination(info.destination)
         match info.operation_type:
             case DestinationOperation.ADD:
+                self._check_own(destination)
                 return self._region_connection.add_destination(destination)
             case DestinationOperation.REMOVE:
                 return self._region_connection.remove_destination(destination)
         raise RequestInvalid(f"A destination knows no operation {info.operation_type}.")
+
+    def _check_own(self, destination: Destination) -> None:
+        """A temporary destination is named after its connection: nobody else makes it, or takes from it.
+
+        Source: ActiveMQ's `TempQueue` and `TempTopic`, which read the connection out of the name.
+        """
+        for member in destination.members():
+            if member.is_temporary and not member.name.startswith(self._prefix):
+                raise InvalidDestination(f"{member} belongs to another connection.")
 
     def _remove_subscription(self, info: RemoveSubscriptionInfo) -> Answer:
         if not info.subscription_name:

@@ -403,7 +403,7 @@ def test_recovery_of_distributed_transactions_finds_none(client: Client) -> None
 def test_temporary_destinations_are_advised(broker: Broker) -> None:
     """Clients that listen to the advisories hear of every temporary destination, at once and later."""
     owner, other = Client(broker, "c1"), Client(broker, "c2")
-    first, second = ActiveMQTempQueue("ID:c1:1"), ActiveMQTempQueue("ID:c1:2")
+    first, second = ActiveMQTempQueue("c1:1"), ActiveMQTempQueue("c1:2")
     owner.request(DestinationInfo(connection_id=ConnectionId("c1"), destination=first))
     advisories = ActiveMQTopic("ActiveMQ.Advisory.TempQueue,ActiveMQ.Advisory.TempTopic")
     info = replace(other.consumer(destination=advisories), consumer_id=ConsumerId("c2", -1, 1))
