@@ -296,6 +296,10 @@ class Policy:
     # expiry
     expire_messages_period_ms: int = number("expireMessagesPeriod", 30_000, 0, _YEAR_MS)
     max_expire_page_size: int = number("maxExpirePageSize", 400, 1, 1_000_000)
+    time_stamping: bool = flag("timeStamping", False)
+    zero_expiration_override_ms: int = number("zeroExpirationOverride", 0, 0, 10 * _YEAR_MS)
+    ttl_ceiling_ms: int = number("ttlCeiling", 0, 0, 10 * _YEAR_MS)
+    future_only: bool = flag("futureOnly", False)
     # destinations
     max_destinations: int = number("maxDestinations", -1, -1, 10_000)
     gc_inactive_destinations: bool = flag("gcInactiveDestinations", False)

@@ -23,6 +23,7 @@ from broker.region.listening import listen
 from broker.region.parts import attach_parts, check_pattern
 from broker.region.queue import Queue
 from broker.region.routing import send_along
+from broker.region.stamping import stamped
 from broker.region.transactions import OpenTransactions
 from broker.xa import XID
 
@@ -245,6 +246,13 @@ class RegionConnection:
         ):
             region.repeats_dropped += 1
             return region.last_batch
+        if target.stamps:
+            message = stamped(message, target.policy, region.now_ms)
+        if routes is not None:
+            routes = [
+                (each, stamped(copy, each.policy, region.now_ms) if each.stamps else copy)
+                for each, copy in routes
+            ]
         if region.usage.is_short:
             targets = [target] if routes is None else [each for each, _ in routes]
             self._check_space([] if later else targets, message, transaction)

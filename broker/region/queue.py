@@ -15,6 +15,7 @@ from broker.region.consumer import QUEUE_PREFETCH
 from broker.region.entry import Entry, Pending
 from broker.region.ring import Ring
 from broker.region.spool import expiration_of
+from broker.region.stamping import stamps
 from broker.region.statistics import Statistics
 from journal.index import Backlog, MessageIndex
 from journal.record import NORMAL_PRIORITY, AddMessage, Held, Record, RemoveMessage
@@ -55,6 +56,8 @@ class Queue:
         self.paused = False
         """Nothing is dispatched; sends go on."""
         self.stored = not destination.is_temporary
+        self.stamps = stamps(self.policy)
+        """Messages get the broker's time."""
         self.pending = Pending(backlog, self.index, self.usage.release)
         self.consumers: dict[Consumer, None] = {}
         self._round = Ring()

@@ -11,6 +11,7 @@ from broker.region.account import account_of
 from broker.region.durable import DurableSubscription
 from broker.region.entry import Entry
 from broker.region.recovery import RETAIN_BYTES, Recovery, Remembered
+from broker.region.stamping import stamps
 from broker.region.statistics import Statistics
 from journal.record import AcknowledgeSubscription, AddMessage, Record
 
@@ -37,6 +38,8 @@ class Topic:
         self.forwards: Forwards | None = None
         self.owner = owner
         self.stored = not destination.is_temporary
+        self.stamps = stamps(self.policy)
+        """Messages get the broker's time."""
         self.subscriptions: dict[TopicSubscription, None] = {}
         self.statistics = Statistics(region.now_ms)
         self.advised = region.advisories.advised(self.policy)
