@@ -1,0 +1,37 @@
+"""A program with Apache's own Java client manages our broker with messages, as Apache's broker cannot be."""
+
+from pathlib import Path
+
+import pytest
+from support.apache import INTEROP_SOURCES, JavaPrograms
+from support.our_broker import OurBroker, add_user, running
+from support.zookeeper import ZooKeeperForTests, free_port
+
+pytestmark = pytest.mark.interop
+
+GOT = [
+    "got: red message",
+    "at: queue://interop.moved",
+    "was at: queue://interop.managed",
+    "property: red",
+    "redelivered: false",
+]
+
+
+def test_a_java_program_manages_our_broker(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+    """Requests and answers are text messages; what is moved keeps its content, and knows where it was."""
+    programs = JavaPrograms(tmp_path, INTEROP_SOURCES)
+    add_user(zookeeper)
+    broker = OurBroker(zookeeper, tmp_path, port=free_port())
+    with running(broker):
+        broker.wait_listening()
+        assert programs.facts("Management", broker.url) == [
+            "size: 3",
+            "moved: 2",
+            "left: 1",
+            "wrong: not_found",
+            *GOT,
+            *GOT,
+            "more: null",
+            "purged: 1",
+        ]
