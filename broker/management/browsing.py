@@ -72,11 +72,9 @@ def browse(
     limit = check_limit(request.limit)
     check_preview(request.preview)
     matches, after = matches_of(request.selector), _cursor(request.after)
-    if isinstance(place, Queue):
-        waiting = place.waiting_page(after, LAST_REF, LOOKED_AT_MAX)
-    else:
-        waiting = place.pending.page(after, LAST_REF, LOOKED_AT_MAX)
-    last = waiting[-1].ref if len(waiting) == LOOKED_AT_MAX else LAST_REF
+    page = place.waiting_page if isinstance(place, Queue) else place.pending.page
+    waiting = page(after, LAST_REF, LOOKED_AT_MAX)
+    last = waiting[-1].ref if waiting and page(waiting[-1].ref, LAST_REF, 1) else LAST_REF
     flying = {
         entry.ref: entry
         for consumer in place.consumers

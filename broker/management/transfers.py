@@ -302,7 +302,7 @@ class Unsubscription(Job):
             subscription.consumed(entries, records)
             self.looked_at += len(entries)
             self.changed += len(entries)
-        is_last = len(entries) < UNREAD_STEP
+        is_last = not subscription.pending.page(self._after, self._last, 1)
         if is_last:
             records.append(region.subscriptions.end(subscription))
         return (region.append(records) if records else 0), is_last

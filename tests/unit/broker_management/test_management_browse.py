@@ -7,14 +7,14 @@ import zlib
 from dataclasses import asdict
 
 import pytest
-from support.management import all_messages, managed, send_text
+from support.management import all_messages, finished, managed, send_text
 from support.region import QUEUE, TOPIC, Peer, new_region, restarted, settle
 
 from broker.destination import Destination
 from broker.management.browsing import LOOKED_AT_MAX
 from broker.management.errors import NotFound, RequestMalformed, SelectorInvalid
 from broker.management.preview import preview
-from broker.management.requests import BrowseRequest
+from broker.management.requests import BrowseRequest, SelectRequest
 from broker.message import BodyKind, Message
 from broker.primitive_map import Long, encode_map, encode_stream
 from broker.region.limits import RegionLimits
@@ -69,6 +69,20 @@ def test_pages_of_a_long_queue(limit: int) -> None:
     settle(region)
     _, operator = managed(region)
     assert [each.id for each in all_messages(operator, limit=limit)] == names
+
+
+def test_a_long_queue_of_several_priorities_is_shown_whole() -> None:
+    """What lies behind the part of the index that one look finds is not the end."""
+    region = new_region(policies={"policy.queue.>.prioritizedMessages": "true"})
+    _, operator = managed(region)
+    peer = Peer(region)
+    names = [f"m{number:04}" for number in range(1_500)]
+    for number, name in enumerate(names):
+        peer.send(name, priority=9 if number % 7 == 0 else 4)
+    settle(region)
+    for name in names[10:700]:  # chunks of the index with little in them
+        finished(region, operator.purge(SelectRequest(QUEUE.name, refs=[names.index(name) + 1])))
+    assert [each.id for each in all_messages(operator)] == names[:10] + names[700:]
 
 
 def test_a_selector_that_matches_little_does_not_hold_the_broker_up() -> None:

@@ -403,7 +403,7 @@ def test_a_subscription_is_ended() -> None:
         operator.unsubscribe(SubscriptionRequest("me", "s"))
     peer.connection.remove_consumer("d")
     for number in range(UNREAD_STEP + 1):
-        peer.send(f"m{number}", TOPIC)
+        peer.send(f"m{number}", TOPIC, priority=number % 10)
     settle(region)
     info = finished(region, operator.unsubscribe(SubscriptionRequest("me", "s")))
     assert (info.state, info.changed) == ("done", UNREAD_STEP + 1)
