@@ -192,8 +192,9 @@ public final class Observer {
         producer.setTimeToLive(1);
         producer.send(session.createTextMessage("short"));
         Thread.sleep(50);
-        session.createConsumer(queue).close();
+        MessageConsumer late = session.createConsumer(queue);
         Jms.fact("expired", described(expired.receive(Jms.WAIT_MS)));
+        late.close();
 
         producer.setTimeToLive(0);
         producer.send(session.createTextMessage("poison"));
