@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from journal.index import MessageIndex, Place
 from journal.record import (
     PREPARED,
+    SCHEDULED,
     CommitBranch,
     Held,
     PrepareBranch,
@@ -162,7 +163,10 @@ def commit(state: State, record: CommitBranch, _location: int, _length: int) -> 
         return
     for destination, entries in branch.sent.items():
         for held in entries:
-            _put(state, PREPARED + destination, held)
+            if destination == SCHEDULED:  # the branch's commit schedules it anew
+                _drop(state, PREPARED + destination, held.ref)
+            else:
+                _put(state, PREPARED + destination, held)
     for queue, entries in branch.consumed.items():
         for held in entries:
             _drop(state, LOCKED + queue, held.ref)

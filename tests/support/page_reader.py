@@ -494,7 +494,7 @@ class PageReader:
             for destination, entries in done.items():
                 for ref, priority, expiration, counter in entries:
                     entry = take(places, destination, ref)
-                    if entry is not None and back:
+                    if entry is not None and back and destination != "schedule://":
                         state.priorities[destination, ref] = priority
                         if expiration:
                             state.expirations[destination, ref] = expiration

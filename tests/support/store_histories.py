@@ -266,7 +266,7 @@ class StoreHistory:
         records: list[AnyRecord] = []
         sent: dict[str, list[Held]] = {}
         for ref in range(state.next_ref, state.next_ref + random_.randint(0, 3)):
-            destination = random_.choice((*QUEUES, *TOPICS))
+            destination = random_.choice((*QUEUES, *TOPICS, SCHEDULED))
             self.bodies[ref] = body = random_.randbytes(random_.randint(0, 60))
             priority = random_.choice((4, 4, 9))
             producer = random_.choice(PRODUCERS)

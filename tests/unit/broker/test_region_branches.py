@@ -2,9 +2,11 @@
 
 import pytest
 from support.region import QUEUE, TOPIC, MemoryStore, Peer, new_region, restarted, settle
+from support.scheduling import advance, schedule
 
 from broker.authorization import Authorization, Rights
-from broker.errors import BranchRefused
+from broker.destination import Destination
+from broker.errors import BranchRefused, ResourceExhausted
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
 from broker.xa import READ_ONLY, XaCode, Xid
@@ -470,3 +472,124 @@ def test_ids_of_branches_are_checked() -> None:
             wrong.check()
     with pytest.raises(ValueError, match="no branch's id"):
         Xid.parse("TX:1")
+
+
+def test_a_scheduled_message_of_a_branch_is_due_after_its_commit() -> None:
+    """Its delay counts from there, also if an earlier broker has prepared the branch."""
+    region = new_region()
+    peer = Peer(region)
+    begin(peer)
+    peer.send("a", transaction=X, **schedule(delay=500))
+    prepare(peer)
+    settle(region)
+    region = restarted(region)
+    other = Peer(region, "other")
+    other.consume()
+    advance(region, 5_000)
+    commit(other)
+    assert other.client.ids() == []
+    advance(region, 5_600)
+    assert other.client.ids() == ["a"]
+    assert region.store.state.queues.keys() == {QUEUE.uri}
+
+
+def test_a_commit_for_which_there_is_no_place_can_be_repeated() -> None:
+    """The branch stays prepared, and its manager is told to try again."""
+    limits = RegionLimits(destinations_max=1)
+    region = new_region(limits=limits)
+    peer = Peer(region)
+    peer.send("a")
+    begin(peer)
+    peer.send("b", transaction=X)
+    prepare(peer)
+    region.remove_destination(QUEUE, peer.connection)
+    peer.send("other", Destination.queue("another"))
+    with refused(XaCode.RETRY):
+        commit(peer)
+    region.remove_destination(Destination.queue("another"), peer.connection)
+    commit(peer)
+    assert taken_by_another(region) == ["b"]
+
+
+def test_consumers_of_wildcards_take_part() -> None:
+    """What they acknowledge in a branch is locked where it came from."""
+    region = new_region()
+    peer = Peer(region)
+    for name in ("w.a", "w.b"):
+        peer.send(name, Destination.queue(name))
+    peer.consume("k", Destination.queue("w.*"))
+    settle(region)
+    begin(peer)
+    for ref in peer.client.refs():
+        peer.acknowledge(ref, transaction=X)
+    prepare(peer)
+    settle(region)
+    (branch,) = region.prepared_transactions()
+    assert branch.consumed == {"queue://w.a": 1, "queue://w.b": 1}
+    region = restarted(region)
+    roll_back(Peer(region, "manager"))
+    other = Peer(region, "other")
+    other.consume("k", Destination.queue("w.*"))
+    settle(region)
+    assert sorted(other.client.ids()) == ["w.a", "w.b"]
+
+
+def test_what_was_delivered_before_says_so_after_a_rollback() -> None:
+    """The count of deliveries survives the branch and the takeover."""
+    region = new_region()
+    peer = Peer(region)
+    peer.send("a")
+    peer.consume()
+    settle(region)
+    peer.connection.remove_consumer("k")
+    peer.consume()
+    settle(region)
+    begin(peer)
+    peer.acknowledge(peer.client.refs()[-1], transaction=X)
+    prepare(peer)
+    settle(region)
+    region = restarted(region)
+    roll_back(Peer(region, "manager"))
+    other = Peer(region, "other")
+    other.consume()
+    settle(region)
+    assert [counter for _, _, _, counter in other.client.got] == [1]
+
+
+def test_too_large_a_branch_is_rolled_back_when_it_grows() -> None:
+    """Like a local transaction; then it is not known any more."""
+    region = new_region(limits=RegionLimits(transaction_operations_max=1))
+    peer = worked_with(region)
+    with pytest.raises(ResourceExhausted, match="at most 1 operations"):
+        peer.send("c", transaction=X)
+    with refused(XaCode.NOT_KNOWN):
+        prepare(peer)
+    peer.connection.close()
+    assert taken_by_another(region) == ["a"]
+
+
+def worked_with(region: Region) -> Peer:
+    """A branch has consumed one message."""
+    peer = Peer(region)
+    peer.send("a")
+    peer.consume()
+    settle(region)
+    begin(peer)
+    peer.acknowledge(peer.client.refs()[0], transaction=X)
+    return peer
+
+
+def test_two_sessions_transactions_do_not_disturb_each_other() -> None:
+    """Local ones and a branch on one connection: each has its own work and outcome."""
+    region = new_region()
+    peer = Peer(region)
+    peer.connection.begin("t1")
+    peer.connection.begin("t2")
+    begin(peer)
+    for name, transaction in (("a", "t1"), ("b", "t2"), ("c", X), ("d", "t1")):
+        peer.send(name, transaction=transaction)
+    peer.connection.rollback("t2")
+    prepare(peer)
+    peer.connection.commit("t1")
+    commit(peer)
+    assert taken_by_another(region) == ["c", "a", "d"]

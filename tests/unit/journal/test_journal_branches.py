@@ -9,6 +9,7 @@ from journal.branches import ENDED_MAX
 from journal.errors import MessageUnknown
 from journal.record import (
     PREPARED,
+    SCHEDULED,
     AcknowledgeSubscription,
     AddMessage,
     AddSubscription,
@@ -212,3 +213,11 @@ def test_deliveries_to_a_durable_subscription_come_back_too() -> None:
     assert not state.subscriptions["c", "s"].redelivered
     apply(state, [RollBackBranch("x")])
     assert state.subscriptions["c", "s"].redelivered.place(1) == (0, 3)
+
+
+def test_a_scheduled_message_goes_with_the_commit() -> None:
+    """The record beside it schedules it anew; there is no queue of that name."""
+    sent = AddMessage(1, PREPARED + SCHEDULED, "", 0, b"")
+    state = built(sent, PrepareBranch("x", "", "", 0, {SCHEDULED: [Held(1)]}, {}, {}), CommitBranch("x"))
+    assert not state.queues
+    assert state.live_bytes == 0
