@@ -85,7 +85,11 @@ class ManagementEndpoint:
         """Send an answer to a request."""
         data = modified_utf8.encode(json.dumps({"version": VERSION, **content}, ensure_ascii=False))
         self._endpoints.answer(
-            message, connection, body_kind=BodyKind.TEXT, body=_LENGTH.pack(len(data)) + data
+            message,
+            connection,
+            body_kind=BodyKind.TEXT,
+            body=_LENGTH.pack(len(data)) + data,
+            urgent=self._management.region.rights.is_admin(connection.user),
         )
 
 

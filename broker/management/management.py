@@ -68,6 +68,9 @@ from broker.region.statistics import reset_all
 if TYPE_CHECKING:
     from broker.region.region import Region
 
+REFUSED_MAX: Final = 1_000
+"""Users whose refusal is logged, each once: whoever may send must not fill the log."""
+
 _log: Final = logging.getLogger("broker.management")
 
 
@@ -88,6 +91,7 @@ class Management:
         self.lists = Lists(region, identity or Identity())
         self.jobs = Jobs(region)
         self.wake = wake
+        self._refused: set[str] = set()
 
     def operator(self, caller: Caller) -> Operator:
         """What a user may do.
@@ -96,7 +100,9 @@ class Management:
             NotPermitted: nothing: he lacks the role `admin`.
         """
         if not self.region.rights.is_admin(caller.user):
-            _log.warning("%s: refused: lacks the role admin", caller)
+            if caller.user not in self._refused and len(self._refused) < REFUSED_MAX:
+                self._refused.add(caller.user)
+                _log.warning("%s: refused: lacks the role admin; said once", caller)
             raise NotPermitted(f"User {caller.user} is not authorized: management needs the role admin.")
         return Operator(self, caller)
 

@@ -72,9 +72,13 @@ class Endpoints:
         body_kind: BodyKind,
         body: bytes | None,
         properties: bytes | None = None,
+        urgent: bool = False,
         type_: str | None = None,
     ) -> bool:
         """Send a non-persistent answer to where a request wants it, with the request's correlation id.
+
+        Nobody waits for space here: where clients' messages would have to wait, answers are dropped, but for
+        urgent ones.
 
         Args:
             request: what was sent.
@@ -82,6 +86,7 @@ class Endpoints:
             body_kind: of the answer.
             body: likewise.
             properties: likewise, a marshalled map.
+            urgent: it goes to somebody who may make space.
             type_: its JMSType.
 
         Returns:
@@ -94,7 +99,12 @@ class Endpoints:
             region.permit(connection.user, Permission.WRITE, place)
             target = region.target(place)
         except ClientError as error:
-            _log.info("An answer to %s cannot be sent to %s: %s", connection.user or "a client", place, error)
+            _log.debug(
+                "An answer to %s cannot be sent to %s: %s", connection.user or "a client", place, error
+            )
+            return False
+        if not urgent and region.usage.volatile_lack():
+            _log.debug("An answer for %s is dropped: there is no space for it", place)
             return False
         self._answers += 1
         message = Message(

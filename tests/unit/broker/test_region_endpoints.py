@@ -13,6 +13,7 @@ from broker.errors import AccessDenied, InvalidDestination, RequestInvalid
 from broker.message import BodyKind, Message
 from broker.region.connection import RegionConnection
 from broker.region.region import Region
+from broker.region.usage import UsageLimits
 
 ECHO = Destination.queue("ActiveMQ.Echo")
 REPLIES = Destination(DestinationKind.TEMP_QUEUE, "c1:1")
@@ -111,6 +112,19 @@ def test_an_answer_that_nobody_can_get_is_dropped() -> None:
     settle(region)
     assert len(echo.taken) == 2
     assert peer.client.messages == []
+
+
+def test_answers_that_nobody_takes_do_not_fill_the_memory() -> None:
+    """Where a send would have to wait, an answer is dropped."""
+    region = new_region(usage=UsageLimits(memory_bytes_max=3_000))
+    echo = Echo(region)
+    peer = Peer(region)
+    peer.consume("replies", REPLIES, prefetch_size=1)
+    for _ in range(20):
+        peer.send("question", ECHO, reply_to=REPLIES)
+    settle(region)
+    assert len(echo.taken) == 20
+    assert region.usage.memory_bytes < 5_000
 
 
 def test_to_ask_one_needs_the_right_to_write_and_no_more() -> None:

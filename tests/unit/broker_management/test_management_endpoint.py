@@ -11,13 +11,14 @@ from support.management import managed, text_message
 from support.region import QUEUE, MemoryStore, Peer, new_region, settle
 
 from broker.destination import Destination, DestinationKind
-from broker.errors import RequestInvalid
+from broker.errors import RequestInvalid, SpaceLacking
 from broker.management.endpoint import DESTINATION, REQUEST_CHARACTERS_MAX, ManagementEndpoint
 from broker.management.operations import OPERATIONS
 from broker.management.preview import preview
 from broker.management.transfers import UNREAD_STEP
 from broker.message import BodyKind, Message
 from broker.region.region import Region
+from broker.region.usage import UsageLimits
 
 MANAGEMENT = Destination.queue(DESTINATION)
 REPLIES = Destination(DestinationKind.TEMP_QUEUE, "cli:1")
@@ -212,6 +213,19 @@ def test_a_job_goes_on_when_its_asker_has_gone() -> None:
         settle(region)
     assert len(region.store.state.queues[QUEUE.uri]) == 0
     assert client.answers() == []
+
+
+@pytest.mark.parametrize(("user", "answers"), [("admin", 1), ("bob", 0)])
+def test_who_can_make_space_is_answered_when_there_is_none(user: str, answers: int) -> None:
+    """Others are not: their answers would take what there is not."""
+    region = new_region(usage=UsageLimits(memory_bytes_max=2_000, flow_control=False))
+    peer = Peer(region)
+    with pytest.raises(SpaceLacking):
+        for number in range(100):
+            peer.send(f"m{number}", persistent=False)
+    client = asker(user, region)
+    client.send(json.dumps({"operation": "usage"}))
+    assert len(client.answers()) == answers
 
 
 def test_every_operation_is_described() -> None:

@@ -443,11 +443,13 @@ def test_counters_are_set_back() -> None:
 # Who, how many, and what is told
 
 
-def test_only_the_role_admin_may() -> None:
-    """Whether anything is configured or not; the log says who tried."""
+def test_only_the_role_admin_may(caplog: pytest.LogCaptureFixture) -> None:
+    """Whether anything is configured or not; the log says who tried, once."""
     management, _ = managed()
-    with pytest.raises(NotPermitted, match="User bob is not authorized"):
-        management.operator(Caller("bob"))
+    for _ in range(3):
+        with pytest.raises(NotPermitted, match="User bob is not authorized"):
+            management.operator(Caller("bob"))
+    assert caplog.messages == ["bob: refused: lacks the role admin; said once"]
 
 
 def test_what_is_changed_stands_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
