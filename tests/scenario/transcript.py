@@ -32,6 +32,7 @@ from pathlib import Path
 
 from support.region import MemoryStore, restarted
 
+from broker.advisory import AboutDestination, AdvisoryMessage
 from broker.destination import Destination
 from broker.errors import ClientError
 from broker.message import BodyKind, Message, decode_message
@@ -53,7 +54,12 @@ class Party:
     sequence: int = 0
 
     def dispatch(self, consumer: Consumer, message: Message, ref: int, redelivery_counter: int) -> None:
-        """A message comes."""
+        """A message comes; an advisory of a destination says which."""
+        if isinstance(message, AdvisoryMessage) and isinstance(message.about, AboutDestination):
+            about = message.about
+            did = "made" if about.added else "deleted"
+            self.see(f"{self.name} {consumer.key}: {about.destination} of {about.connection_id} {did}")
+            return
         self.refs[consumer.key, message.message_id] = ref
         again = f" (redelivered {redelivery_counter})" if redelivery_counter else ""
         self.see(f"{self.name} {consumer.key}: {message.message_id}{again}")
@@ -66,13 +72,9 @@ class Party:
         """The broker wants another prefetch."""
         self.see(f"{self.name} {consumer.key}: prefetch {prefetch_size}")
 
-    def advise_temporary(
-        self, consumer: Consumer, destination: Destination, connection_id: str, added: bool
-    ) -> None:
-        """Somebody has made or deleted a temporary destination."""
-        self.see(
-            f"{self.name} {consumer.key}: {destination} of {connection_id} {'made' if added else 'deleted'}"
-        )
+    def close_consumer(self, consumer: Consumer) -> None:
+        """The broker has closed a consumer."""
+        self.see(f"{self.name} {consumer.key}: closed")
 
     def disconnect(self, reason: str) -> None:
         """It is thrown out."""
