@@ -21,6 +21,8 @@ POLICIES = {
     "policy.queue.interop.policies.refusing.sendFailIfNoSpace": "true",
     "policy.queue.interop.policies.blocking.memoryLimit": "204800",
     "policy.queue.interop.policies.blocking.pendingQueuePolicy": "vmQueueCursor",
+    "policy.queue.interop.policies.windows.memoryLimit": "204800",
+    "policy.queue.interop.policies.windows.pendingQueuePolicy": "vmQueueCursor",
 }
 """For both brokers; memory for about 20 of the program's messages."""
 
@@ -46,6 +48,12 @@ EXPECTED: dict[str, list[str]] = {
         "nothing to pull: nothing",
         "blocked where it is full: true",
         "not blocked elsewhere: 1",
+        "received in the end: 60",
+        "sent in the end: true",
+    ],
+    "Windows": [
+        "waits for its window: true",
+        "on the same connection: elsewhere (delivery 1)",
         "received in the end: 60",
         "sent in the end: true",
     ],
