@@ -18,6 +18,7 @@ from journal.record import (
     T_ADD_MESSAGE,
     T_ADD_SCHEDULED,
     T_ADD_SUBSCRIPTION,
+    T_AUDIENCE,
     T_CHECKPOINT,
     T_COMMIT_BRANCH,
     T_EPOCH_BEGIN,
@@ -39,6 +40,7 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     AnyRecord,
+    Audience,
     Checkpoint,
     CommitBranch,
     EpochBegin,
@@ -75,6 +77,8 @@ _EXPIRES: Final = 1
 """The flag of a message's record that has the expiration, 8 bytes, before the body."""
 _REDELIVERED: Final = struct.Struct("<QIQ")  # ref, counter, not before
 assert _REDELIVERED.size == 20
+_AUDIENCE: Final = struct.Struct("<QI")  # ref, count of subscriptions
+assert _AUDIENCE.size == 12
 _SUBSCRIPTION: Final = struct.Struct("<BQ")  # 1 no local, 2 shared; since when it is away
 assert _SUBSCRIPTION.size == 9
 _MEMORY: Final = struct.Struct("<QI")  # next ref, length of the producers' sequences
@@ -139,6 +143,7 @@ class RecordEncoder:
             AcknowledgeSubscription: self._acknowledge_subscription,
             Memory: self._memory,
             Redelivered: self._redelivered,
+            Audience: self._audience,
             EpochBegin: self._epoch_begin,
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
             Checkpoint: self._checkpoint,
@@ -248,6 +253,12 @@ class RecordEncoder:
     def _checkpoint(self, record: Checkpoint) -> bytes:
         return self._texts(T_CHECKPOINT, "", last=_CHECKPOINT.pack(record.epoch, record.number, *record.at))
 
+    def _audience(self, record: Audience) -> bytes:
+        texts = [self._bytes_of[text] for key in record.keys for text in key]
+        keys = b"".join(_LENGTH.pack(len(text)) + text for text in texts)
+        last = _AUDIENCE.pack(record.ref, len(record.keys)) + keys
+        return self._texts(T_AUDIENCE, record.destination, last=last)
+
     def _redelivered(self, record: Redelivered) -> bytes:
         last = _REDELIVERED.pack(record.ref, min(record.counter, COUNTER_MAX), record.not_before_ms)
         return self._texts(T_REDELIVERED, record.destination, record.client_id, record.name, last=last)
@@ -324,6 +335,7 @@ class RecordDecoder:
             T_ACKNOWLEDGE_SUBSCRIPTION: self._acknowledge_subscription,
             T_MEMORY: self._memory,
             T_REDELIVERED: self._redelivered,
+            T_AUDIENCE: self._audience,
             T_EPOCH_BEGIN: self._epoch_begin,
             T_EPOCH_END: lambda *_: EpochEnd(),
             T_CHECKPOINT: self._checkpoint,
@@ -443,6 +455,17 @@ class RecordDecoder:
     def _acknowledge_subscription(self, data: bytes, position: int, first: int) -> AcknowledgeSubscription:
         (client_id, name), position = self._texts(data, position, first, 2)
         return AcknowledgeSubscription(client_id, name, *_REF.unpack_from(data, position))
+
+    def _audience(self, data: bytes, position: int, first: int) -> Audience:
+        ref, count = _AUDIENCE.unpack_from(data, position + first)
+        at = position + first + _AUDIENCE.size
+        texts: list[str] = []
+        for _ in range(2 * count):
+            (length,) = _LENGTH.unpack_from(data, at)
+            texts.append(self._text(data, at + 2, length))
+            at += 2 + length
+        keys = tuple(zip(texts[::2], texts[1::2], strict=True))
+        return Audience(ref, self._text(data, position, first), keys)
 
     def _redelivered(self, data: bytes, position: int, first: int) -> Redelivered:
         (destination, client_id, name), position = self._texts(data, position, first, 3)

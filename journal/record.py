@@ -173,6 +173,21 @@ class AcknowledgeSubscription:
 
 
 @dataclass(slots=True)
+class Audience:
+    """A message of a topic, which is added by the next record, is for some of its durable subscriptions only.
+
+    Attributes:
+        ref: of the message.
+        destination: the topic.
+        keys: client id and name of each of them.
+    """
+
+    ref: int
+    destination: str
+    keys: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
 class Redelivered:
     """A delivery of a message ended without acknowledgement; it waits again.
 
@@ -379,6 +394,7 @@ Record = (
     | AddScheduled
     | Reschedule
     | Redelivered
+    | Audience
     | PrepareBranch
     | CommitBranch
     | RollBackBranch
@@ -397,6 +413,7 @@ T_REMOVE_SUBSCRIPTION: Final = 6
 T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
 T_MEMORY: Final = 8
 T_REDELIVERED: Final = 9
+T_AUDIENCE: Final = 10
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
 T_PREPARE_BRANCH: Final = 32
@@ -406,7 +423,7 @@ T_ADD_SCHEDULED: Final = 40
 T_RESCHEDULE: Final = 41
 T_CHECKPOINT: Final = 48
 T_MOVED_MESSAGE: Final = 49
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 32, 33, 34, 40, 41, 48, 49))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 32, 33, 34, 40, 41, 48, 49))
 
 
 class Location(NamedTuple):

@@ -26,6 +26,7 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     AnyRecord,
+    Audience,
     Checkpoint,
     CommitBranch,
     EpochBegin,
@@ -147,6 +148,7 @@ class State:
         self.checkpoints: list[Checkpoint] = []
         self.waiting_index = MessageIndex()
         self.topic_names: list[str] = []
+        self._audience: Audience | None = None
         self._topic_numbers: dict[str, int] = {}
         self.scheduled = MessageIndex()
         self.due_times = MessageIndex()
@@ -354,6 +356,10 @@ class State:
             subscriptions = self._subscribed[topic] = [
                 s for s in self.subscriptions.values() if subscription_matches(s.destination, topic)
             ]
+        audience, self._audience = self._audience, None
+        if audience is not None and (audience.ref, audience.destination) == (ref, topic):
+            chosen = [self.subscriptions.get(key) for key in dict.fromkeys(audience.keys)]
+            subscriptions = [s for s in chosen if s and subscription_matches(s.destination, topic)]
         if not subscriptions:
             return
         if not self.waiting_index.add(ref, self.topic_number(topic), len(subscriptions)):
@@ -533,6 +539,9 @@ class State:
                 subscription.redelivered.remove(record.ref)
             self.release(record.ref)
 
+    def _choose(self, record: Audience, _location: int, _length: int) -> None:
+        self._audience = record
+
     def _redelivered(self, record: Redelivered, _location: int, _length: int) -> None:
         if record.name:
             subscription = self.subscriptions.get((record.client_id, record.name))
@@ -582,6 +591,7 @@ _APPLIERS: Final[dict[type, Callable[..., None]]] = {
     AcknowledgeSubscription: State._acknowledge_subscription,
     Memory: State._remember,
     Redelivered: State._redelivered,
+    Audience: State._choose,
     PrepareBranch: branches.prepare,
     CommitBranch: branches.commit,
     RollBackBranch: branches.roll_back,

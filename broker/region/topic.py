@@ -13,7 +13,7 @@ from broker.region.entry import Entry
 from broker.region.recovery import RETAIN_BYTES, Recovery, Remembered
 from broker.region.stamping import stamps
 from broker.region.statistics import Statistics
-from journal.record import AcknowledgeSubscription, AddMessage, Record
+from journal.record import AcknowledgeSubscription, AddMessage, Audience, Record
 
 if TYPE_CHECKING:
     from broker.destination import Destination
@@ -104,21 +104,20 @@ class Topic:
             raise ResourceExhausted(
                 f"The message has {len(body)} bytes; the limit is {self.region.limits.message_bytes_max}."
             )
-        records: list[Record] = [
-            AddMessage(
-                ref,
-                self.uri,
-                message.producer_id,
-                message.producer_sequence_id,
-                body,
-                message.priority,
-                message.expiration,
-            )
-        ]
-        for each in self.subscriptions:
-            if each.is_choosy and each.durable and not each.wants(message, sender):
-                records.append(AcknowledgeSubscription(*each.key, ref))
-        return records
+        added = AddMessage(
+            ref,
+            self.uri,
+            message.producer_id,
+            message.producer_sequence_id,
+            body,
+            message.priority,
+            message.expiration,
+        )
+        durable = [each for each in self.subscriptions if each.durable]
+        wanting = [each for each in durable if not each.is_choosy or each.wants(message, sender)]
+        if len(wanting) == len(durable):
+            return [added]
+        return [Audience(ref, self.uri, tuple(each.key for each in wanting)), added]
 
     def unwanted(self, message: Message, ref: int, sender: Sender | None) -> list[Record]:
         """Which durable subscriptions do not want a message that a branch has held."""

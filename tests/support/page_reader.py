@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from crc32c import crc32c
 from support.page_branches import add_sent, branch_in, load_branch, note, prepare, replace, take
-from support.page_state import Branch, PageState, Subscription
+from support.page_state import Branch, PageState, Subscription, matches
 
 
 class Place(NamedTuple):
@@ -39,26 +39,6 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
 
 
-def matches(pattern: str, topic: str) -> bool:
-    """Whether a durable subscription's destination matches a topic."""
-    if pattern == topic:
-        return True
-    if not pattern.startswith("topic://"):
-        return False
-    names = topic.removeprefix("topic://").split(".")
-    return any(agrees(name.split("."), names) for name in pattern.removeprefix("topic://").split(","))
-
-
-def agrees(wanted: list[str], names: list[str]) -> bool:
-    """Whether a topic's name agrees with one of those of a durable subscription."""
-    for i, each in enumerate(wanted):
-        if each == ">":
-            return True
-        if i >= len(names) or each not in {"*", names[i]}:
-            return False
-    return len(wanted) == len(names)
-
-
 def from_planes(data: bytes, width: int) -> list[int]:
     """Numbers of so many bytes: the lowest byte of each, then the next higher of each, and so on."""
     count = len(data) // width
@@ -72,6 +52,7 @@ class PageReader:
         self.files = files
         self.state = PageState()
         self.salts: dict[int, int] = {}
+        self.audience: tuple[int, str, list[tuple[str, str]]] | None = None
         self.data: dict[tuple[int, int], bytes] = {}
         self.checkpoints: dict[tuple[int, int], bytes] = {}
         for name, content in files.items():
@@ -126,7 +107,7 @@ class PageReader:
         """By "Damage", every record whose own checksum is right counts, wherever it begins."""
         data = self.data[epoch, number]
         salt = struct.pack("<Q", self.salts.get(epoch, 0))
-        known = {*range(1, 10), 16, 17, 32, 33, 34, 40, 41, 48, 49}
+        known = {*range(1, 11), 16, 17, 32, 33, 34, 40, 41, 48, 49}
         while start + 12 <= end:
             checksum, length, kind = struct.unpack_from("<IIB", data, start)
             if (
@@ -411,6 +392,8 @@ class PageReader:
                 self.remember(producer, sequence)
         elif kind == 9:
             self.redeliver(record, length)
+        elif kind == 10:
+            self.choose(record, length)
         elif kind in {40, 41}:
             self.apply_to_schedule(kind, record, length, location)
         elif kind == 32:
@@ -437,6 +420,19 @@ class PageReader:
         if ref not in state.scheduled:
             state.due_times[ref] = struct.unpack_from("<Qi", record, at)
         state.scheduled[ref] = location, len(record)
+
+    def choose(self, record: bytes, length: int) -> None:
+        """Type 10."""
+        at = 12 + length
+        ref, count = struct.unpack_from("<QI", record, at)
+        at += 12
+        texts = []
+        for _ in range(2 * count):
+            (size,) = struct.unpack_from("<H", record, at)
+            texts.append(text_of(record[at + 2 : at + 2 + size]))
+            at += 2 + size
+        keys = list(zip(texts[::2], texts[1::2], strict=True))
+        self.audience = ref, text_of(record[12 : 12 + length]), keys
 
     def redeliver(self, record: bytes, length: int) -> None:
         """Type 9."""
@@ -477,6 +473,10 @@ class PageReader:
             state.queues.setdefault(destination, {})[ref] = entry
             return
         receivers = [s for s in state.subscriptions.values() if matches(s.destination, destination)]
+        audience, self.audience = self.audience, None
+        if audience is not None and audience[:2] == (ref, destination):
+            chosen = [state.subscriptions[key] for key in audience[2] if key in state.subscriptions]
+            receivers = [s for s in receivers if any(s is each for each in chosen)]
         if receivers and not any(ref in messages for messages in state.topics.values()):
             state.topics.setdefault(destination, {})[ref] = entry
             for each in receivers:

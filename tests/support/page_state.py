@@ -49,3 +49,23 @@ class PageState:
     next_ref: int = 1
     named: list[tuple[int, int]] = field(default_factory=list)  # checkpoints, by records of the log
     damaged: bool = False
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a durable subscription's destination matches a topic."""
+    if pattern == topic:
+        return True
+    if not pattern.startswith("topic://"):
+        return False
+    names = topic.removeprefix("topic://").split(".")
+    return any(agrees(name.split("."), names) for name in pattern.removeprefix("topic://").split(","))
+
+
+def agrees(wanted: list[str], names: list[str]) -> bool:
+    """Whether a topic's name agrees with one of those of a durable subscription."""
+    for i, each in enumerate(wanted):
+        if each == ">":
+            return True
+        if i >= len(names) or each not in {"*", names[i]}:
+            return False
+    return len(wanted) == len(names)

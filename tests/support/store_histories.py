@@ -25,6 +25,7 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     AnyRecord,
+    Audience,
     CommitBranch,
     EpochEnd,
     Held,
@@ -201,7 +202,12 @@ class StoreHistory:
             body = random_.randbytes(random_.randint(0, 60))
             self.bodies[ref] = body
             destination = random_.choice((*QUEUES, *TOPICS))
+            audience: list[AnyRecord] = []
+            if random_.random() < 0.3:
+                keys = [key for key in (*state.subscriptions, ("nobody", "x")) if random_.random() < 0.5]
+                audience = [Audience(ref + (ref % 7 == 0), destination, tuple(keys))]
             return [
+                *audience,
                 AddMessage(
                     ref,
                     destination,
@@ -210,7 +216,7 @@ class StoreHistory:
                     body,
                     (4, 4, 9, 4, 0)[ref % 5],
                     (0, 0, 1_000 + ref)[ref % 3],
-                )
+                ),
             ]
         if what < 0.75:
             return self._removal()

@@ -8,7 +8,7 @@ from broker.destination import Destination
 from broker.errors import AccessDenied, InvalidDestination, InvalidSelector, RequestInvalid
 from broker.primitive_map import encode_map
 from broker.region.region import Region
-from journal.record import AcknowledgeSubscription
+from journal.record import AddMessage, Audience
 
 GOLD = Destination.topic("prices.gold")
 SILVER = Destination.topic("prices.silver")
@@ -336,14 +336,23 @@ def test_what_a_transaction_has_consumed_of_a_subscription_that_ended() -> None:
     assert region.usage.memory_bytes == 0
 
 
-def test_a_selector_costs_one_record_per_subscription_that_does_not_want_the_message() -> None:
-    """In the same batch as the message."""
+def test_a_selector_costs_one_record_however_many_do_not_want_the_message() -> None:
+    """It names those who do, before the message in the same batch; without need there is none."""
     region = new_region()
     peer = Peer(region, "c1", "client")
+    store = region.store
+    assert isinstance(store, MemoryStore)
     for index in range(3):
         peer.consume(f"k{index}", TOPIC, subscription_name=f"s{index}", selector=f"colour = 'c{index}'")
     send(peer, "m", colour="c1")
-    store = region.store
-    assert isinstance(store, MemoryStore)
-    skipped = [each.name for each in store.batches[-1] if isinstance(each, AcknowledgeSubscription)]
-    assert skipped == ["s0", "s2"]
+    audience, message = store.batches[-1]
+    assert isinstance(message, AddMessage)
+    assert audience == Audience(message.ref, TOPIC.uri, (("client", "s1"),))
+    send(peer, "unwanted")
+    assert store.batches[-1][0] == Audience(message.ref + 1, TOPIC.uri, ())
+    assert list(store.state.topics[TOPIC.uri]) == [message.ref]
+    for index in (0, 2):
+        peer.connection.remove_consumer(f"k{index}")
+        peer.connection.remove_subscription(f"s{index}")
+    send(peer, "m", colour="c1")
+    assert len(store.batches[-1]) == 1

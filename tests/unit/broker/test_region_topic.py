@@ -167,7 +167,7 @@ def test_the_same_name_for_another_topic_is_a_new_subscription() -> None:
     peer.send("new", other)
     settle(region)
     assert peer.client.ids() == ["new"]
-    assert not region.store.state.topics[TOPIC.uri]
+    assert not region.store.state.topics.get(TOPIC.uri)
 
 
 def test_an_ended_subscription_keeps_nothing() -> None:
@@ -178,7 +178,7 @@ def test_an_ended_subscription_keeps_nothing() -> None:
     peer.connection.remove_consumer("k")
     peer.send("m0", TOPIC)
     assert peer.connection.remove_subscription("sub") > 0
-    assert not region.store.state.topics[TOPIC.uri]
+    assert not region.store.state.topics.get(TOPIC.uri)
     with pytest.raises(InvalidDestination, match="No durable subscription exists"):
         peer.connection.remove_subscription("sub")
 
@@ -191,7 +191,7 @@ def test_a_no_local_durable_subscriber_never_gets_its_own() -> None:
     peer.send("own", TOPIC)
     settle(region)
     assert peer.client.ids() == []
-    assert not region.store.state.topics[TOPIC.uri]
+    assert not region.store.state.topics.get(TOPIC.uri)
 
 
 def test_durable_subscriptions_are_bounded() -> None:

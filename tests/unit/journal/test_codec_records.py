@@ -23,6 +23,7 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     AnyRecord,
+    Audience,
     CommitBranch,
     EpochBegin,
     EpochEnd,
@@ -70,7 +71,8 @@ records = st.one_of(
     st.builds(RemoveMessage, refs, texts),
     st.builds(AddDestination, texts),
     st.builds(RemoveDestination, texts),
-    st.builds(AddSubscription, texts, texts, texts, texts, st.booleans()),
+    st.builds(AddSubscription, texts, texts, texts, texts, st.booleans(), st.booleans(), refs),
+    st.builds(Audience, refs, texts, st.lists(st.tuples(texts, texts), max_size=3).map(tuple)),
     st.builds(RemoveSubscription, texts, texts),
     st.builds(AcknowledgeSubscription, texts, texts, refs),
     st.builds(
@@ -172,6 +174,8 @@ def test_a_body_is_found_behind_the_expiration() -> None:
         AcknowledgeSubscription("c", "n", -1),
         AddMessage(1, "q", "", 1, b"", 4, -1),
         Redelivered(1, "q", 1, -1),
+        Audience(1 << 64, "t", ()),
+        Audience(1, "t", (("c" * 70_000, "n"),)),
     ],
 )
 def test_what_does_not_fit_is_refused(record: AnyRecord) -> None:
