@@ -508,14 +508,9 @@ class State:
             return
         if known is not None:  # JMS: another topic or selector is another subscription
             self._drop_subscription(key)
+        flags = record.no_local, record.shared
         self.subscriptions[key] = SubscriptionState(
-            record.client_id,
-            record.name,
-            record.destination,
-            record.selector,
-            record.no_local,
-            record.shared,
-            record.away_since_ms,
+            *key, record.destination, record.selector, *flags, record.away_since_ms
         )
         self._subscribed.clear()
 

@@ -203,8 +203,8 @@ class StoreHistory:
             self.bodies[ref] = body
             destination = random_.choice((*QUEUES, *TOPICS))
             audience: list[AnyRecord] = []
-            if random_.random() < 0.3:
-                keys = [key for key in (*state.subscriptions, ("nobody", "x")) if random_.random() < 0.5]
+            if ref % 4 == 1:
+                keys = [*state.subscriptions, ("nobody", "x")][ref % 3 :]
                 audience = [Audience(ref + (ref % 7 == 0), destination, tuple(keys))]
             return [
                 *audience,
