@@ -137,6 +137,11 @@ class OpenedConnection:
         transaction = None if transaction_id is None else self._transaction(transaction_id)
         return self._region_connection.send(message, transaction)
 
+    def refuse_commit(self, transaction_id: TransactionId, error: ClientError) -> None:
+        """A send of a transaction was refused, and its sender did not wait for the answer."""
+        name = self._transaction(transaction_id)
+        self._region_connection.transactions.refuse(name, error, ending=False)
+
     def block_send(
         self, message: Message, transaction_id: TransactionId | None, answer: BlockedAnswer
     ) -> None:

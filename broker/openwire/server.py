@@ -348,11 +348,12 @@ class OpenWireServer:
     def _send(self, opened: OpenedConnection, command: commands.Message, frame: bytes | None) -> None:
         transaction_id = command.transaction_id
         try:
-            message = translation.to_message(command, frame)
-        except CodecError as error:
-            raise RequestInvalid(f"The message cannot be kept: {error}.") from error
-        try:
+            message = _translated(command, frame)
             batch = opened.send(message, transaction_id)
+        except ClientError as error:
+            if transaction_id is not None and not command.response_required:
+                opened.refuse_commit(transaction_id, error)  # its client would commit without knowing
+            raise
         except SendBlocked:
             self._block_send(opened, message, transaction_id, command.command_id, command.response_required)
         else:
@@ -505,3 +506,15 @@ class OpenWireServer:
         self._waiting.clear()
         if self.connection is not None:
             self.connection.close()
+
+
+def _translated(command: commands.Message, frame: bytes | None) -> Message:
+    """The broker's form of a message.
+
+    Raises:
+        RequestInvalid: it has something that cannot be kept.
+    """
+    try:
+        return translation.to_message(command, frame)
+    except CodecError as error:
+        raise RequestInvalid(f"The message cannot be kept: {error}.") from error

@@ -9,7 +9,7 @@ from broker.errors import SendBlocked, TransactionRefused
 from broker.region.routing import Arrivals
 
 if TYPE_CHECKING:
-    from broker.errors import SpaceLacking
+    from broker.errors import ClientError
     from broker.message import Message
     from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
@@ -40,7 +40,7 @@ class Transaction:
     sends: list[Message] = field(default_factory=list)
     acknowledged: list[tuple[Consumer, Entry]] = field(default_factory=list)
     bytes_held: int = 0
-    refused: SpaceLacking | None = None
+    refused: ClientError | None = None
     ended: bool = False
     repeats: bool = False
     volatile: list[Route] = field(default_factory=list)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from broker.errors import (
+    ClientError,
     InvalidDestination,
     ResourceExhausted,
-    SpaceLacking,
     TransactionRefused,
     TransactionUnknown,
 )
@@ -165,8 +165,8 @@ class OpenTransactions:
         consumer.source.consumer_opened(consumer)
         self._check_size(name, transaction)
 
-    def refuse(self, name: str, error: SpaceLacking, *, ending: bool) -> None:
-        """There was no space for a part of it in time, so that it cannot be committed any more.
+    def refuse(self, name: str, error: ClientError, *, ending: bool) -> None:
+        """A part of it was refused, which its sender may not have heard: it cannot be committed any more.
 
         Args:
             name: whose part; unknown ones are ignored.

@@ -390,6 +390,19 @@ def test_wrong_transactions_are_refused(client: Client, info: TransactionInfo, t
     assert text in client.refusal(replace(info))[1]
 
 
+def test_what_was_refused_unheard_is_not_committed_around(client: Client) -> None:
+    """A send that nobody waited for is refused: the commit fails, and the other sends do not count."""
+    client.request(client.consumer())
+    client.say(TransactionInfo(connection_id=ConnectionId("c1"), transaction_id=TX, type=0))
+    client.say(client.text("1", transaction=TX))
+    client.say(replace(client.text("2", transaction=TX), destination=ActiveMQQueue("a.*")))
+    refused = client.refusal(TransactionInfo(transaction_id=TX, type=TransactionType.COMMIT_ONE_PHASE))
+    assert refused[0] == "javax.jms.TransactionRolledBackException"
+    assert "a.*" in refused[1]
+    client.broker.settle()
+    assert client.texts() == []
+
+
 def test_recovery_of_distributed_transactions_finds_none(client: Client) -> None:
     """A client that looks for prepared transactions gets an empty list."""
     answer = client.request(TransactionInfo(connection_id=ConnectionId("c1"), type=TransactionType.RECOVER))
