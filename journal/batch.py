@@ -94,13 +94,31 @@ class BatchPlace(NamedTuple):
 
 
 def encode_batch(
-    salt: int, epoch: int, place: BatchPlace, pieces: Sequence[bytes], count: int
+    salt: int,
+    epoch: int,
+    place: BatchPlace,
+    pieces: Sequence[bytes],
+    count: int,
+    *,
+    known: tuple[int, int] = (0, 0),
 ) -> list[bytes]:
-    """Header and records of a batch, ready to be written at its offset of its file."""
-    joined = b"".join(pieces)
+    """Header and records of a batch, ready to be written at its offset of its file.
+
+    Args:
+        salt: of the epoch.
+        epoch: its number.
+        place: where it will stand.
+        pieces: the records.
+        count: of the records.
+        known: how many of the first pieces are large, and the CRC of these.
+    """
+    large, checksum = known
+    joined = b"".join(pieces[large:])
+    records = [*pieces[:large], joined]
     # crc32c releases the GIL for 32 KiB and more
-    rest = _BATCH_REST.pack(len(joined), crc32c(joined), salt, epoch, *place, count, 0)
-    return [_BATCH_START.pack(BATCH_MAGIC, crc32c(rest)) + rest, joined]
+    length, checksum = sum(map(len, records)), crc32c(joined, checksum)
+    rest = _BATCH_REST.pack(length, checksum, salt, epoch, *place, count, 0)
+    return [_BATCH_START.pack(BATCH_MAGIC, crc32c(rest)) + rest, *records]
 
 
 def find_batch_header(data: bytes, position: int) -> int:

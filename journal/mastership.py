@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
+from crc32c import crc32c
+
 from journal.batch import BatchPlace, FileHeader, encode_batch, encode_file_header
 from journal.bodies import Bodies
 from journal.carry import carried, is_small
@@ -63,9 +65,12 @@ class OpenBatch:
         pieces: the encoded records, one after the other.
         count: of the records.
         size: of the records in bytes.
+        joined: how many of the first pieces were joined from others.
+        checksum: CRC of these.
+        joined_bytes: their length.
     """
 
-    __slots__ = ("base", "count", "pieces", "place", "size")
+    __slots__ = ("base", "checksum", "count", "joined", "joined_bytes", "pieces", "place", "size")
 
     def __init__(self, epoch: int, place: BatchPlace) -> None:
         self.place = place
@@ -73,6 +78,17 @@ class OpenBatch:
         self.pieces: list[bytes] = []
         self.count = 0
         self.size = 0
+        self.joined = 0
+        self.joined_bytes = 0
+        self.checksum = 0
+
+    def join(self) -> None:
+        """Does what has to be done before the batch is written, for what is in it by now."""
+        joined = b"".join(self.pieces[self.joined :])
+        self.pieces[self.joined :] = [joined]
+        self.checksum = crc32c(joined, self.checksum)
+        self.joined += 1
+        self.joined_bytes += len(joined)
 
     def add(self, records: Sequence[AnyRecord], encoder: RecordEncoder, state: State) -> None:
         """Takes records, all or none, and applies them.
@@ -150,7 +166,8 @@ class Mastership:
             StoreFailed: the disk refused. In each case nothing of this epoch may be acknowledged from now on.
         """
         place = batch.place
-        pieces = encode_batch(self.salt, self.epoch, place, batch.pieces, batch.count)
+        known = batch.joined, batch.checksum
+        pieces = encode_batch(self.salt, self.epoch, place, batch.pieces, batch.count, known=known)
         offset = place.offset
         new_file = place.number != self._number
         if new_file:

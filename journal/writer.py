@@ -30,6 +30,8 @@ INLINE_COMMIT_S_MAX: Final = 0.001
 """A disk that commits faster is not worth two changes of thread, which cost more than the wait itself."""
 INLINE_BYTES_MAX: Final = 64 * 1024
 """A larger batch is worth the writer's thread: more arrives while it is written."""
+JOINED_BYTES_MIN: Final = 32 * 1024
+"""So much is joined, and its checksum computed, while the batch before is synced: the disk waits the less."""
 SMOOTHING: Final = 0.125
 """Weight of the last commit in the time that one is expected to take; TCP smooths round trips so."""
 
@@ -177,18 +179,23 @@ class Writer:
     def flush(self) -> None:
         """Has what was appended committed, now or by the writer."""
         batch = self._open
-        if self._awake or not batch.count or self.error is not None:
+        if not batch.count or self.error is not None:
             return
-        if (
-            self._commit_s < INLINE_COMMIT_S_MAX
-            and not self._closed
-            and batch.size <= INLINE_BYTES_MAX
-            and self._disk.acquire(blocking=False)
-        ):
-            self._commit_inline()
-            return
-        self._awake = True
-        self._wakes.put(None)
+        if not self._awake:
+            if (
+                self._commit_s < INLINE_COMMIT_S_MAX
+                and not self._closed
+                and batch.size <= INLINE_BYTES_MAX
+                and self._disk.acquire(blocking=False)
+            ):
+                self._commit_inline()
+                return
+            self._awake = True
+            self._wakes.put(None)
+        if batch.size - batch.joined_bytes >= JOINED_BYTES_MIN:
+            with self._lock:
+                if batch is self._open:
+                    batch.join()
 
     def _commit_inline(self) -> None:
         """Commits the open batch in the owner's thread; call it with the disk held, which it releases."""

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from perf.moves_off import without_moves
 from perf.process_facts import memory
 from perf.watched_files import WatchedFiles
 from twisted.internet import reactor
@@ -109,11 +110,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--sync-delay-ms", type=float, default=0.0)
     parser.add_argument("--checkpoint-share", type=int, default=upkeep.CHECKPOINT_SHARE)
     parser.add_argument("--unwatched", action="store_true", help="spare the 4 µs that watching costs a sync")
+    parser.add_argument("--no-moves", action="store_true", help="compact nothing")
     parser.add_argument("--profile", type=Path)
     wanted = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
     prepare_process()
     upkeep.CHECKPOINT_SHARE = wanted.checkpoint_share
+    if wanted.no_moves:
+        without_moves()
     broker = BenchmarkedBroker(wanted.data, wanted.sync_delay_ms / 1000, watched=not wanted.unwatched)
     reactor.callWhenRunning(broker.start)
     if wanted.profile is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from perf.moves_off import without_moves
 from perf.process_facts import memory
 from perf.watched_files import WatchedFiles
 from support.waiting import wait_until
@@ -225,13 +226,14 @@ def opened_facts(owner: Owner, count: int, before: int) -> dict[str, Any]:
 
 
 def run_compact(wanted: argparse.Namespace) -> dict[str, Any]:
-    """Messages come and go, one in four stays longer; with compaction, or with as good as none.
+    """Messages come and go, one in four stays longer; with compaction, or without.
 
     The rate is given per window of a tenth of a second, with the windows in which records were moved marked.
     """
     create_store(wanted.store)
-    rate = {} if wanted.moves else {"move_rate_bytes": 1}
-    owner = Owner(wanted.store, options=JournalOptions(create=True, **rate), watched=True)
+    if not wanted.moves:
+        without_moves()
+    owner = Owner(wanted.store, watched=True)
     owner.open()
     journal = owner.journal
     body = os.urandom(wanted.size - RECORD_OVERHEAD_BYTES)
@@ -281,7 +283,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--moves", action="store_true", help="compaction as it is; without: next to none")
+    parser.add_argument("--moves", action="store_true", help="with compaction")
     wanted = parser.parse_args(arguments)
     prepare_process()  # as in a broker's process
     print(json.dumps(RUNS[wanted.run](wanted)), flush=True)

@@ -22,11 +22,12 @@ from typing import Any
 
 from perf import ending
 from perf.bench_broker import BenchBroker
+from perf.compaction import bench_compaction
 from perf.disk import DiskRate, fio_rate, own_rate
 from perf.lean_client import LeanProducer, send_one_by_one, send_windowed
 from perf.process_facts import bytes_on_disk, forget_pages
 from perf.statistics_of_runs import machine, median
-from perf.store_table import Row, at_least, below, episodes, longest_gaps, rate, store_table, windows
+from perf.store_table import Row, at_least, below, longest_gaps, store_table
 
 from mqclient import ConnectionFactory
 
@@ -197,34 +198,6 @@ def broker_with_backlog(bench: Bench, store: Path) -> list[Row]:
         Row("  at most, while it was opened", f"{opened['memory_peak'] / MEBIBYTE:,.1f} MiB"),
         below("  at most, after a load", facts["memory_peak"] / MEBIBYTE, 250, "MiB"),
         Row(what, f"{inside * 1000:.1f} ms", slowest, "≤ 20 ms", inside <= 0.02),
-    ]
-
-
-def bench_compaction(bench: Bench) -> list[Row]:
-    """The rate while records are moved, beside the same load without moves."""
-    moving: list[float] = []
-    still: list[float] = []
-    shares: list[float] = []
-    for _ in range(REPETITIONS - 1):
-        for moves in (True, False):
-            store = bench.store("compaction")
-            options = ["--seconds", str(2 * bench.wanted.seconds), *(["--moves"] if moves else [])]
-            facts = bench.journal("compact", store, *options)
-            shutil.rmtree(store)
-            found = windows([(moment, count) for moment, count in facts["counts"]], 0.1)
-            spans = episodes(facts["compacting"])
-            if moves:
-                moving.append(rate(found, within=spans))
-                shares.append(
-                    sum(end - begin for begin, end in spans)
-                    / (facts["counts"][-1][0] - facts["counts"][0][0])
-                )
-            else:
-                still.append(rate(found, within=None))
-    say(f"compacting: {moving}, without: {still}, share of time: {shares}")
-    value = f"{median(moving):,.0f} messages/s, compacting {median(shares) * 100:.0f} % of the time"
-    return [
-        at_least("journal alone while it compacts", value, median(moving) / median(still), 0.9, "without")
     ]
 
 

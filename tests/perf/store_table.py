@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perf.statistics_of_runs import median, table
+from perf.statistics_of_runs import table
 
 EPISODE_S = 0.5
 """Two reads for compaction that are closer belong to the same; between them it waits, to spare the disk."""
@@ -78,34 +78,3 @@ def episodes(moments: Sequence[float], longest_s: float = EPISODE_S) -> list[Spa
         else:
             found.append((moment, moment))
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A short stretch of a load, and how much was done in it per second."""
-
-    span: Span
-    per_second: float
-
-
-def windows(counts: Sequence[tuple[float, int]], width_s: float) -> list[Window]:
-    """Cuts a load into windows of at least a width: `counts` says how much was done by when."""
-    found: list[Window] = []
-    if not counts:
-        return found
-    began, before = counts[0]
-    for moment, count in counts[1:]:
-        if moment - began >= width_s:
-            found.append(Window((began, moment), (count - before) / (moment - began)))
-            began, before = moment, count
-    return found
-
-
-def rate(found: Sequence[Window], *, within: Sequence[Span] | None, without: Sequence[Span] = ()) -> float:
-    """The median rate of the windows that touch some spans (None: of all) and none of others."""
-    chosen = [
-        window.per_second
-        for window in found
-        if (within is None or overlaps(window.span, within)) and not overlaps(window.span, without)
-    ]
-    return median(chosen)

@@ -1,7 +1,5 @@
 """The store's benchmark computes its rows right, and says of each target whether it was met."""
 
-import math
-
 from perf.store import missing_space, parse
 from perf.store_table import (
     Row,
@@ -10,9 +8,7 @@ from perf.store_table import (
     episodes,
     longest_gaps,
     overlaps,
-    rate,
     store_table,
-    windows,
 )
 
 
@@ -54,16 +50,6 @@ def test_moments_close_together_are_one_episode() -> None:
     """Compaction that waits to spare the disk is still the same compaction."""
     assert episodes([1.0, 1.2, 1.6, 3.0], 0.5) == [(1.0, 1.6), (3.0, 3.0)]
     assert episodes([]) == []
-
-
-def test_windows_and_their_rates() -> None:
-    """A rate is taken from the windows it is asked of, and from no others."""
-    found = windows([(0.0, 0), (0.05, 10), (0.1, 20), (0.2, 60), (0.31, 82)], 0.1)
-    assert [round(window.per_second) for window in found] == [200, 400, 200]
-    assert round(rate(found, within=None)) == 200
-    assert round(rate(found, within=[(0.15, 0.16)])) == 400
-    assert math.isnan(rate(found, within=[(0.15, 0.16)], without=[(0.0, 1.0)]))
-    assert windows([], 0.1) == []
 
 
 def test_space_is_looked_at_before() -> None:

@@ -16,8 +16,11 @@ from journal.batch import (
     encode_file_header,
     find_batch_header,
 )
+from journal.codec import RecordEncoder
 from journal.errors import StoreNewer
-from journal.record import BATCH_HEADER_BYTES, FILE_HEADER_BYTES, FORMAT_VERSION
+from journal.mastership import OpenBatch
+from journal.record import BATCH_HEADER_BYTES, FILE_HEADER_BYTES, FORMAT_VERSION, AddMessage
+from journal.state import State
 
 HEADER = FileHeader(7, 2, 99)
 
@@ -82,3 +85,21 @@ def test_headers_are_searched_by_their_magic() -> None:
     head, _ = encode_batch(99, 7, BatchPlace(3, 2, 64), [b"abc"], 1)
     assert find_batch_header(b"...." + head, 0) == 4
     assert find_batch_header(b"...." + head, 5) == -1
+
+
+def test_a_batch_that_was_joined_meanwhile_is_the_same_batch() -> None:
+    """Whenever its records were joined, and however often: the bytes on the disk are those of all records."""
+    place = BatchPlace(3, 2, 64)
+    records = [AddMessage(ref, "queue://a", "", 0, b"body") for ref in range(6)]
+    plain, joined = OpenBatch(7, place), OpenBatch(7, place)
+    for ref, record in enumerate(records):
+        plain.add([record], RecordEncoder(99), State())
+        joined.add([record], RecordEncoder(99), State())
+        if ref in (1, 2, 4):
+            joined.join()
+    assert (joined.joined, joined.joined_bytes, joined.size) == (3, 5 * joined.size // 6, plain.size)
+    written = [
+        b"".join(encode_batch(99, 7, place, batch.pieces, 6, known=(batch.joined, batch.checksum)))
+        for batch in (plain, joined)
+    ]
+    assert written[0] == written[1]

@@ -167,6 +167,27 @@ def test_a_large_batch_is_closed_while_the_writer_is_busy(disk: FakeDisk) -> Non
     again.journal.close(10)
 
 
+def test_what_is_joined_while_the_writer_is_busy_is_written_whole(disk: FakeDisk) -> None:
+    """Large and small messages, some joined before others come: all are there, and readable before."""
+    files = GatedFiles(disk)
+    owner = Owner(files, file_bytes=8 * MIB)
+    files.closed = True
+    owner.append()
+    assert files.waiting.acquire(timeout=10)
+    sizes = [40_000, 10, 50_000, 20, 30]
+    for size in sizes:
+        batch = owner.append(size=size)
+    assert [len(owner.journal.read(ref, QUEUE)) for ref in range(2, 7)] == sizes
+    files.closed = False
+    files.gate.release()
+    owner.wait(lambda: batch in owner.durable)
+    owner.journal.close(10)
+    again = Owner(FakeFiles(disk))
+    assert not again.journal.report.damages
+    assert [len(again.journal.read(ref, QUEUE)) for ref in range(2, 7)] == sizes
+    again.journal.close(10)
+
+
 @pytest.mark.parametrize("operation", ["write", "sync", "opens"])
 def test_a_failed_disk_ends_the_journal_for_good(owner: Owner, disk: FakeDisk, operation: str) -> None:
     """A failed write, sync or check is final: nothing is reported durable when the disk recovers."""
