@@ -63,6 +63,8 @@ class DurableSubscription(TopicSubscription):
         self.away_since_ms = record.away_since_ms or region.now_ms
         self.pending = Pending(backlog, self._index, self._release)
         self._round = Round()
+        self._admitted_batch = 0
+        """Of the last commit of a branch; its messages may stand anywhere among those that wait."""
         ranks = region.store.state.ranks
         if backlog and ranks and any(topic in ranks for topic in self._known_topics()):
             self._rank()
@@ -156,6 +158,9 @@ class DurableSubscription(TopicSubscription):
     def dispatch(self) -> None:
         """Give waiting messages to consumers until nobody has room or the next is not durable yet."""
         region, pending, ring = self.region, self.pending, self._round.ring
+        if self._admitted_batch > region.durable_batch:
+            region.blocked[self] = None
+            return
         expired: list[Entry] = []
         unread: list[Entry] = []
         dispatched: list[Entry] = []
@@ -233,6 +238,7 @@ class DurableSubscription(TopicSubscription):
                 state = self.region.store.state
                 entry.priority = state.priority_of(entry.ref, state.topic_of(entry.ref))
             self.pending.insert(entry)
+            self._admitted_batch = entry.batch
             self.region.dirty[self] = None
 
     # ---- consumers

@@ -63,6 +63,8 @@ class Queue:
         self._round = Ring()
         self._choice: Choice | None = None
         """Who gets what, if it is not simply the next message for the next consumer."""
+        self._admitted_batch = 0
+        """Of the last commit of a branch; its messages may stand anywhere among those that wait."""
         self._starts_ms = 0
         """Nothing is dispatched before; 0: it goes on."""
         self.statistics = Statistics(region.now_ms)
@@ -155,6 +157,7 @@ class Queue:
     def admit(self, held: Held, batch: int) -> None:
         """A message that a branch has held is here once the batch is durable, among those of its age."""
         self.statistics.enqueued += 1
+        self._admitted_batch = batch
         self._insert(Entry(held.ref, None, batch, True), held.priority)
 
     def take_back(self, held: Held) -> None:
@@ -177,11 +180,15 @@ class Queue:
         """Give waiting messages to consumers until either run out or the next one is not durable yet."""
         if self.paused or (self._starts_ms and self._is_starting()):
             return
+        region = self.region
+        if self._admitted_batch > region.durable_batch:
+            region.blocked[self] = None
+            return
         if self._choice is not None:
             self._choice.dispatch()
             self._settle()
             return
-        region, pending, ring = self.region, self.pending, self._round
+        pending, ring = self.pending, self._round
         expired: list[Entry] = []
         dispatched: list[int] = []
         while ring:

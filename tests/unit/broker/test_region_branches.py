@@ -464,6 +464,28 @@ def test_committed_messages_stand_where_they_were_sent() -> None:
         ]
 
 
+@pytest.mark.parametrize(("destination", "subscription"), [(QUEUE, None), (TOPIC, "s")], ids=str)
+def test_committed_messages_wait_for_the_disk(destination: Destination, subscription: str | None) -> None:
+    """P1: none of a long line, in which they are only numbers, leaves before the commit is durable."""
+    region = new_region(limits=RegionLimits(resident_messages_max=2))
+    peer = Peer(region, client_id="id")
+    peer.consume(destination=destination, subscription_name=subscription)
+    peer.connection.remove_consumer("k")
+    for number in range(24):
+        if number == 12:
+            begin(peer)
+            peer.send("x", destination, transaction=X)
+            prepare(peer)
+        peer.send(str(number), destination)
+        settle(region)
+    region.branches.commit(peer.connection, X, one_phase=False)
+    peer.consume(destination=destination, subscription_name=subscription)
+    region.dispatch()
+    assert "x" not in peer.client.ids()
+    settle(region)
+    assert peer.client.ids() == [*map(str, range(12)), "x", *map(str, range(12, 24))]
+
+
 def test_ids_of_branches_are_checked() -> None:
     """Too long, or empty ones, are none; all others are read back from their text."""
     assert Xid.parse(Xid(-7, b"\x00\xff", b"").text) == (-7, b"\x00\xff", b"")
