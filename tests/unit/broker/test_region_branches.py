@@ -437,55 +437,6 @@ def test_an_idle_queue_stays_while_a_branch_holds_its_messages() -> None:
     assert taken_by_another(region) == ["a"]
 
 
-def test_committed_messages_stand_where_they_were_sent() -> None:
-    """Before those sent after the preparation, behind those sent before; however many wait, chosen or not."""
-    for selector in (None, "TRUE"):
-        region = new_region(limits=RegionLimits(resident_messages_max=2))
-        peer = Peer(region)
-        for number in range(3):
-            peer.send(f"a{number}")
-        begin(peer)
-        peer.send("x1", transaction=X)
-        peer.send("x2", transaction=X)
-        prepare(peer)
-        for number in range(12):
-            peer.send(f"b{number:02}")
-            settle(region)
-        commit(peer)
-        peer.consume(selector=selector)
-        settle(region)
-        assert peer.client.ids() == [
-            "a0",
-            "a1",
-            "a2",
-            "x1",
-            "x2",
-            *(f"b{number:02}" for number in range(12)),
-        ]
-
-
-@pytest.mark.parametrize(("destination", "subscription"), [(QUEUE, None), (TOPIC, "s")], ids=str)
-def test_committed_messages_wait_for_the_disk(destination: Destination, subscription: str | None) -> None:
-    """P1: none of a long line, in which they are only numbers, leaves before the commit is durable."""
-    region = new_region(limits=RegionLimits(resident_messages_max=2))
-    peer = Peer(region, client_id="id")
-    peer.consume(destination=destination, subscription_name=subscription)
-    peer.connection.remove_consumer("k")
-    for number in range(24):
-        if number == 12:
-            begin(peer)
-            peer.send("x", destination, transaction=X)
-            prepare(peer)
-        peer.send(str(number), destination)
-        settle(region)
-    region.branches.commit(peer.connection, X, one_phase=False)
-    peer.consume(destination=destination, subscription_name=subscription)
-    region.dispatch()
-    assert "x" not in peer.client.ids()
-    settle(region)
-    assert peer.client.ids() == [*map(str, range(12)), "x", *map(str, range(12, 24))]
-
-
 def test_ids_of_branches_are_checked() -> None:
     """Too long, or empty ones, are none; all others are read back from their text."""
     assert Xid.parse(Xid(-7, b"\x00\xff", b"").text) == (-7, b"\x00\xff", b"")
