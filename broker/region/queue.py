@@ -178,17 +178,13 @@ class Queue:
 
     def dispatch(self) -> None:
         """Give waiting messages to consumers until either run out or the next one is not durable yet."""
-        if self.paused or (self._starts_ms and self._is_starting()):
-            return
-        region = self.region
-        if self._admitted_batch > region.durable_batch:
-            region.blocked[self] = None
+        if self._is_held():
             return
         if self._choice is not None:
             self._choice.dispatch()
             self._settle()
             return
-        pending, ring = self.pending, self._round
+        region, pending, ring = self.region, self.pending, self._round
         expired: list[Entry] = []
         dispatched: list[int] = []
         while ring:
@@ -225,6 +221,15 @@ class Queue:
             self.statistics.dispatch(dispatched, region)
         if expired:
             self.expire(expired)
+
+    def _is_held(self) -> bool:
+        """Nothing is dispatched now."""
+        if self.paused or (self._starts_ms and self._is_starting()):
+            return True
+        if self._admitted_batch > self.region.durable_batch:
+            self.region.blocked[self] = None
+            return True
+        return False
 
     def _shut(self, consumer: Consumer) -> None:
         """Messages wait, but the next consumer of the round has no room."""
