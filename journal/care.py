@@ -143,7 +143,7 @@ class Care:
 
     def rounds(self) -> Round[None]:
         """All of it; ends only if it is closed."""
-        looking = self._keep_reserve()
+        looking = self._begin()
         while True:
             try:
                 yield from looking
@@ -151,6 +151,11 @@ class Care:
                 _log.warning("upkeep of the store failed and is tried again later: %s", error)
                 yield Sleep(RETRY_S)
             looking = self._look()
+
+    def _begin(self) -> Round[None]:
+        """Takes the reserve; a store that is large already is relieved at once."""
+        yield from self._keep_reserve()
+        self._patience = self._upkeep.allowed_bytes
 
     def _look(self) -> Round[None]:
         """Does what is to be done, or waits for it."""

@@ -135,6 +135,8 @@ class Verification:
         }
 
 
+LOOKS_MAX: Final = 10
+"""At a file of a store that is changing: what is wrong because of that is not the same the next time."""
 CHECK_THE_DISK: Final = (
     "Check the disk. A broker serves everything else, and keeps a copy of the region in a quarantine file."
 )
@@ -229,24 +231,25 @@ class Verifier:
         return counting
 
     def _verify_file(self, name: DataFileName) -> None:
-        """Looks at a file, and once more if something is wrong and the store has changed meanwhile."""
-        for again in (True, False):
+        """Looks at a file; what is wrong with it counts if the store has not changed, or if it stays so."""
+        before: tuple[list[Finding], list[LostMessage]] | None = None
+        for left in reversed(range(LOOKS_MAX)):
             if name not in self._counting():
                 return  # nobody needs it any more
             limit, _ = self._counting()[name]
             try:
-                findings, lost = self._look_at(name, limit)
+                seen = self._look_at(name, limit)
             except StoreMissing:  # the master has removed it; if it was somebody else, reading again tells
-                if not again:
+                if not left:
                     raise
+                before = None
                 self._read_again()
                 continue
-            if (findings or lost) and again and frozenset(self._files.names()) != self._inspection.names:
-                self._read_again()
-                continue
-            self._note(findings, lost)
-            self._found.files += 1
-            return
+            if not any(seen) or seen == before or not (left and self._read_again()):
+                self._note(*seen)
+                self._found.files += 1
+                return
+            before = seen
 
     def _note(self, findings: list[Finding], lost: list[LostMessage]) -> None:
         """Takes over what recovery has not reported yet."""
@@ -323,7 +326,7 @@ class Verifier:
 
     def _verify_checkpoints(self) -> None:
         """Those that count; one that went meanwhile was replaced by a newer one."""
-        for again in (True, False):
+        for left in reversed(range(LOOKS_MAX)):
             bad: list[Finding] = []
             whole = 0
             for each in self._inspection.state.checkpoints:
@@ -333,15 +336,16 @@ class Verifier:
                     continue
                 path = self._files.describe(checkpoint_name(each.epoch, each.number))
                 bad.append(Finding("checkpoint", path, damage, 0, 0, NOTHING, REPLACED))
-            if bad and again and frozenset(self._files.names()) != self._inspection.names:
-                self._read_again()
-                continue
-            self._found.checkpoints = whole
-            self._note(bad, [])
-            return
+            if not (bad and left and self._read_again()):
+                self._found.checkpoints = whole
+                self._note(bad, [])
+                return
 
-    def _read_again(self) -> None:
-        self._inspection = inspect_files(self._files, self._where, self._progress)
+    def _read_again(self) -> bool:
+        """Reads the store again; returns whether it has changed."""
+        before = self._inspection
+        now = self._inspection = inspect_files(self._files, self._where, self._progress)
+        return (now.names, now.end) != (before.names, before.end)
 
 
 def verify_files(files: Files, where: str, progress: Progress | None = None) -> Verification:

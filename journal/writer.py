@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -254,7 +255,7 @@ class Writer:
             if error is not None:
                 self._fail(error)
             self.on_ended()
-            with self._disk:
+            with self._disk, suppress(JournalError):  # everything in it was synced, or has failed already
                 self._mastership.close()
 
     def _fail(self, error: JournalError) -> None:

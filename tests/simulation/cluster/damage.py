@@ -9,6 +9,7 @@ Everything else must be delivered.
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -124,7 +125,7 @@ def _batches(content: bytes) -> Iterator[tuple[int, list[tuple[object, int, int]
         start, end = at + BATCH_HEADER_BYTES, at + BATCH_HEADER_BYTES + header.length
         try:
             decoded = decoder.decode(content, start, end)
-        except (JournalError, ValueError):
+        except (JournalError, ValueError, struct.error):  # a torn batch, whose header has arrived
             return
         ends = [position for _, position in decoded[1:]] + [end]
         yield at, [(record, position, stop) for (record, position), stop in zip(decoded, ends, strict=True)]

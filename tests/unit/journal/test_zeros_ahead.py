@@ -50,7 +50,9 @@ class Master:
             post=self.posted.put,
             on_durable=lambda _batch: None,
             on_failed=self.errors.append,
-            options=JournalOptions(idle_check_s=30, file_bytes=4 * MIB, allocated_bytes=2 * MIB),
+            options=JournalOptions(
+                idle_check_s=30, file_bytes=4 * MIB, allocated_bytes=2 * MIB, reserve_bytes=MIB
+            ),
         )
 
     def store(self, ref: int, size: int) -> None:
