@@ -314,6 +314,8 @@ class Consumer(SimulatedClient):
         self._waiting: deque[Delivery] = deque()
         self._held: dict[Delivery, None] = {}
         self._returned = 0
+        self._is_open = False
+        """Whether it was told that its consumer is open; until then a program waits."""
         self._busy = False
 
     def open(self) -> None:
@@ -328,6 +330,7 @@ class Consumer(SimulatedClient):
 
     def _opened(self, request: Request) -> None:
         self._answered(request)
+        self._is_open = True
         if self._subscriber:
             self.world.promises.subscribed(self._subscriber, self.plan.queue)
 
@@ -335,6 +338,7 @@ class Consumer(SimulatedClient):
         """Close the consumer, which gives back what it has not acknowledged; then open another."""
         self.world.note(self.name, "gives back what it has not acknowledged")
         self.world.count("given back")
+        self._is_open = False
         remove = RemoveInfo(object_id=self._id, last_delivered_sequence_id=0)
         self.core.request(Request(remove, self._closed), self.clock.now_s)
         for delivery in (*self._held, *self._waiting):
@@ -392,7 +396,7 @@ class Consumer(SimulatedClient):
             self._order.delivered(self._name(delivery.dispatch))
             self._ledger.hold(delivery)
             self._held[delivery] = None
-            if self._returned < self.plan.returns and self.random.random() < 0.4:
+            if self._returned < self.plan.returns and self._is_open and self.random.random() < 0.4:
                 self._returned += 1
                 self._begin_anew()
         if len(self._held) >= self.plan.together or not self._waiting:
