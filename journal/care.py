@@ -8,7 +8,8 @@
     the disk is full                        everything that may free some of it, every second
     an interval was logged                  checkpoint, removal of dead files, compaction
     the store is large for what is live     removal, checkpoints only if they free files, compaction
-    nothing of this                         a look at old records, until all were seen
+    nothing of this                         a look at old records, until all were seen; once, after that,
+                                            the same as for a large store, if it is above its bound
 
 It is written as a generator of wishes, like the steps of the fence: the caretaker's thread grants them, and
 so does the simulation, which puts other brokers, and faults, between any two. Whatever fails costs space or
@@ -37,6 +38,8 @@ from journal.upkeep import FILES_BEYOND, LIVE_SHARE, Upkeep
 
 RETRY_S: Final = 5.0
 """Pause after something failed."""
+SETTLE_S: Final = 5.0
+"""After so long without other work a new master looks whether the store it found is above its bound."""
 FULL_RETRY_S: Final = 1.0
 """While the disk is full: how often everything is tried that may free some of it."""
 PATROL_RATE_BYTES: Final = 8 * 1024 * 1024
@@ -130,6 +133,7 @@ class Care:
         self._due = kept.options.checkpoint_bytes  # the next checkpoint, in the same count
         self._woken = False
         self._patrolling = True
+        self._untried = True  # nothing was done yet about what the last master has left
         self._size = 0  # of the store at the last look, less what was logged until then
         self._patience: float = inf  # the excess up to which nothing needs to be done
 
@@ -143,7 +147,7 @@ class Care:
 
     def rounds(self) -> Round[None]:
         """All of it; ends only if it is closed."""
-        looking = self._begin()
+        looking = self._keep_reserve()
         while True:
             try:
                 yield from looking
@@ -151,11 +155,6 @@ class Care:
                 _log.warning("upkeep of the store failed and is tried again later: %s", error)
                 yield Sleep(RETRY_S)
             looking = self._look()
-
-    def _begin(self) -> Round[None]:
-        """Takes the reserve; a store that is large already is relieved at once."""
-        yield from self._keep_reserve()
-        self._patience = self._upkeep.allowed_bytes
 
     def _look(self) -> Round[None]:
         """Does what is to be done, or waits for it."""
@@ -173,8 +172,18 @@ class Care:
             yield from self._keep_reserve()
         elif self._patrolling:
             yield from self._go_on_patrol()
+        elif self._untried:
+            yield from self._try_first()
         else:
             yield Wait(None)
+
+    def _try_first(self) -> Round[None]:
+        """The last master may have left the store above its bound; there is more urgent work at first."""
+        self._untried = False
+        yield Wait(SETTLE_S)
+        if not self._woken and self._excess() > FILES_BEYOND * self._options.file_bytes:
+            yield from self._relieve()
+            yield from self._keep_reserve()
 
     # ---- when
 

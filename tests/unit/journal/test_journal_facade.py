@@ -8,6 +8,7 @@ from queue import Empty, SimpleQueue
 import pytest
 
 from journal.errors import JournalError, MessageDamaged, MessageUnknown, StoreFenced, StoreMissing
+from journal.fence import checkpoint_name
 from journal.journal import Journal
 from journal.options import JournalOptions
 from journal.record import AddMessage, RemoveMessage
@@ -196,8 +197,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(owner: Owner) -> None
     """A flipped bit in the newest checkpoint costs a longer tail and a line in the log, no message."""
     journal = owner.open(UPKEEP)
     send(owner, journal, range(1, 101))
+    owner.wait(lambda: len(journal.state.checkpoints) == 2)
     journal.close(10)
-    newest = max(owner.directory.glob("checkpoint-*"))
+    last = journal.state.checkpoints[-1]  # one that was being written does not count
+    newest = owner.directory / checkpoint_name(last.epoch, last.number)
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
