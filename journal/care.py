@@ -180,8 +180,12 @@ class Care:
     def _try_first(self) -> Round[None]:
         """The last master may have left the store above its bound; there is more urgent work at first."""
         self._untried = False
-        yield Wait(SETTLE_S)
-        if not self._woken and self._excess() > FILES_BEYOND * self._options.file_bytes:
+        end_s = self._now_s() + SETTLE_S
+        while (left_s := end_s - self._now_s()) > 0:
+            yield Wait(max(left_s, 0.001))  # a clock may not tell less apart
+            if self._woken or self._reserve.full:
+                return
+        if self._excess() > FILES_BEYOND * self._options.file_bytes:
             yield from self._relieve()
             yield from self._keep_reserve()
 
