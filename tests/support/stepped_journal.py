@@ -76,7 +76,8 @@ class SteppedUpkeep:
         losses = Losses(files, state, log)
         kept = Kept(files, upkeep, ours.reserve, Patrol(files, state, ours.epoch), losses, options)
         self._log = log
-        self._care = Care(kept, end=lambda: ours.end, now_s=lambda: 0.0)
+        self._now_s = 0.0
+        self._care = Care(kept, end=lambda: ours.end, now_s=lambda: self._now_s)
         self.is_idle = False
         self.checks = True
         self._steps = self._granted()
@@ -105,6 +106,7 @@ class SteppedUpkeep:
             elif isinstance(wish, str):
                 yield wish
             elif wish.seconds:
+                self._now_s += wish.seconds
                 yield "pauses"
 
 
