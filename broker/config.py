@@ -44,7 +44,8 @@ _UNITS: Final = {
 }
 _AMOUNT: Final = re.compile(r"(\d{1,15})\s*(b|kb?|mb?|gb?|%)?", re.ASCII | re.IGNORECASE)
 _PORT_RANGE: Final = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
-_SCHEMES: Final = {"openwire": "tcp"}
+_CONNECTORS: Final = {"openwire": ("openwire", "tcp")}
+"""Per name of a connector: its protocol, and the scheme of its published URL."""
 _PLANNED_CONNECTORS: Final = frozenset(
     {"stomp", "mqtt", "amqp", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
 )
@@ -153,6 +154,7 @@ class ConnectorConfig:
 
     Attributes:
         name: `openwire`.
+        protocol: what is spoken there, a name in `broker.protocols.SERVERS`.
         scheme: of the published URL, `tcp`.
         ports: where to listen.
         connections_max: further connections are closed at once.
@@ -163,6 +165,7 @@ class ConnectorConfig:
     """
 
     name: str
+    protocol: str
     scheme: str
     ports: PortRange
     connections_max: int = CONNECTIONS_MAX
@@ -329,14 +332,16 @@ def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
     names = (values.get("connectors") or "openwire").split()
     connectors = []
     for name in dict.fromkeys(names):
-        if name not in _SCHEMES:
+        if name not in _CONNECTORS:
             known = "comes later" if name in _PLANNED_CONNECTORS else "does not exist"
-            raise ConfigurationInvalid(f"The connector {name!r} {known}; there is: {', '.join(_SCHEMES)}.")
+            raise ConfigurationInvalid(f"The connector {name!r} {known}; there is: {', '.join(_CONNECTORS)}.")
+        protocol, scheme = _CONNECTORS[name]
         port = values.get(f"{name}-port") or (values.get("bindPort") if name == "openwire" else None) or "0"
         connectors.append(
             ConnectorConfig(
                 name=name,
-                scheme=_SCHEMES[name],
+                protocol=protocol,
+                scheme=scheme,
                 ports=PortRange.parse(port),
                 connections_max=_number(values, f"{name}-maximumConnections", CONNECTIONS_MAX, 1, 100_000),
                 frame_bytes_max=_number(

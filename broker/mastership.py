@@ -16,10 +16,11 @@ from broker.identity import BrokerIdentity
 from broker.management.endpoint import ManagementEndpoint
 from broker.management.lists import Identity, program_version
 from broker.management.management import Management
-from broker.protocols import ServerBuilder, broker_id
+from broker.protocols import broker_id, server_builder
 from broker.reactor import in_thread
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
+from broker.serving import ServerContext
 from broker.turn import Turn
 from broker.usage import usage_limits
 from journal.errors import JournalError, StoreIncomplete
@@ -142,15 +143,8 @@ class Mastership:
         self._manage(region, turn, urls)
         self.began_s = time.monotonic()
         for connector, config, url in zip(self._connectors, self._config.connectors, urls, strict=True):
-            build_server = ServerBuilder(
-                config,
-                region,
-                self._users,
-                broker_id=this_broker,
-                broker_name=self._config.name,
-                broker_url=url,
-            )
-            connector.accept(turn, build_server)
+            context = ServerContext(config, region, self._users, this_broker, self._config.name, url)
+            connector.accept(turn, server_builder(context))
         turn.schedule()  # there may be something to do that nobody asks for
         return urls
 

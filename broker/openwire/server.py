@@ -52,13 +52,11 @@ from broker.openwire.wireformat import (
     WireFormat,
     WireFormatOptions,
 )
+from broker.serving import ServerContext, ServerSide
 
 if TYPE_CHECKING:
     from broker.message import Message
-    from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
-    from broker.region.region import Region
-    from broker.security import Authenticator
 
 ANONYMOUS_FRAME_SIZE_MAX: Final = 1024 * 1024
 """Bytes of a frame before login. A ConnectionInfo holds at most six strings of 64 KiB."""
@@ -82,69 +80,38 @@ _RESPONSE: Final = struct.Struct(">iBi?i")
 assert _RESPONSE.size == 14
 
 
-class OpenWireServer:
-    """Serves one client; see `broker.connector.ProtocolServer` and `broker.region.client.Client`.
-
-    Attributes:
-        connection: the region's side once the client has logged in.
-        closing: close the transport when what is to be sent has been written.
-        close_reason: for the log; empty if the client left in good order.
+class OpenWireServer(ServerSide[BaseCommand | int]):
+    """Serves one client; an answer that is a number is a Response to that command.
 
     Args:
-        region: what is served.
-        options: what is offered in negotiation.
-        authenticator: decides about logins.
-        broker_id: names this broker to clients.
-        broker_name: likewise.
-        broker_url: where it is reached.
-        now_s: monotonic seconds.
+        context: see `ServerContext`.
         remote: the client's address, for the log.
+        now_s: monotonic seconds.
         wake: called when there is something to send that no call of the owner's brought about.
     """
 
-    def __init__(
-        self,
-        region: Region,
-        options: WireFormatOptions,
-        *,
-        authenticator: Authenticator,
-        broker_id: str,
-        broker_name: str,
-        broker_url: str,
-        now_s: float,
-        remote: str,
-        wake: Callable[[], None],
-    ) -> None:
-        self.connection: RegionConnection | None = None
-        self.closing = False
-        self.close_reason = ""
-        self._is_logging_in = False
-        self._region = region
-        self._authenticator = authenticator
+    def __init__(self, context: ServerContext, remote: str, now_s: float, wake: Callable[[], None]) -> None:
+        super().__init__(context, remote, wake)
+        config = context.config
         self._broker = BrokerInfo(
-            broker_id=BrokerId(broker_id), broker_name=broker_name, broker_url=broker_url
+            broker_id=BrokerId(context.broker_id),
+            broker_name=context.broker_name,
+            broker_url=context.broker_url,
         )
-        self._remote = remote
-        self._wake = wake
+        options = WireFormatOptions(
+            max_inactivity_duration_ms=config.inactivity_ms,
+            max_frame_size_bytes=config.frame_bytes_max,
+            tight_encoding_enabled=config.tight_encoding,
+            cache_enabled=config.cache,
+        )
         self._wire = WireFormat(options, now_s=now_s, raw_messages=True)
         self._is_plain = False
         self._id = ""  # the connection's, once it is known
         self._waiting: deque[Event] = deque()
         self._waiting_size = 0
-        self._held: deque[tuple[int, BaseCommand | int]] = deque()
         self._opened: OpenedConnection | None = None
 
     # ---- the socket's owner
-
-    @property
-    def reading_paused(self) -> bool:
-        """What arrives would only be kept: while the login is checked, or when too much waits for space."""
-        return self._is_logging_in or (self.connection is not None and self.connection.is_flooded)
-
-    @property
-    def held_batch(self) -> int:
-        """The lowest batch that an answer waits for, 0 if none does."""
-        return self._held[0][0] if self._held else 0
 
     @property
     def deadline_s(self) -> float | None:
@@ -155,7 +122,7 @@ class OpenWireServer:
         """Takes what arrived."""
         if self.closing:
             return
-        if self._is_logging_in:
+        if self.is_logging_in:
             self._waiting_size += len(data)
             if self._waiting_size > WAITING_BYTES_MAX:
                 self._fail(f"more than {WAITING_BYTES_MAX} bytes came before the login was answered")
@@ -168,22 +135,14 @@ class OpenWireServer:
         for event in self._wire.receive_eof():
             self._take(event)
         if not self.closing:
-            self._close("")
+            self.close("")
 
-    def connection_lost(self, reason: str) -> None:
-        """The socket is gone: the region takes back what the client had."""
-        if not self.closing:
-            self._close(reason)
-
-    def durable(self, batch: int) -> None:
-        """Lets go the answers that waited for this batch or a lower one."""
-        held = self._held
-        while held and held[0][0] <= batch:
-            answer = held.popleft()[1]
-            if isinstance(answer, int):
-                self._respond(answer)
-            else:
-                self._wire.send(answer)
+    def let_go(self, answer: BaseCommand | int) -> None:
+        """Sends an answer that had to wait."""
+        if isinstance(answer, int):
+            self._respond(answer)
+        else:
+            self._wire.send(answer)
 
     def data_to_send(self) -> bytes:
         """Takes all bytes to be written."""
@@ -237,12 +196,6 @@ class OpenWireServer:
         assert self._opened is not None
         self._opened.forget_consumer(consumer.key)
 
-    def disconnect(self, reason: str) -> None:
-        """Ends the connection for the region's reasons."""
-        if not self.closing:
-            self._close(reason)
-            self._wake()
-
     def _consumer(self, consumer: Consumer) -> OpenConsumer:
         key = consumer.key
         assert self._opened is not None
@@ -273,7 +226,7 @@ class OpenWireServer:
     def _take(self, event: Event) -> None:
         if self.closing:
             return
-        if self._is_logging_in:
+        if self.is_logging_in:
             self._waiting.append(event)
         elif isinstance(event, MessageReceived):
             self._take_frame(event.frame)
@@ -322,7 +275,7 @@ class OpenWireServer:
         except ClientError as error:
             self._refuse(command.command_id, command.response_required, error)
             if self._opened is None:
-                self._close(str(error))
+                self.close(str(error))
         except SendBlocked:
             self._block_commit(command)
         else:
@@ -395,11 +348,11 @@ class OpenWireServer:
     def _shut_down(self, command: ShutdownInfo) -> None:
         if command.response_required:
             self._respond(command.command_id)
-        self._close("")
+        self.close("")
 
     def _client_failed(self, error: ConnectionError) -> None:
         exception = error.exception or Throwable(None, None)
-        _log.info("%s reports %s: %s", self._remote, exception.class_name, exception.message)
+        _log.info("%s reports %s: %s", self.remote, exception.class_name, exception.message)
 
     # ---- answers
 
@@ -410,14 +363,9 @@ class OpenWireServer:
             self._wire.send(answer)
         elif isinstance(answer, Later):
             answer.response.correlation_id = command_id
-            if answer.batch > self._region.durable_batch:
-                self._held.append((answer.batch, answer.response))
-            else:
-                self._wire.send(answer.response)
-        elif answer > self._region.durable_batch:
-            self._held.append((answer, command_id))
+            self.answer(answer.batch, answer.response)
         else:
-            self._respond(command_id)
+            self.answer(answer, command_id)
 
     def _answer_message(self, message: Message, command_id: int, response_required: bool, batch: int) -> None:
         """Answers a send; a one-way send of a producer with a window gives it room for more."""
@@ -426,10 +374,8 @@ class OpenWireServer:
             return
         assert self._opened is not None
         acknowledgement = self._opened.producer_ack(message)
-        if acknowledgement is not None and batch > self._region.durable_batch:
-            self._held.append((batch, acknowledgement))
-        elif acknowledgement is not None:
-            self._wire.send(acknowledgement)
+        if acknowledgement is not None:
+            self.answer(batch, acknowledgement)
 
     def _respond(self, command_id: int) -> None:
         if self._is_plain:
@@ -453,36 +399,31 @@ class OpenWireServer:
         if info.connection_id is None or not info.connection_id.value:
             raise RequestInvalid("A connection needs an id.")
         self._id = info.connection_id.value
-        self._is_logging_in = True
         if self._wire.agreed is not None:
             self._wire.frame_size_max = self._wire.agreed.max_frame_size_bytes
+        self.log_in(info.user_name, info.password, lambda verdict: self._finish_login(info, verdict))
 
-        def decided(verdict: ClientError | None) -> None:
-            if not self.closing:
-                self._is_logging_in = False
-                self._finish_login(info, verdict)
-                while self._waiting:
-                    self._take(self._waiting.popleft())
-                self._wake()
-
-        self._authenticator.authenticate(info.user_name, info.password, decided)
+    def resume(self) -> None:
+        """Goes on with what came while the login was checked."""
+        while self._waiting:
+            self._take(self._waiting.popleft())
 
     def _finish_login(self, info: ConnectionInfo, verdict: ClientError | None) -> None:
         """Goes on after the login was checked."""
         try:
             if verdict is not None:
                 raise verdict
-            self.connection = self._region.connect(
+            self.connection = self.region.connect(
                 self,
                 self._id,
                 info.client_id,
                 user=info.user_name or "",
                 failover_reconnect=info.failover_reconnect,
-                remote=self._remote,
+                remote=self.remote,
             )
         except ClientError as error:
             self._refuse(info.command_id, info.response_required, error)
-            self._close(f"login of {info.user_name!r} refused: {error}")
+            self.close(f"login of {info.user_name!r} refused: {error}")
             return
         self._opened = OpenedConnection(self.connection, self._id)
         if info.response_required:
@@ -495,17 +436,12 @@ class OpenWireServer:
         """Ends the connection because of what the client did."""
         exception = Throwable("java.io.IOException", reason[:ERROR_CHARACTERS_MAX])
         self._wire.send_last(ConnectionError(exception=exception))
-        self._close(reason)
+        self.close(reason)
 
-    def _close(self, reason: str) -> None:
-        """The region takes back what the client had; what is to be sent is still sent."""
-        self.closing = True
-        self.close_reason = reason
+    def ended(self) -> None:
+        """Nothing more is read."""
         self._wire.close()
-        self._held.clear()
         self._waiting.clear()
-        if self.connection is not None:
-            self.connection.close()
 
 
 def _translated(command: commands.Message, frame: bytes | None) -> Message:

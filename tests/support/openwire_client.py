@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from support.region import MemoryStore, new_region
 
+from broker.config import ConnectorConfig, PortRange
 from broker.errors import AccessDenied, ClientError
 from broker.openwire import commands
 from broker.openwire.commands import (
@@ -35,6 +36,7 @@ from broker.openwire.commands import (
 from broker.openwire.server import OpenWireServer
 from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
 from broker.region.region import Region
+from broker.serving import ServerContext
 
 QUEUE = ActiveMQQueue("workshop.test")
 Kind = TypeVar("Kind", bound=DataStructure)
@@ -61,26 +63,19 @@ class Users:
 class Broker:
     """A region in memory and its servers; the clock stands at 0."""
 
-    def __init__(self, region: Region | None = None, options: WireFormatOptions | None = None) -> None:
+    def __init__(self, region: Region | None = None, **config: Any) -> None:
         self.region = region or new_region()
         self.users = Users()
-        self.options = options or WireFormatOptions()
+        self.config = ConnectorConfig("openwire", "openwire", "tcp", PortRange(0, 0), **config)
         self.woken = 0
         self.clients: list[Client] = []
 
     def server(self) -> OpenWireServer:
         """A server for one more client."""
-        return OpenWireServer(
-            self.region,
-            self.options,
-            authenticator=self.users,
-            broker_id="ID:broker-1",
-            broker_name="broker",
-            broker_url="tcp://127.0.0.1:1",
-            now_s=0.0,
-            remote="tcp://127.0.0.1:2",
-            wake=self._wake,
+        context = ServerContext(
+            self.config, self.region, self.users, "ID:broker-1", "broker", "tcp://127.0.0.1:1"
         )
+        return OpenWireServer(context, "tcp://127.0.0.1:2", 0.0, self._wake)
 
     def _wake(self) -> None:
         self.woken += 1

@@ -16,11 +16,12 @@ from simulation.cluster.threads import SteppedCaretaker, SteppedWriter
 from simulation.cluster.zookeeper import ZooKeeperClient
 from support.fake_disk import FakeFiles
 
+from broker.config import ConnectorConfig, PortRange
 from broker.openwire.commands import Response
 from broker.openwire.server import OpenWireServer
-from broker.openwire.wireformat import WireFormatOptions
 from broker.region.region import Region
 from broker.region.usage import UsageLimits
+from broker.serving import ServerContext
 from broker.turn import Turn
 from journal.care import Kept
 from journal.errors import JournalError, StoreFenced
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _SIZE: Final = struct.Struct(">i")
 FOLLOW_S: Final = 0.25
+CONNECTOR: Final = ConnectorConfig("openwire", "openwire", "tcp", PortRange(61616, 61616))
 RETRY_DELAY_MIN_S: Final = 0.25
 RETRY_DELAY_MAX_S: Final = 1.0
 """See `broker.service`."""
@@ -62,17 +64,8 @@ class Line:
         self._stream = stream
         self._bound = False
         process = mastership.broker
-        self._server = OpenWireServer(
-            mastership.region,
-            WireFormatOptions(),
-            authenticator=Everybody(),
-            broker_id="broker",
-            broker_name="broker",
-            broker_url=process.url,
-            now_s=process.clock.now_s,
-            remote=remote,
-            wake=lambda: self._turn.touch(self),
-        )
+        context = ServerContext(CONNECTOR, mastership.region, Everybody(), "broker", "broker", process.url)
+        self._server = OpenWireServer(context, remote, process.clock.now_s, lambda: self._turn.touch(self))
         stream.on_data = self.receive
         stream.on_lost = self.lost
         mastership.lines[self] = None

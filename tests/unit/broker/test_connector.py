@@ -151,7 +151,9 @@ class Bench:
             monotonic_s=self.reactor.seconds,
         )
         self.connector = TransportConnector(
-            self.reactor, ConnectorConfig("openwire", "tcp", PortRange(0, 0), **config), "127.0.0.1"
+            self.reactor,
+            ConnectorConfig("openwire", "openwire", "tcp", PortRange(0, 0), **config),
+            "127.0.0.1",
         )
         self.servers: list[FakeServer] = []
         self.connector.accept(self.turn, self.build)
@@ -445,7 +447,7 @@ def test_the_first_free_port_of_a_range_is_taken() -> None:
         return listen(port, factory, **options)
 
     reactor.listenTCP = listen_unless_taken
-    config = ConnectorConfig("openwire", "tcp", PortRange(61616, 61618))
+    config = ConnectorConfig("openwire", "openwire", "tcp", PortRange(61616, 61618))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("twisted.internet.testing._FakePort.stopReading", lambda port: None, raising=False)
         assert TransportConnector(reactor, config, "127.0.0.1").bind() == 61618

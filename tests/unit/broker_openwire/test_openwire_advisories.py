@@ -55,7 +55,7 @@ def heard(client: Client) -> list[tuple[ActiveMQDestination | None, DataStructur
 @pytest.mark.parametrize("options", [PLAIN, TIGHT])
 def test_consumers_and_producers_are_told_as_their_commands(options: WireFormatOptions) -> None:
     """What opened them, and the removal of their ids; in every encoding."""
-    broker = Broker(options=options)
+    broker = Broker(tight_encoding=options.tight_encoding_enabled, cache=options.cache_enabled)
     consumers, producers = listener(broker, "Consumer.>", options), listener(broker, "Producer.>", options)
     client = Client(broker, "c1", options)
     queue = ActiveMQQueue("workshop.test")

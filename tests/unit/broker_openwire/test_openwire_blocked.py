@@ -186,7 +186,7 @@ def test_a_flood_of_blocked_sends_is_not_read_and_not_given_up() -> None:
     """Beyond a limit nothing is read; a client that is not read from is not taken for silent."""
     broker = full_broker(limits=RegionLimits(blocked_bytes_max=3000))
     options = WireFormatOptions(max_inactivity_duration_ms=1000, max_inactivity_duration_initial_delay_ms=0)
-    broker.options = replace(broker.options, max_inactivity_duration_ms=1000)
+    broker.config = replace(broker.config, inactivity_ms=1000)
     client = Client(broker, options=options)
     fill(client)
     for number in range(10):

@@ -74,7 +74,7 @@ def test_messages_go_from_any_encoding_to_any(
     options: WireFormatOptions, reader_options: WireFormatOptions
 ) -> None:
     """Whatever sender and receiver negotiated, the message arrives with all its fields."""
-    broker = Broker(options=WireFormatOptions(tight_encoding_enabled=True, cache_enabled=True))
+    broker = Broker(tight_encoding=True, cache=True)
     sender, reader = Client(broker, "c1", options), Client(broker, "c2", reader_options)
     reader.request(reader.consumer())
     sent = replace(

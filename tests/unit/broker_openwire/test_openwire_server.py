@@ -238,9 +238,9 @@ def test_silence_ends_the_connection(client: Client) -> None:
     assert "silent for more than 30 s" in client.server.close_reason
 
 
-def test_a_message_its_client_cannot_read_ends_that_client_only(broker: Broker) -> None:
+def test_a_message_its_client_cannot_read_ends_that_client_only() -> None:
     """A text too long for tight encoding closes the connection that cannot have it; others get it."""
-    broker.options = WireFormatOptions(tight_encoding_enabled=True)
+    broker = Broker(tight_encoding=True)
     sender = Client(broker, "c1")
     tight = Client(broker, "c2", WireFormatOptions(tight_encoding_enabled=True))
     tight.request(tight.consumer())

@@ -1,0 +1,154 @@
+"""What the broker's sides of all protocols have in common, without a socket.
+
+::
+
+    speaking ─log_in─▶ logging in ─accepted─▶ speaking ─┐
+        │                  │ refused                    │
+        └──────────────────┴────────▶ closing ◀─────────┘
+
+A protocol's server derives from `ServerSide` and is a `broker.connector.ProtocolServer` and a
+`broker.region.client.Client`. What has to be durable before it is answered waits here for the journal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from broker.config import ConnectorConfig
+    from broker.errors import ClientError
+    from broker.region.connection import RegionConnection
+    from broker.region.region import Region
+    from broker.security import Authenticator
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerContext:
+    """What the servers of one connector share, for one mastership.
+
+    Attributes:
+        config: of the connector.
+        region: what is served.
+        users: decides about logins.
+        broker_id: names this broker to clients.
+        broker_name: as configured.
+        broker_url: where clients reach this connector.
+    """
+
+    config: ConnectorConfig
+    region: Region
+    users: Authenticator
+    broker_id: str
+    broker_name: str
+    broker_url: str
+
+
+class ServerSide(Generic[Answer]):
+    """One client's server; what a protocol adds says how it reads, writes and answers.
+
+    Attributes:
+        connection: the region's side once the client has logged in.
+        closing: close the transport when what is to be sent has been written.
+        close_reason: for the log; empty if the client left in good order.
+        is_logging_in: the login is being checked; what arrives meanwhile has to be kept by the protocol,
+            which goes on with it in `resume`.
+        remote: the client's address, for the log.
+
+    Args:
+        context: see `ServerContext`.
+        remote: likewise.
+        wake: called when there is something to send that no call of the owner's brought about.
+    """
+
+    def __init__(self, context: ServerContext, remote: str, wake: Callable[[], None]) -> None:
+        self.connection: RegionConnection | None = None
+        self.closing = False
+        self.close_reason = ""
+        self.is_logging_in = False
+        self.remote = remote
+        self.wake = wake
+        self.context = context
+        self.region = context.region
+        self.held: deque[tuple[int, Answer]] = deque()
+
+    # ---- the protocol's own
+
+    def let_go(self, answer: Answer) -> None:
+        """Send an answer that had to wait."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """The login is decided: go on with what came meanwhile."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The connection is over; called once, before the region takes back what the client had."""
+
+    # ---- the socket's owner
+
+    @property
+    def reading_paused(self) -> bool:
+        """What arrives would only be kept: while the login is checked, or when too much waits for space."""
+        return self.is_logging_in or (self.connection is not None and self.connection.is_flooded)
+
+    @property
+    def held_batch(self) -> int:
+        """The lowest batch that an answer waits for, 0 if none does."""
+        return self.held[0][0] if self.held else 0
+
+    def connection_lost(self, reason: str) -> None:
+        """The socket is gone: the region takes back what the client had."""
+        if not self.closing:
+            self.close(reason)
+
+    def durable(self, batch: int) -> None:
+        """Lets go the answers that waited for this batch or a lower one."""
+        held = self.held
+        while held and held[0][0] <= batch:
+            self.let_go(held.popleft()[1])
+
+    # ---- the region
+
+    def disconnect(self, reason: str) -> None:
+        """Ends the connection for the region's reasons."""
+        if not self.closing:
+            self.close(reason)
+            self.wake()
+
+    # ---- for the protocol
+
+    def answer(self, batch: int, answer: Answer) -> None:
+        """Answers now, or when a batch is durable."""
+        if batch > self.region.durable_batch:
+            self.held.append((batch, answer))
+        else:
+            self.let_go(answer)
+
+    def log_in(
+        self, user: str | None, password: str | None, decided: Callable[[ClientError | None], None]
+    ) -> None:
+        """Have a login checked; `decided` gets what is wrong, or None, unless the connection ends before."""
+        self.is_logging_in = True
+
+        def checked(verdict: ClientError | None) -> None:
+            if not self.closing:
+                self.is_logging_in = False
+                decided(verdict)
+                self.resume()
+                self.wake()
+
+        self.context.users.authenticate(user, password, checked)
+
+    def close(self, reason: str) -> None:
+        """The region takes back what the client had; what is to be sent is still sent."""
+        self.closing = True
+        self.close_reason = reason
+        self.held.clear()
+        self.ended()
+        if self.connection is not None:
+            self.connection.close()
