@@ -36,11 +36,12 @@ def is_small(state: State, adopted: Sequence[AnyRecord], *, messages_max: int, b
     """
     branches = state.branches
     count = sum(map(len, state.places().values()))
-    count += len(state.subscriptions) + len(branches.prepared) + len(branches.ended) + len(branches.heuristic)
+    count += len(state.subscriptions) + len(state.notes)
+    count += len(branches.prepared) + len(branches.ended) + len(branches.heuristic)
     if count + len(adopted) > messages_max:
         return False
     size = sum(len(record.body) for record in adopted if isinstance(record, Stored))
-    return state.live_bytes + size <= bytes_max
+    return state.live_bytes + state.notes.bytes + size <= bytes_max
 
 
 def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], bytes]) -> list[Record]:
@@ -117,6 +118,7 @@ def carried(state: State, adopted: Sequence[AnyRecord], read: Callable[[Place], 
         for ref in messages
     ]
     records += _redelivered(state)
+    records += state.notes.records()
     return [*records, *branches.prepared.values(), *branches.outcomes()]
 
 

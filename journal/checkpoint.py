@@ -39,10 +39,11 @@ this priority, if not all have the normal one (locations and lengths mean nothin
 topic that expire, with the time in place of the location; "r" those of a queue that were delivered before,
 with the time before which they wait and the count in place of location and length, "d" the same of a durable
 subscription; "h" and "l" those that prepared branches have sent and locked, by destination; "b" a branch, or
-(its count is 0) an outcome, as JSON, by xid; "e" the end, alone in its block: its count is that of the blocks
-before it. Entries are so many numbers of 8 bytes, locations of 8 and lengths of 4, ascending over the
-sections of one name. Each of the three stands in planes: the lowest bytes of all its values, then the next
-higher, and so on; they deflate to a quarter of what the values would.
+(its count is 0) an outcome, as JSON, by xid; "n" the notes of an owner, as JSON, values as Latin-1; "e" the
+end, alone in its block: its count is that of the blocks before it. Entries are so many numbers of 8 bytes,
+locations of 8 and lengths of 4, ascending over the sections of one name. Each of the three stands in planes:
+the lowest bytes of all its values, then the next higher, and so on; they deflate to a quarter of what the
+values would.
 
 A checkpoint is written in the background, in slices, from a view that does not change, and synced. It counts
 once a record of the log names it; the one before is kept. One that is cut or damaged is passed over.
@@ -113,6 +114,8 @@ class StateView:
         producers: last sequences, oldest generation first.
         indexes: kind, name and chunks of every index.
         branches: prepared ones.
+        notes: by owner and key.
+        note_bytes: about what these take.
         outcomes: of those that have ended.
     """
 
@@ -121,13 +124,15 @@ class StateView:
     producers: list[dict[str, int]]
     indexes: list[tuple[bytes, str, list[Chunk]]]
     branches: list[PrepareBranch]
+    notes: dict[str, dict[str, bytes]]
     outcomes: list[CommitBranch | RollBackBranch]
+    note_bytes: int = 0
 
     @property
     def size_bytes(self) -> int:
         """About as long as the checkpoint is going to be."""
         entries = sum(chunk.live for _, _, chunks in self.indexes for chunk in chunks)
-        return _size(entries, len(self.indexes), sum(map(len, self.producers)))
+        return self.note_bytes + _size(entries, len(self.indexes), sum(map(len, self.producers)))
 
 
 def checkpoint_size(state: State) -> int:
@@ -137,7 +142,7 @@ def checkpoint_size(state: State) -> int:
     indexes += [ranked for ranks in state.ranks.values() for ranked in ranks.values()]
     indexes += [*state.expiring.values(), *state.redelivered.values()]
     indexes += [each.redelivered for each in state.subscriptions.values() if each.redelivered]
-    return _size(sum(map(len, indexes)), len(indexes), len(state.producers))
+    return state.notes.bytes + _size(sum(map(len, indexes)), len(indexes), len(state.producers))
 
 
 def _size(entries: int, places: int, producers: int) -> int:
@@ -177,7 +182,17 @@ def view_of(state: State, at: Seal) -> StateView:
     indexes += [(b"h", name, messages.view()) for name, messages in branches.sent.items()]
     indexes += [(b"l", name, messages.view()) for name, messages in branches.locked.items()]
     prepared = list(branches.prepared.values())
-    return StateView(at, meta, state.producers.generations(), indexes, prepared, branches.outcomes())
+    notes = state.notes
+    return StateView(
+        at,
+        meta,
+        state.producers.generations(),
+        indexes,
+        prepared,
+        notes.view(),
+        branches.outcomes(),
+        notes.bytes,
+    )
 
 
 def encode_blocks(view: StateView) -> Iterator[bytes]:
@@ -211,6 +226,9 @@ def _sections(view: StateView) -> Iterator[bytes]:
     for outcome in view.outcomes:
         how = [isinstance(outcome, CommitBranch), outcome.heuristic]
         yield _section(b"b", outcome.xid, 0, json.dumps(how).encode())
+    for owner, notes in view.notes.items():
+        texts = {key: value.decode("latin-1") for key, value in notes.items()}
+        yield _section(b"n", owner, len(texts), json.dumps(texts).encode())
     for kind, name, chunks in view.indexes:
         if not chunks:  # the place exists, and is empty
             yield _section(kind, name, 0, b"")
@@ -412,6 +430,8 @@ def _restore(state: State, sections: list[_Section]) -> None:
                 state.producers.record(producer_id, sequence)
         elif kind == b"b":
             _restore_branch(state, name, count, json.loads(data))
+        elif kind == b"n":
+            state.notes.load(name, {k: v.encode("latin-1") for k, v in json.loads(data).items()})
         else:
             index = _index(state, subscriptions, kind, name)
             if count:

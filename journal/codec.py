@@ -25,6 +25,7 @@ from journal.record import (
     T_EPOCH_END,
     T_MEMORY,
     T_MOVED_MESSAGE,
+    T_NOTE,
     T_PREPARE_BRANCH,
     T_REDELIVERED,
     T_REMOVE_DESTINATION,
@@ -48,6 +49,7 @@ from journal.record import (
     Held,
     Memory,
     MovedMessage,
+    Note,
     PrepareBranch,
     Redelivered,
     RemoveDestination,
@@ -144,6 +146,7 @@ class RecordEncoder:
             Memory: self._memory,
             Redelivered: self._redelivered,
             Audience: self._audience,
+            Note: self._note,
             EpochBegin: self._epoch_begin,
             EpochEnd: lambda _: self._texts(T_EPOCH_END, ""),
             Checkpoint: self._checkpoint,
@@ -259,6 +262,10 @@ class RecordEncoder:
         last = _AUDIENCE.pack(record.ref, len(record.keys)) + keys
         return self._texts(T_AUDIENCE, record.destination, last=last)
 
+    def _note(self, record: Note) -> bytes:
+        last = _COUNT.pack(len(record.value)) + record.value
+        return self._texts(T_NOTE, record.owner, record.key, last=last)
+
     def _redelivered(self, record: Redelivered) -> bytes:
         last = _REDELIVERED.pack(record.ref, min(record.counter, COUNTER_MAX), record.not_before_ms)
         return self._texts(T_REDELIVERED, record.destination, record.client_id, record.name, last=last)
@@ -336,6 +343,7 @@ class RecordDecoder:
             T_MEMORY: self._memory,
             T_REDELIVERED: self._redelivered,
             T_AUDIENCE: self._audience,
+            T_NOTE: self._note,
             T_EPOCH_BEGIN: self._epoch_begin,
             T_EPOCH_END: lambda *_: EpochEnd(),
             T_CHECKPOINT: self._checkpoint,
@@ -466,6 +474,12 @@ class RecordDecoder:
             at += 2 + length
         keys = tuple(zip(texts[::2], texts[1::2], strict=True))
         return Audience(ref, self._text(data, position, first), keys)
+
+    def _note(self, data: bytes, position: int, first: int) -> Note:
+        (owner, key), position = self._texts(data, position, first, 2)
+        (length,) = _COUNT.unpack_from(data, position)
+        at = position + _COUNT.size
+        return Note(owner, key, data[at : at + length])
 
     def _redelivered(self, data: bytes, position: int, first: int) -> Redelivered:
         (destination, client_id, name), position = self._texts(data, position, first, 3)

@@ -1,7 +1,7 @@
 """The lines of an export: what `python -m journal export` writes and `import` reads.
 
 The format is described in `docs/reference/journal-tool.md`. Every line is a JSON object with a `type`; they
-come in the order `export`, `destination`, `subscription`, `producer`, `message`, `end`.
+come in the order `export`, `destination`, `subscription`, `producer`, `note`, `message`, `end`.
 """
 
 import base64
@@ -21,15 +21,17 @@ from journal.record import (
     SCHEDULED,
     TEXT_BYTES_MAX,
     AddSubscription,
+    Note,
 )
-from journal.state import TOPIC, subscription_matches
+from journal.topics import TOPIC, subscription_matches
 
-EXPORT_VERSION: Final = 1
+EXPORT_VERSION: Final = 2
+"""With notes; an export without any is of version 1, which older software reads."""
 LINE_BYTES_MAX: Final = 2 * RECORD_BYTES_MAX
 """The longest body takes four thirds of its bytes in base64, and a text of 64 KiB six times as much."""
 REF_MAX: Final = (1 << 63) - 1
 """Numbers of messages are sent to clients as signed 64 bits."""
-ORDER: Final = ("export", "destination", "subscription", "producer", "message", "end")
+ORDER: Final = ("export", "destination", "subscription", "producer", "note", "message", "end")
 _MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 28
 _T = TypeVar("_T")
 
@@ -67,6 +69,7 @@ class Contents:
         destinations: queues and topics, those without a message included.
         subscriptions: durable ones, in the order that `pending` counts.
         producers: the last sequence of each, those seen last at the end.
+        notes: what protocols keep for their clients.
         messages: how many there are.
         lowest_ref: of them, 0 if there are none.
         body_bytes: of their bodies.
@@ -79,6 +82,7 @@ class Contents:
     destinations: list[str] = field(default_factory=list)
     subscriptions: list[AddSubscription] = field(default_factory=list)
     producers: dict[str, int] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
     messages: int = 0
     lowest_ref: int = 0
     body_bytes: int = 0
@@ -107,7 +111,7 @@ class ExportReader:
         self._stream = stream
         self._line = 0
         self._digest = hashlib.sha256()
-        self._expected = {"destinations": 0, "subscriptions": 0, "producers": 0, "messages": 0}
+        self._expected = {"destinations": 0, "subscriptions": 0, "producers": 0, "notes": 0, "messages": 0}
         self._keys: set[tuple[str, str]] = set()
         self._names: set[str] = set()
         self._waiting: dict[str, set[int]] = {}  # topic to the subscriptions that may wait for its messages
@@ -160,7 +164,8 @@ class ExportReader:
             )
         self.contents.next_ref = self._number(fields, "next_ref", 1, REF_MAX)
         for name in self._expected:
-            self._expected[name] = self._number(fields, name, 0, REF_MAX)
+            if name != "notes" or name in fields:  # older exports have none
+                self._expected[name] = self._number(fields, name, 0, REF_MAX)
 
     def _destination(self, fields: dict[str, Any]) -> None:
         name = self._text(fields, "name")
@@ -189,6 +194,13 @@ class ExportReader:
         if not name or name in self.contents.producers:
             raise self._wrong("the producer has no id" if not name else f"{name} stands here twice")
         self.contents.producers[name] = self._number(fields, "sequence", -REF_MAX - 1, REF_MAX)
+
+    def _note(self, fields: dict[str, Any]) -> None:
+        owner, key = self._text(fields, "owner"), self._text(fields, "key")
+        value = self._bytes(fields, "value")
+        if not (owner and key and value):
+            raise self._wrong("a note needs an owner, a key and a value")
+        self.contents.notes.append(Note(owner, key, value))
 
     def _message(self, fields: dict[str, Any]) -> ExportedMessage:
         ref = self._number(fields, "ref", 1, REF_MAX - 1)
@@ -243,6 +255,7 @@ class ExportReader:
             "destinations": len(contents.destinations),
             "subscriptions": len(contents.subscriptions),
             "producers": len(contents.producers),
+            "notes": len(contents.notes),
             "messages": contents.messages + contents.damaged + contents.gone,
         }
         for name, count in found.items():

@@ -36,6 +36,7 @@ class Exported:
         destinations: how many.
         subscriptions: likewise.
         producers: likewise.
+        notes: likewise; only if nothing was chosen.
         messages: likewise.
         body_bytes: of the messages.
         rolled_back: prepared branches that were left out: what they sent is not in the export, and what they
@@ -49,6 +50,7 @@ class Exported:
     destinations: int = 0
     subscriptions: int = 0
     producers: int = 0
+    notes: int = 0
     messages: int = 0
     body_bytes: int = 0
     rolled_back: int = 0
@@ -159,15 +161,18 @@ class _Export:
         total = sum(len(state.messages(name) or ()) for name in names)
         done.destinations, done.subscriptions = len(names), len(self._subscriptions)
         done.producers = len(known)
+        notes = [] if self._globs else state.notes.records()
+        done.notes = len(notes)
         self._line(
             "export",
-            version=EXPORT_VERSION,
+            version=EXPORT_VERSION if notes else 1,
             format=FORMAT_VERSION,
             next_ref=state.next_ref,
             filter=list(self._globs),
             destinations=len(names),
             subscriptions=len(self._subscriptions),
             producers=len(known),
+            notes=len(notes),
             messages=total,
         )
         for name in names:
@@ -185,6 +190,8 @@ class _Export:
             )
         for name, sequence in known.items():
             self._line("producer", id=name, sequence=sequence)
+        for note in notes:
+            self._line("note", owner=note.owner, key=note.key, value=note.value)
         with progress.doing("exporting messages", total) as advance:
             for ref, name, place in heapq.merge(*(self._entries(name) for name in names)):
                 self._message(ref, name, place)

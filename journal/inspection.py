@@ -156,6 +156,7 @@ class Inspection:
                 for s in state.subscriptions.values()
             ],
             "prepared": [_branch(each) for each in state.branches.prepared.values()],
+            "notes": {owner: len(state.notes.of(owner)) for owner in state.notes},
             "producers": len(state.producers),
             "next_ref": state.next_ref,
         }

@@ -21,6 +21,7 @@ from journal.record import (
     EpochEnd,
     Memory,
     MovedMessage,
+    Note,
     PrepareBranch,
     Redelivered,
     RemoveDestination,
@@ -45,6 +46,7 @@ NAMES: Final[dict[type, str]] = {
     Memory: "memory",
     Redelivered: "redelivered",
     Audience: "audience",
+    Note: "note",
     PrepareBranch: "prepare-branch",
     CommitBranch: "commit-branch",
     RollBackBranch: "roll-back-branch",
@@ -132,6 +134,8 @@ def _fields(record: AnyRecord) -> dict[str, Any]:
     fields: dict[str, Any] = {slot: getattr(record, slot) for slot in type(record).__slots__}
     if "body" in fields:
         fields["body_bytes"] = len(fields.pop("body"))
+    if isinstance(record, Note):
+        fields["value_bytes"] = len(fields.pop("value"))
     if isinstance(record, Memory):
         fields["producers"] = len(record.producers)
     if isinstance(record, PrepareBranch):

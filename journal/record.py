@@ -80,6 +80,8 @@ TEXT_BYTES_MAX: Final = 65_535
 """Longest text (destination, producer id, selector, …) in UTF-8: the same as a short string in OpenWire."""
 NORMAL_PRIORITY: Final = 4
 """Of messages whose sender asks for none. Source: JMS 1.1, §3.4.10."""
+RETAINED: Final = "retained://"
+"""Stands in place of `topic://` before the name of a topic whose retained message is kept; like a queue."""
 PREPARED: Final = "prepared:"
 """Stands before the destination of a message that a prepared branch has sent."""
 TEXTS_CACHED_MAX: Final = 8_192
@@ -205,6 +207,21 @@ class Redelivered:
     not_before_ms: int = 0
     client_id: str = ""
     name: str = ""
+
+
+@dataclass(slots=True)
+class Note:
+    """What a protocol keeps for one of its clients has changed.
+
+    Attributes:
+        owner: whose, like `mqtt:thermometer`.
+        key: which; "": all that the owner has is forgotten.
+        value: means something to the protocol only; empty: it is forgotten.
+    """
+
+    owner: str
+    key: str
+    value: bytes = b""
 
 
 @dataclass(slots=True)
@@ -395,6 +412,7 @@ Record = (
     | Reschedule
     | Redelivered
     | Audience
+    | Note
     | PrepareBranch
     | CommitBranch
     | RollBackBranch
@@ -414,6 +432,7 @@ T_ACKNOWLEDGE_SUBSCRIPTION: Final = 7
 T_MEMORY: Final = 8
 T_REDELIVERED: Final = 9
 T_AUDIENCE: Final = 10
+T_NOTE: Final = 11
 T_EPOCH_BEGIN: Final = 16
 T_EPOCH_END: Final = 17
 T_PREPARE_BRANCH: Final = 32
@@ -423,7 +442,7 @@ T_ADD_SCHEDULED: Final = 40
 T_RESCHEDULE: Final = 41
 T_CHECKPOINT: Final = 48
 T_MOVED_MESSAGE: Final = 49
-KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 32, 33, 34, 40, 41, 48, 49))
+KNOWN_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 32, 33, 34, 40, 41, 48, 49))
 
 
 class Location(NamedTuple):

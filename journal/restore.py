@@ -31,12 +31,14 @@ from journal.record import (
     AddScheduled,
     AddSubscription,
     Memory,
+    Note,
     Record,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
 )
-from journal.state import TOPIC, State, SubscriptionState, subscription_matches
+from journal.state import State, SubscriptionState
+from journal.topics import TOPIC, subscription_matches
 
 PART_BYTES: Final = 16 * 1024 * 1024
 """Stored in one batch: half a data file, so that its end lies within the next one's bound (P9)."""
@@ -224,6 +226,7 @@ class _Import:
         self._new_subscriptions = [
             each for each in contents.subscriptions if (each.client_id, each.name) not in state.subscriptions
         ]
+        self._new_notes = [each for each in contents.notes if not state.notes.of(each.owner)]
         self._subscriptions: list[AddSubscription | SubscriptionState] = [
             *state.subscriptions.values(),
             *self._new_subscriptions,
@@ -242,7 +245,7 @@ class _Import:
         """
         contents = self._contents
         records: list[Record] = [AddDestination(name) for name in contents.destinations if name != SCHEDULED]
-        records += [*self._new_subscriptions, Memory(1, contents.producers)]
+        records += [*self._new_subscriptions, *self._new_notes, Memory(1, contents.producers)]
         position = count = size = 0
         for message in reader.messages():
             position += 1
@@ -298,6 +301,7 @@ class _Import:
                 ours = [] if messages is None else [ref for ref, _ in messages.entries_after(first - 1)]
                 records += [RemoveMessage(ref, name) for ref in ours]
         records += [RemoveSubscription(each.client_id, each.name) for each in self._new_subscriptions]
+        records += [Note(owner, "") for owner in dict.fromkeys(each.owner for each in self._new_notes)]
         self._attempt += 1
         return [*records, self._mark(0)]
 

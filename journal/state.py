@@ -13,6 +13,7 @@ from journal import branches
 from journal.branches import Branches
 from journal.errors import MessageUnknown
 from journal.index import MessageIndex, Place
+from journal.notes import Notes
 from journal.producers import PRODUCERS_MAX, LastSequences
 from journal.record import (
     CHECKPOINTS_KEPT,
@@ -34,6 +35,7 @@ from journal.record import (
     Location,
     Memory,
     MovedMessage,
+    Note,
     PrepareBranch,
     Redelivered,
     RemoveDestination,
@@ -43,8 +45,7 @@ from journal.record import (
     RollBackBranch,
     Stored,
 )
-
-TOPIC: Final = "topic://"
+from journal.topics import TOPIC, subscription_matches
 
 
 @dataclass(slots=True)
@@ -73,29 +74,6 @@ def unpacked_repeats(length: int) -> int:
     return length - 2
 
 
-def subscription_matches(pattern: str, topic: str) -> bool:
-    """Whether a durable subscription to a destination receives what is sent to a topic.
-
-    Source: ActiveMQ's wildcards: `*` is one element of a name, a last `>` is all that follow. Several
-    destinations are separated by commas.
-    """
-    if pattern == topic:
-        return True
-    if not (pattern.startswith(TOPIC) and topic.startswith(TOPIC)):
-        return False
-    elements = topic[len(TOPIC) :].split(".")
-    return any(_name_matches(each.split("."), elements) for each in pattern[len(TOPIC) :].split(","))
-
-
-def _name_matches(wanted: list[str], elements: list[str]) -> bool:
-    for i, element in enumerate(wanted):
-        if element == ">":
-            return True
-        if i >= len(elements) or element not in ("*", elements[i]):
-            return False
-    return len(wanted) == len(elements)
-
-
 class State:
     """The live messages, subscriptions and producers of a store. Read it freely, change it by `apply` only.
 
@@ -122,6 +100,7 @@ class State:
         due_times: of the same messages: instead of a place it has when they are due, in ms since the epoch,
             and how often again, by `packed_repeats`.
         branches: of distributed transactions; what they hold is in no queue.
+        notes: what protocols keep for their clients.
         epoch: the last whose beginning was applied.
         checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
@@ -144,6 +123,7 @@ class State:
         self.usage: dict[int, int] = {}
         self.live_bytes = 0
         self.salts: dict[int, int] = {}
+        self.notes = Notes()
         self.epoch = 0
         self.checkpoints: list[Checkpoint] = []
         self.waiting_index = MessageIndex()
@@ -585,6 +565,7 @@ _APPLIERS: Final[dict[type, Callable[..., None]]] = {
     RemoveSubscription: State._remove_subscription,
     AcknowledgeSubscription: State._acknowledge_subscription,
     Memory: State._remember,
+    Note: lambda state, record, *_: state.notes.take(record),
     Redelivered: State._redelivered,
     Audience: State._choose,
     PrepareBranch: branches.prepare,

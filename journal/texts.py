@@ -58,6 +58,7 @@ def describe_inspection(inspection: Inspection) -> str:
         f"batches         {report.batches}",
         f"records         {report.records}",
         f"next message    {state.next_ref}",
+        f"notes           {len(state.notes)}",
         f"producers       {len(state.producers)}",
         "",
         *table(

@@ -169,7 +169,7 @@ class RegionConnection:
         deadline_ms = region.now_ms + timeout_ms if timeout_ms > 0 else 0
         consumer.pulls.append(deadline_ms)
         if deadline_ms:
-            region.remember_pull(consumer, deadline_ms)
+            region.pulls.remember(consumer, deadline_ms)
         consumer.source.consumer_opened(consumer)
         if timeout_ms <= NO_WAIT_MS:
             waiting = len(consumer.pulls)

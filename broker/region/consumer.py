@@ -61,11 +61,13 @@ class ConsumerOptions:
         subscription_name: names the subscription that a topic consumer takes from.
         durable: such a subscription stays when its consumers are gone.
         shared: it may have several consumers; without this it is durable, and its client's.
+        common: a shared one belongs to clients of any id, also if its own has chosen one.
         exclusive: one consumer of the queue that wants this gets all of its messages.
         priority: consumers of a queue with a higher one go first.
         pending_limit: messages that may wait for a topic consumer that is not durable, beyond its prefetch;
             0: as its topic's policy says.
         network: it is another broker's.
+        advisories: a wildcard that matches advisory topics means these, too.
         retroactive: a topic consumer gets what the topic's policy remembers of earlier messages.
     """
 
@@ -76,11 +78,13 @@ class ConsumerOptions:
     subscription_name: str | None = None
     durable: bool = True
     shared: bool = False
+    common: bool = False
     exclusive: bool = False
     priority: int = 0
     retroactive: bool = False
     pending_limit: int = 0
     network: bool = False
+    advisories: bool = True
 
 
 class Dispatching(Protocol):

@@ -15,6 +15,7 @@ from broker.destination import Destination
 from broker.region.durable import DurableSubscription
 from broker.region.queue import Queue
 from journal.index import CHUNK_ENTRIES
+from journal.record import RETAINED
 
 if TYPE_CHECKING:
     from broker.region.region import Region
@@ -88,7 +89,10 @@ class Expiry:
         targets = self._region.targets
         candidates: dict[Queue | Topic, None] = {}
         candidates.update(dict.fromkeys(self._volatile))
+        self._region.retained.sweep()
         for uri in self._region.store.state.expiring:
+            if uri.startswith(RETAINED):
+                continue
             target = targets.get(Destination.parse(uri))
             if target is not None:
                 candidates[target] = None

@@ -258,7 +258,9 @@ def attach_parts(consumer: Consumer) -> None:
         ResourceExhausted: there are too many destinations.
     """
     connection, region = consumer.connection, consumer.connection.region
-    heard = [member for member in consumer.destination.members() if speaks_at(member)]
+    heard = [each for each in consumer.destination.members() if speaks_at(each)]
+    if not consumer.options.advisories:
+        heard = []
     members = [member for member in consumer.destination.members() if not speaks_only_at((member,))]
     patterns = [member for member in members if member.is_pattern]
     for pattern in (*patterns, *heard):
@@ -275,6 +277,7 @@ def attach_parts(consumer: Consumer) -> None:
     for target in targets:
         parts.add(target)
     for pattern in patterns:
+        region.retained.restore(pattern)
         for target in matching(region, pattern):
             parts.add(target)
         region.wildcards.add(pattern, parts)

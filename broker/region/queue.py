@@ -82,7 +82,7 @@ class Queue:
 
     # ---- messages in
 
-    def send(self, message: Message, sender: RegionConnection) -> int:
+    def send(self, message: Message, sender: RegionConnection | None) -> int:
         """Take a message; returns the batch that makes it durable, 0 if it is not journaled."""
         del sender
         region = self.region

@@ -6,7 +6,6 @@ journal has made safe, and calls `dispatch` at the end of each reactor turn: wha
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,8 +34,11 @@ from broker.region.expiry import Expiry
 from broker.region.idle import IdleDestinations
 from broker.region.limits import RegionLimits
 from broker.region.parts import Wildcards, destinations_of
+from broker.region.pulls import Pulls
 from broker.region.queue import Queue
 from broker.region.redelivery import Redelivery, recalled
+from broker.region.retained import Retained
+from broker.region.riders import with_riders
 from broker.region.routing import Routing
 from broker.region.schedule import Schedule
 from broker.region.schedule_requests import ScheduleRequests
@@ -49,14 +51,15 @@ from broker.region.topic import Topic
 from broker.region.usage import Usage, UsageLimits
 from journal.errors import MessageDamaged, MessageUnknown, MessageUnreadable
 from journal.index import Backlog
-from journal.record import AddDestination, Record, RemoveDestination
+from journal.record import RETAINED, AddDestination, Record, RemoveDestination
 
 if TYPE_CHECKING:
     from broker.region.account import Account
     from broker.region.client import Client
-    from broker.region.consumer import Consumer, Dispatching, Source
+    from broker.region.consumer import Dispatching, Source
     from broker.region.entry import Entry
     from broker.region.store import Store
+    from broker.region.tasks import Task
     from journal.index import MessageIndex
 
 _log: Final = logging.getLogger("broker.region")
@@ -76,6 +79,9 @@ class Region:
         touched: connections that were dispatched to; whoever writes to them clears it.
         usage: what the messages take, and which sends wait for space.
         schedule: the messages that are due later.
+        retained: those that topics retain.
+        riders: records for the next append of a message.
+        tasks: what protocols have to do by the clock.
         endpoints: destinations at which the broker itself takes what is sent.
         statistics: of destinations that are gone; see `broker.region.statistics.total`.
         arrivals: when messages came.
@@ -119,6 +125,8 @@ class Region:
         usage = usage or UsageLimits()
         spool = Spool(temporary, usage.temp_bytes_max, usage.memory_bytes_max // ENTRY_BYTES)
         self.usage = Usage(store, usage, spool, now_ms)
+        self.riders: list[Record] = []
+        self.tasks: list[Task] = []
         self.now_ms = now_ms
         self.durable_batch = store.durable_batch
         self.last_batch = 0
@@ -135,6 +143,7 @@ class Region:
         self.advisories = Advisories(self, self.identity, enabled=advisory_support)
         self.dead_letters = DeadLetters(self)
         self.redelivery = Redelivery(self)
+        self.retained = Retained(self)
         self.expiry = Expiry(self)
         self.wildcards = Wildcards()
         self.branches = Branches(self)
@@ -149,8 +158,7 @@ class Region:
         self.touched: dict[RegionConnection, None] = {}
         self.alarms = Alarms()
         self.repeats_dropped = 0
-        self._pulls: list[tuple[int, int, Consumer]] = []
-        self._pull_count = 0
+        self.pulls = Pulls(self)
         self.idle = IdleDestinations(self, self.limits.purge_period_ms, self.limits.purged_max)
         self._recover()
 
@@ -158,6 +166,8 @@ class Region:
         """Take over what the journal holds."""
         state = self.store.state
         for uri, live in state.queues.items():
+            if uri.startswith(RETAINED):
+                continue
             destination = Destination.parse(uri)
             if destination.is_queue:
                 self._add_target(Queue(self, destination, Backlog(live)))
@@ -407,6 +417,8 @@ class Region:
 
     def append(self, records: Sequence[Record]) -> int:
         """Append to the journal; returns the batch."""
+        if self.riders:
+            records = with_riders(self, records)
         self.last_batch = batch = self.store.append(records)
         return batch
 
@@ -515,26 +527,22 @@ class Region:
             self.subscriptions.run()
         if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
             self.idle.sweep()
+        for each in self.tasks:
+            if (due_ms := each.due_ms) is not None and due_ms <= now_ms:
+                each.run()
         self.dirty.update(dict.fromkeys(self.alarms.due(now_ms)))
-        while self._pulls and self._pulls[0][0] <= now_ms:
-            consumer = heapq.heappop(self._pulls)[2]
-            consumer.pull_timer_ms = 0
-            if consumer.closed:
-                continue
-            for deadline_ms in [each for each in consumer.pulls if 0 < each <= now_ms]:
-                consumer.pulls.remove(deadline_ms)
-                consumer.dispatch_none()
-            waiting = [each for each in consumer.pulls if each]
-            if waiting:
-                self.remember_pull(consumer, min(waiting))
+        if (due_ms := self.pulls.due_ms) is not None and due_ms <= now_ms:
+            self.pulls.run()
 
     @property
     def deadline_ms(self) -> int | None:
         """When `advance` and `dispatch` must be called at the latest."""
-        times = [self._pulls[0][0]] if self._pulls else []
+        times = []
         if self.idle.due_ms is not None:
             times.append(self.idle.due_ms)
-        for task in (self.schedule, self.redelivery, self.expiry, self.slow, self.subscriptions):
+        own = (self.schedule, self.redelivery, self.expiry, self.slow, self.subscriptions, self.pulls)
+        every: tuple[Task, ...] = (*own, *self.tasks)
+        for task in every:
             if (due_ms := task.due_ms) is not None:
                 times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
@@ -544,14 +552,6 @@ class Region:
         if self.alarms.due_ms is not None:
             times.append(self.alarms.due_ms)
         return min(times, default=None)
-
-    def remember_pull(self, consumer: Consumer, deadline_ms: int) -> None:
-        """A pull is to be answered by then. A timer already set for earlier sets the next one itself."""
-        if consumer.pull_timer_ms and consumer.pull_timer_ms <= deadline_ms:
-            return
-        consumer.pull_timer_ms = deadline_ms
-        self._pull_count += 1
-        heapq.heappush(self._pulls, (deadline_ms, self._pull_count, consumer))
 
     def durable(self, batch: int) -> None:
         """The journal has made everything up to this batch safe."""

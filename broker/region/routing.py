@@ -261,7 +261,7 @@ class Arrivals:
                 target.accept(message, ref, wait, stored, self._connection)
 
 
-def send_along(region: Region, routes: Sequence[Route], connection: RegionConnection) -> int:
+def send_along(region: Region, routes: Sequence[Route], connection: RegionConnection | None) -> int:
     """Take a message for all the places it goes to; returns the batch, 0 if nothing is journaled.
 
     Raises:

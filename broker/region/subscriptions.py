@@ -21,7 +21,7 @@ from broker.region.shared import SharedSubscription
 from broker.region.topic import Topic
 from journal.index import Backlog
 from journal.record import AddSubscription, Record
-from journal.state import subscription_matches
+from journal.topics import subscription_matches
 
 if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
@@ -92,6 +92,8 @@ class Subscriptions:
         region = self._region
         members = destination.members()
         patterns = [member for member in members if member.is_pattern]
+        for pattern in patterns:
+            region.retained.restore(pattern)
         found = [region.target(member) for member in members if not member.is_pattern]
         found += [target for pattern in patterns for target in matching(region, pattern)]
         for target in dict.fromkeys(found):
@@ -118,10 +120,11 @@ class Subscriptions:
             raise RequestInvalid("The subscription's name is too long, or not valid Unicode.")
         destination = _topics(consumer.destination, connection, durable=options.durable)
         if not options.durable:
-            self._attach_shared(consumer, _scope(connection.client_id), name, destination)
+            scope = "" if options.common else _scope(connection.client_id)
+            self._attach_shared(consumer, scope, name, destination)
             return self._region.last_batch
         if options.shared:
-            client_id = _scope(connection.client_id)
+            client_id = "" if options.common else _scope(connection.client_id)
         elif not connection.client_id:
             raise InvalidClientId("A durable subscriber needs a connection with a client id.")
         else:

@@ -10,7 +10,8 @@ from broker.message import Message, encode_message
 from broker.region.account import account_of
 from broker.region.durable import DurableSubscription
 from broker.region.entry import Entry
-from broker.region.recovery import RETAIN_BYTES, Recovery, Remembered
+from broker.region.recovery import Recovery, Remembered
+from broker.region.retained import RETAIN_BYTES
 from broker.region.stamping import stamps
 from broker.region.statistics import Statistics
 from journal.record import AcknowledgeSubscription, AddMessage, Audience, Record
@@ -48,6 +49,8 @@ class Topic:
         self.watched = bool(self.policy.slow_consumer_strategy)
         """Consumers that are too slow are ended."""
         self._remembers = self.recovery.is_on
+        self.retaining = False
+        """What is being sent is retained already, or does not have to be."""
 
     @property
     def consumers(self) -> list[Consumer]:
@@ -74,12 +77,15 @@ class Topic:
         """Whether messages that are not persistent wait here until they are consumed."""
         return any(each.keeps for each in self.subscriptions)
 
-    def send(self, message: Message, sender: RegionConnection) -> int:
+    def send(self, message: Message, sender: RegionConnection | None) -> int:
         """Offer a message to every subscription; returns the batch that makes it durable, 0 if not journaled.
 
         A persistent message is journaled even if no durable subscription wants it: the batch carries its
         producer's sequence (resends are detected) and its fence check (a zombie acknowledges nothing).
         """
+        properties = message.properties
+        if properties is not None and RETAIN_BYTES in properties and not self.retaining:
+            return self._send_retained(message, sender)
         region = self.region
         ref = region.next_ref
         batch = 0
@@ -92,6 +98,14 @@ class Topic:
             batch = region.append(records)
         self.accept(message, ref, batch, stored, sender)
         return batch
+
+    def _send_retained(self, message: Message, sender: RegionConnection | None) -> int:
+        """The same with what makes it, or the end of it, the topic's retained message."""
+        self.retaining = True
+        try:
+            return self.region.retained.send(self, message, lambda: self.send(message, sender))
+        finally:
+            self.retaining = False
 
     def records(self, message: Message, ref: int, sender: RegionConnection | None) -> list[Record]:
         """The journal's records of a persistent message; without a sender it is the broker's own.
@@ -136,7 +150,7 @@ class Topic:
         statistics.enqueued += 1
         statistics.enqueued_bytes += len(message.wire or message.body or b"")
         if self._remembers or (message.properties and RETAIN_BYTES in message.properties):
-            self.recovery.add(message, batch, self.region.now_ms)
+            self._remember(message, batch)
         taken = False
         for subscription in self.subscriptions:
             if not subscription.is_choosy or subscription.wants(message, sender):
@@ -150,7 +164,7 @@ class Topic:
         self.statistics.enqueued += 1
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
         if self._remembers or (message.properties and RETAIN_BYTES in message.properties):
-            self.recovery.add(message, batch, self.region.now_ms)
+            self._remember(message, batch)
         taken = False
         for subscription in self.subscriptions:
             if not subscription.is_choosy or subscription.wants(message, sender):
@@ -162,8 +176,14 @@ class Topic:
         if self.advised:
             self.region.advisories.delivered(self, message, taken=taken)
 
+    def _remember(self, message: Message, batch: int) -> None:
+        if self._remembers:
+            self.recovery.add(message, batch, self.region.now_ms)
+        if not self.retaining and message.properties and RETAIN_BYTES in message.properties:
+            self.region.retained.accept(self, message)
+
     def remembered(self, *, all_: bool = True) -> Iterator[Remembered]:
         """What a retroactive consumer gets: the retained message, and `all_` that its policy remembers."""
-        yield from self.recovery.retained()
-        if all_:
+        yield from self.region.retained.of(self)
+        if all_ and self._remembers:
             yield from self.recovery.messages(self.region.now_ms)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from crc32c import crc32c
 from support.page_branches import add_sent, branch_in, load_branch, note, prepare, replace, take
-from support.page_state import Branch, PageState, Subscription, matches
+from support.page_state import Branch, PageState, Subscription, keep_note, matches
 
 
 class Place(NamedTuple):
@@ -107,7 +107,7 @@ class PageReader:
         """By "Damage", every record whose own checksum is right counts, wherever it begins."""
         data = self.data[epoch, number]
         salt = struct.pack("<Q", self.salts.get(epoch, 0))
-        known = {*range(1, 11), 16, 17, 32, 33, 34, 40, 41, 48, 49}
+        known = {*range(1, 12), 16, 17, 32, 33, 34, 40, 41, 48, 49}
         while start + 12 <= end:
             checksum, length, kind = struct.unpack_from("<IIB", data, start)
             if (
@@ -274,6 +274,9 @@ class PageReader:
                     self.remember(producer, sequence)
             elif kind == "b":
                 load_branch(self.state, name, count, json.loads(content))
+            elif kind == "n":
+                found = json.loads(content).items()
+                self.state.notes[name] = {key: value.encode("latin-1") for key, value in found}
             else:
                 refs = from_planes(content[: 8 * count], 8)
                 locations = from_planes(content[8 * count : 16 * count], 8)
@@ -394,6 +397,8 @@ class PageReader:
             self.redeliver(record, length)
         elif kind == 10:
             self.choose(record, length)
+        elif kind == 11:
+            keep_note(state, record, length)
         elif kind in {40, 41}:
             self.apply_to_schedule(kind, record, length, location)
         elif kind == 32:

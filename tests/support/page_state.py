@@ -1,5 +1,6 @@
 """What a store holds, as the reader that was written from the page alone sees it."""
 
+import struct
 from dataclasses import dataclass, field
 
 Entry = tuple[int, int]
@@ -46,6 +47,7 @@ class PageState:
     branches: dict[str, Branch] = field(default_factory=dict)
     heuristic: dict[str, bool] = field(default_factory=dict)
     ended: dict[str, bool] = field(default_factory=dict)
+    notes: dict[str, dict[str, bytes]] = field(default_factory=dict)
     next_ref: int = 1
     named: list[tuple[int, int]] = field(default_factory=list)  # checkpoints, by records of the log
     damaged: bool = False
@@ -69,3 +71,21 @@ def agrees(wanted: list[str], names: list[str]) -> bool:
         if i >= len(names) or each not in {"*", names[i]}:
             return False
     return len(wanted) == len(names)
+
+
+def keep_note(state: PageState, record: bytes, length: int) -> None:
+    """Type 11."""
+    owner = record[12 : 12 + length].decode("utf-8", "surrogatepass")
+    at = 12 + length
+    (size,) = struct.unpack_from("<H", record, at)
+    key = record[at + 2 : at + 2 + size].decode("utf-8", "surrogatepass")
+    at += 2 + size
+    (size,) = struct.unpack_from("<I", record, at)
+    value = record[at + 4 : at + 4 + size]
+    notes = state.notes.pop(owner, {})
+    if key:
+        notes.pop(key, None)
+        if value:
+            notes[key] = value
+        if notes:
+            state.notes[owner] = notes

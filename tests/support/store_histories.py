@@ -30,6 +30,7 @@ from journal.record import (
     EpochEnd,
     Held,
     Memory,
+    Note,
     PrepareBranch,
     Redelivered,
     RemoveDestination,
@@ -196,6 +197,9 @@ class StoreHistory:
         random_, state = self.random, self.state
         if random_.random() < 0.08:
             return self._branch()
+        if random_.random() < 0.05:
+            key, value = random_.choice(("", "a", "ü")), random_.randbytes(random_.randint(0, 40))
+            return [Note(random_.choice(("mqtt:c1", "mqtt:c2")), key, value)]
         what = random_.random()
         if what < 0.5:
             ref = state.next_ref + random_.choice((0, 0, 0, 3))

@@ -262,7 +262,7 @@ def test_many_served_pulls_leave_no_timers_behind() -> None:
         peer.connection.pull("k", 60_000)
         settle(region)
     assert len(peer.client.got) == 100
-    assert len(region._pulls) == 1
+    assert len(region.pulls._timers) == 1
 
 
 def test_an_expired_message_is_not_dispatched_and_leaves_the_journal() -> None:

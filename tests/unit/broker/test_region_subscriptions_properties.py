@@ -13,7 +13,7 @@ from support.region import MemoryStore, Peer, new_region, restarted, settle
 from broker.destination import Destination
 from broker.errors import RequestInvalid
 from broker.primitive_map import encode_map
-from journal.state import subscription_matches
+from journal.topics import subscription_matches
 
 NAMES = ("s", "t")
 PATTERNS = ("prices.gold", "prices.*", "prices.>", "news,prices.gold", ">")

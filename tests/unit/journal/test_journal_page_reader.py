@@ -54,6 +54,7 @@ def assert_same(page: PageState, state: State) -> None:
     assert page.locked == {name: entries(messages) for name, messages in branches.locked.items()}
     assert list(page.branches) == list(branches.prepared)
     assert (page.heuristic, page.ended) == (branches.heuristic, branches.ended)
+    assert page.notes == state.notes.view()
     assert page.next_ref == state.next_ref
     assert page.producers == state.producers.known()
     assert {

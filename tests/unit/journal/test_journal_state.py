@@ -27,7 +27,8 @@ from journal.record import (
     Reschedule,
     Stored,
 )
-from journal.state import State, subscription_matches
+from journal.state import State
+from journal.topics import subscription_matches
 
 QUEUE = "queue://a"
 TOPIC = "topic://t"
