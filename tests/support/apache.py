@@ -18,7 +18,9 @@ JARS = (
     "activemq-kahadb-store",
     "activemq-openwire-legacy",
     "activemq-jaas",
+    "activemq-mqtt",
     "activemq-protobuf",
+    "activemq-stomp",
     "hawtbuf",
     "geronimo-jms_1.1_spec",
     "geronimo-j2ee-management-1.1-spec",
@@ -126,8 +128,13 @@ class RunningProgram:
         assert self._process.returncode == 0, self.facts()[-5:]
 
 
-def start_apache_broker(programs: JavaPrograms, data: Path, port: int = 0) -> tuple[RunningProgram, str]:
-    """Start Apache's broker on its own store; returns it and its URL once it serves."""
+def start_apache_broker(
+    programs: JavaPrograms, data: Path, port: int = 0, *connectors: str
+) -> tuple[RunningProgram, str]:
+    """Start Apache's broker on its own store; returns it and its URL once it serves.
+
+    The port of a further connector, as `stomp://127.0.0.1:0`, is the value of the fact named as its scheme.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    broker = programs.start(data / "output", "ApacheBroker", str(data), str(port))
+    broker = programs.start(data / "output", "ApacheBroker", str(data), str(port), *connectors)
     return broker, broker.wait_for("ready")[0]
