@@ -17,7 +17,10 @@ What a message lacks is unknown (NULL), and so is whatever depends on it: `NOT (
 without `a`. Values of different kinds are never equal, less or greater, and not unequal either.
 Integers are exact, 64 bits wide, and divide without a remainder, as Java's do.
 
-Source: JMS 1.1 and 2.0, §3.8.1.
+A selector that begins with `convert_string_expressions:` takes a message's texts as numbers and truth values
+where it compares or calculates with these: clients of other protocols have headers of text alone.
+
+Source: JMS 1.1 and 2.0, §3.8.1; ActiveMQ's `SelectorParser`, for the prefix.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from broker.errors import InvalidSelector
 
 SELECTOR_CHARACTERS_MAX: Final = 32_768
 """Longer ones are refused: each message is held against it."""
+CONVERTING: Final = "convert_string_expressions:"
+"""Begins selectors that take texts as what they are compared with."""
 DEPTH_MAX: Final = 64
 """Nested parentheses and operators without end would overflow the stack."""
 
@@ -64,6 +69,11 @@ _COMPARISONS: Final[dict[str, Compare]] = {
     ">=": operator.ge,
 }
 _ORDER: Final = frozenset(("<", "<=", ">", ">="))
+
+_NUMBER_TEXT: Final = re.compile(
+    r"[+-]?(\d{1,19}|\d{1,300}\.\d{0,300}|\.\d{1,300})([eE][+-]?\d{1,3})?", re.ASCII
+)
+_FLOAT_SIGNS: Final = re.compile("[.eE]")
 
 _STRING, _BOOLEAN, _NUMBER, _ANY = "a text", "a condition", "a number", "a value"
 _KINDS: Final[dict[type, str]] = {str: _STRING, bool: _BOOLEAN, int: _NUMBER, float: _NUMBER}
@@ -153,7 +163,8 @@ class _Parser:
             raise InvalidSelector(
                 f"The selector has {len(text)} characters; at most {SELECTOR_CHARACTERS_MAX} are allowed."
             )
-        self._text = text
+        self._converts = text.startswith(CONVERTING)
+        self._text = text = text.removeprefix(CONVERTING)
         self._tokens = list(_tokens(text))
         self._at = 0
         self._depth = 0
@@ -268,9 +279,18 @@ class _Parser:
                 if part.kind in (_STRING, _BOOLEAN):
                     raise self._wrong(part.position, f"{part.kind} is neither less nor greater")
         compare = _compare_ordered if token.text in _ORDER else _compare_equal
+        left, right = (
+            self._converted(each, _NUMBER if token.text in _ORDER else other.kind)
+            for each, other in ((left, right), (right, left))
+        )
         return _Part(
             _BOOLEAN, compare(_COMPARISONS[token.text], left.evaluate, right.evaluate), left.position
         )
+
+    def _converted(self, part: _Part, kind: str) -> _Part:
+        """A part whose value, if it is text, is taken as what it is compared with."""
+        convert = _CONVERSIONS.get(kind) if self._converts and part.kind is _ANY else None
+        return part if convert is None else part._replace(evaluate=convert(part.evaluate))
 
     def _between(self, value: _Part) -> Evaluate:
         low = self._sum()
@@ -278,6 +298,7 @@ class _Parser:
         high = self._sum()
         for part in (value, low, high):
             self._want(part, _NUMBER)
+        value, low, high = (self._converted(part, _NUMBER) for part in (value, low, high))
         return _and(
             [
                 _compare_ordered(operator.ge, value.evaluate, low.evaluate),
@@ -344,6 +365,7 @@ class _Parser:
         part = self._sign()
         self._depth -= 1
         self._want(part, _NUMBER)
+        part = self._converted(part, _NUMBER)
         evaluate = _calculate(operator.mul, part.evaluate, lambda _: -1)
         return part if token.text == "+" else _Part(_NUMBER, evaluate, token.position)
 
@@ -510,6 +532,27 @@ def _like(name: str, pattern: re.Pattern[str]) -> Evaluate:
         return isinstance(value, str) and pattern.fullmatch(value) is not None
 
     return evaluate
+
+
+def _as_number(evaluate: Evaluate) -> Evaluate:
+    def number(values: Values) -> object:
+        value = evaluate(values)
+        if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
+            return float(value) if _FLOAT_SIGNS.search(value) else int(value)
+        return value
+
+    return number
+
+
+def _as_condition(evaluate: Evaluate) -> Evaluate:
+    def condition(values: Values) -> object:
+        value = evaluate(values)
+        return value.lower() == "true" if isinstance(value, str) else value
+
+    return condition
+
+
+_CONVERSIONS: Final = {_NUMBER: _as_number, _BOOLEAN: _as_condition}
 
 
 Calculate = Callable[[int | float, int | float], int | float]
