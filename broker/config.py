@@ -44,11 +44,18 @@ _UNITS: Final = {
 }
 _AMOUNT: Final = re.compile(r"(\d{1,15})\s*(b|kb?|mb?|gb?|%)?", re.ASCII | re.IGNORECASE)
 _PORT_RANGE: Final = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
-_CONNECTORS: Final = {"openwire": ("openwire", "tcp")}
+_CONNECTORS: Final = {
+    "openwire": ("openwire", "tcp"),
+    "stomp": ("stomp", "stomp"),
+}
 """Per name of a connector: its protocol, and the scheme of its published URL."""
 _PLANNED_CONNECTORS: Final = frozenset(
-    {"stomp", "mqtt", "amqp", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
+    {"mqtt", "amqp", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
 )
+_HEART_BEAT: Final = re.compile(r"\d{1,9}\s*,\s*\d{1,9}", re.ASCII)
+_FACTOR: Final = re.compile(r"\d{1,4}(\.\d{1,4})?", re.ASCII)
+FACTOR_MAX: Final = 1000
+"""Largest `hbGracePeriodMultiplier`."""
 _PLACEHOLDER: Final = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -162,6 +169,9 @@ class ConnectorConfig:
         inactivity_ms: a silent peer is given up after this; negotiated down by the client.
         tight_encoding: offer OpenWire's tight encoding: smaller frames for more of the processor.
         cache: offer OpenWire's cache of ids and destinations: likewise.
+        data_bytes_max: STOMP's bodies; longer ones end their connection.
+        heart_beat: what STOMP clients that say nothing of heart-beats are taken to have said.
+        heart_beat_grace: a STOMP client may be silent for so many times of what it has promised.
     """
 
     name: str
@@ -173,6 +183,9 @@ class ConnectorConfig:
     inactivity_ms: int = 30_000
     tight_encoding: bool = False
     cache: bool = False
+    data_bytes_max: int = FRAME_BYTES_MAX
+    heart_beat: str = "0,0"
+    heart_beat_grace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +365,27 @@ def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
                 ),
                 tight_encoding=_flag(values, f"{name}-wireFormat.tightEncodingEnabled"),
                 cache=_flag(values, f"{name}-wireFormat.cacheEnabled"),
+                data_bytes_max=_number(
+                    values, f"{name}-wireFormat.maxDataLength", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
+                ),
+                heart_beat=_heart_beat(values, f"{name}-transport.defaultHeartBeat"),
+                heart_beat_grace=_factor(values, f"{name}-transport.hbGracePeriodMultiplier"),
             )
         )
     return tuple(connectors)
+
+
+def _heart_beat(values: Mapping[str, str], key: str) -> str:
+    text = values.get(key) or "0,0"
+    if not _HEART_BEAT.fullmatch(text):
+        raise ConfigurationInvalid(
+            f"{key} {text!r} is not two times in ms with a comma between, as in 5000,0."
+        )
+    return text
+
+
+def _factor(values: Mapping[str, str], key: str) -> float:
+    text = values.get(key) or "1"
+    if not _FACTOR.fullmatch(text) or not 1 <= float(text) <= FACTOR_MAX:
+        raise ConfigurationInvalid(f"{key} {text!r} is not a number from 1 to {FACTOR_MAX}.")
+    return float(text)

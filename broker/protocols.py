@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from broker.openwire.server import OpenWireServer
+from broker.stomp.server import StompServer
 
 if TYPE_CHECKING:
     from broker.connector import BuildServer, ProtocolServer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 SERVERS: Final[dict[str, Callable[[ServerContext, str, float, Callable[[], None]], ProtocolServer]]] = {
     "openwire": OpenWireServer,
+    "stomp": StompServer,
 }
 """Per protocol: makes the server for one client of a connector.
 
