@@ -38,6 +38,12 @@ class BenchBroker:
         return int(self.first["port"])
 
     @property
+    def ports(self) -> dict[str, int]:
+        """Where it listens, by the scheme of the published URL."""
+        ports: dict[str, int] = self.first["ports"]
+        return ports
+
+    @property
     def pid(self) -> int:
         """Of its process."""
         return self._process.pid

@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from perf.moves_off import without_moves
 from perf.process_facts import memory
@@ -40,10 +41,11 @@ def say(facts: dict[str, Any]) -> None:
 class BenchmarkedBroker:
     """A mastership on a watched disk, and the dialogue with the benchmark."""
 
-    def __init__(self, data: Path, delay_s: float, *, watched: bool) -> None:
+    def __init__(self, data: Path, delay_s: float, *, watched: bool, properties: dict[str, str]) -> None:
         create_store(data)
         self.files = WatchedFiles(PosixFiles(data), delay_s)
-        config = BrokerConfig.from_properties({"data": str(data), "broker-name": "bench"}, container="bench")
+        named = {"data": str(data), "broker-name": "bench"}
+        config = BrokerConfig.from_properties({**properties, **named}, container="bench")
         users = PasswordAuthenticator(
             lambda call, done: in_thread(reactor, call).addCallback(done),
             {"admin": UserRecord("admin", hash_password("admin"), ("admin",))},
@@ -69,9 +71,10 @@ class BenchmarkedBroker:
     async def run(self) -> None:
         """Serve, then answer the benchmark's questions until it has none left."""
         began = time.perf_counter()
-        (url,) = await self.mastership.begin()
+        urls = await self.mastership.begin()
         opened_s = time.perf_counter() - began
-        say({"port": int(url.rpartition(":")[2]), "opened_s": opened_s, **self.facts()})
+        ports = {url.scheme: url.port for url in map(urlsplit, urls)}
+        say({"port": urlsplit(urls[0]).port, "ports": ports, "opened_s": opened_s, **self.facts()})
         threading.Thread(target=self._listen, daemon=True).start()
 
     def facts(self) -> dict[str, Any]:
@@ -112,13 +115,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--unwatched", action="store_true", help="spare the 4 µs that watching costs a sync")
     parser.add_argument("--no-moves", action="store_true", help="compact nothing")
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--property", action="append", default=[], help="NAME=VALUE of its configuration")
     wanted = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
     prepare_process()
     upkeep.CHECKPOINT_SHARE = wanted.checkpoint_share
     if wanted.no_moves:
         without_moves()
-    broker = BenchmarkedBroker(wanted.data, wanted.sync_delay_ms / 1000, watched=not wanted.unwatched)
+    broker = BenchmarkedBroker(
+        wanted.data,
+        wanted.sync_delay_ms / 1000,
+        watched=not wanted.unwatched,
+        properties=dict(each.split("=", 1) for each in wanted.property),
+    )
     reactor.callWhenRunning(broker.start)
     if wanted.profile is None:
         reactor.run()

@@ -28,6 +28,9 @@ JARS = (
     "slf4j-nop",
 )
 
+#: What the connector of a protocol needs besides; it is Debian's, but no part of `libactivemq-java`.
+CONNECTOR_JARS = {"stomp": (), "mqtt": ("mqtt-client", "hawtdispatch", "hawtdispatch-transport")}
+
 INTEROP_SOURCES = Path(__file__).parents[1] / "interop" / "java"
 
 
@@ -47,7 +50,13 @@ def class_path() -> list[Path]:
         raise JavaMissingError(
             f"not installed: {', '.join(missing)}; install the packages libactivemq-java and libslf4j-java"
         )
-    return jars
+    others = [name for names in CONNECTOR_JARS.values() for name in names if has_jar(name)]
+    return [*jars, *(LIBRARIES / f"{name}.jar" for name in others)]
+
+
+def has_jar(name: str) -> bool:
+    """Whether a library is installed."""
+    return (LIBRARIES / f"{name}.jar").exists()
 
 
 class JavaPrograms:
@@ -99,6 +108,11 @@ class RunningProgram:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def facts(self) -> list[str]:
         """What it has printed so far, whole lines only."""

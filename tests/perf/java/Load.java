@@ -13,18 +13,21 @@ import org.apache.activemq.ActiveMQConnectionFactory;
 /**
  * Durable messages a second. Producers, each with a connection of its own, send persistent messages to one queue for
  * a time. Asynchronous ones end with one synchronous send: a broker answers it when all before it are on disk too.
- * Then one consumer takes everything out again. Prints what it counted.
+ * Transacted ones commit a hundred sends at a time, and so does then the consumer.
+ * At last one consumer takes everything out again. Prints what it counted.
  *
- * Arguments: url, queue, producers, sync|async, seconds, bytes.
+ * Arguments: url, queue, producers, sync|async|transacted, seconds, bytes.
  */
 public final class Load {
     private static final long RECEIVE_MS = 20_000;
+    private static final int TRANSACTION = 100;
 
     public static void main(String[] arguments) throws Exception {
         String url = arguments[0];
         String queue = arguments[1];
         int producers = Integer.parseInt(arguments[2]);
         boolean async = arguments[3].equals("async");
+        boolean transacted = arguments[3].equals("transacted");
         long duration_ns = (long) (Double.parseDouble(arguments[4]) * 1e9);
         byte[] body = new byte[Integer.parseInt(arguments[5])];
         ActiveMQConnectionFactory factory = Jms.factory(url);
@@ -33,7 +36,7 @@ public final class Load {
         List<Producer> running = new ArrayList<>();
         CyclicBarrier together = new CyclicBarrier(producers);
         for (int i = 0; i < producers; i++) {
-            running.add(new Producer(factory, queue, body, duration_ns, async, together));
+            running.add(new Producer(factory, queue, body, duration_ns, async, transacted, together));
         }
         running.forEach(Thread::start);
         long sent = 0;
@@ -59,13 +62,14 @@ public final class Load {
             System.out.println("send ms 50 %: " + latencies_ns[latencies_ns.length / 2] / 1e6);
             System.out.println("send ms 99 %: " + latencies_ns[(int) (latencies_ns.length * 0.99)] / 1e6);
         }
-        drain(factory, queue, sent);
+        drain(factory, queue, sent, transacted);
     }
 
-    private static void drain(ActiveMQConnectionFactory factory, String queue, long sent) throws Exception {
+    private static void drain(ActiveMQConnectionFactory factory, String queue, long sent, boolean transacted)
+        throws Exception {
         Connection connection = factory.createConnection();
         connection.start();
-        Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+        Session session = connection.createSession(transacted, Session.AUTO_ACKNOWLEDGE);
         MessageConsumer consumer = session.createConsumer(session.createQueue(queue));
         long received = 0;
         long start_ns = System.nanoTime();
@@ -75,6 +79,9 @@ public final class Load {
                 break;
             }
             received++;
+            if (transacted && received % TRANSACTION == 0) {
+                session.commit();
+            }
         }
         System.out.println("received: " + received);
         System.out.println("receive seconds: " + (System.nanoTime() - start_ns) / 1e9);
@@ -88,6 +95,7 @@ public final class Load {
         private final byte[] body;
         private final long duration_ns;
         private final boolean async;
+        private final boolean transacted;
         private final CyclicBarrier together;
         long sent;
         long start_ns;
@@ -97,12 +105,13 @@ public final class Load {
         Exception failure;
 
         Producer(ActiveMQConnectionFactory factory, String queue, byte[] body, long duration_ns, boolean async,
-            CyclicBarrier together) {
+            boolean transacted, CyclicBarrier together) {
             this.factory = factory;
             this.queue = queue;
             this.body = body;
             this.duration_ns = duration_ns;
             this.async = async;
+            this.transacted = transacted;
             this.together = together;
         }
 
@@ -120,7 +129,7 @@ public final class Load {
             org.apache.activemq.ActiveMQConnection connection =
                 (org.apache.activemq.ActiveMQConnection) factory.createConnection();
             connection.start();
-            Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+            Session session = connection.createSession(transacted, Session.AUTO_ACKNOWLEDGE);
             MessageProducer producer = session.createProducer(session.createQueue(queue));
             together.await();
             start_ns = System.nanoTime();
@@ -128,6 +137,13 @@ public final class Load {
             for (long now_ns = start_ns; now_ns < deadline_ns; now_ns = remember(now_ns)) {
                 producer.send(message(session));
                 sent++;
+                if (transacted && sent % TRANSACTION == 0) {
+                    session.commit();
+                }
+            }
+            if (transacted) {
+                sent -= sent % TRANSACTION;
+                session.rollback();
             }
             if (async) {
                 connection.setUseAsyncSend(false);
