@@ -38,23 +38,27 @@ class Measure:
 
 
 class Case(Protocol):
-    """One row of the table.
-
-    Attributes:
-        name: of the row.
-        protocol: that is spoken.
-        figure: the figure that counts.
-        targets: which ratio to which other broker is wanted.
-    """
+    """One row of the table."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """Of the row."""
+        ...
+
     @property
-    def protocol(self) -> str: ...  # noqa: D102
+    def protocol(self) -> str:
+        """That is spoken."""
+        ...
+
     @property
-    def figure(self) -> str: ...  # noqa: D102
+    def figure(self) -> str:
+        """Which of its figures counts."""
+        ...
+
     @property
-    def targets(self) -> dict[str, float]: ...  # noqa: D102
+    def targets(self) -> dict[str, float]:
+        """Which ratio to which other broker is wanted."""
+        ...
 
     def run(self, rival: Rival, queue: str, measure: Measure) -> Figures:
         """Put the load on a broker, using names that begin so."""
