@@ -172,6 +172,8 @@ class ConnectorConfig:
         data_bytes_max: STOMP's bodies; longer ones end their connection.
         heart_beat: what STOMP clients that say nothing of heart-beats are taken to have said.
         heart_beat_grace: a STOMP client may be silent for so many times of what it has promised.
+        update_cluster_clients: tell OpenWire's clients where the brokers of the group serve.
+        rebalance_cluster_clients: have them spread over these.
     """
 
     name: str
@@ -186,6 +188,8 @@ class ConnectorConfig:
     data_bytes_max: int = FRAME_BYTES_MAX
     heart_beat: str = "0,0"
     heart_beat_grace: float = 1.0
+    update_cluster_clients: bool = False
+    rebalance_cluster_clients: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,6 +374,8 @@ def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
                 ),
                 heart_beat=_heart_beat(values, f"{name}-transport.defaultHeartBeat"),
                 heart_beat_grace=_factor(values, f"{name}-transport.hbGracePeriodMultiplier"),
+                update_cluster_clients=_flag(values, f"{name}-updateClusterClients"),
+                rebalance_cluster_clients=_flag(values, f"{name}-rebalanceClusterClients"),
             )
         )
     return tuple(connectors)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 
 from broker.authorization import Rights
+from broker.cluster import Cluster
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.identity import BrokerIdentity
@@ -59,6 +60,7 @@ class Mastership:
         on_failed: Callable[[Mastership, JournalError], None],
         follower: FollowerThread | None = None,
         files: Files | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         """Make it; nothing happens before `begin`.
 
@@ -72,6 +74,7 @@ class Mastership:
             on_failed: called once when the journal has failed or was fenced; `abort` has been done then.
             follower: has followed the journal so far; ours from now on.
             files: another disk, for benchmarks.
+            cluster: where the brokers of the group serve.
         """
         self._reactor = reactor
         self._config = config
@@ -82,6 +85,7 @@ class Mastership:
         self._authorization = config.authorization
         self._follower = follower
         self._files = files
+        self._cluster = cluster or Cluster()
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
         self._temporary = config.usage.temporary or config.data.absolute().parent
         self._usage: UsageLimits | None = None
@@ -143,7 +147,9 @@ class Mastership:
         self._manage(region, turn, urls)
         self.began_s = time.monotonic()
         for connector, config, url in zip(self._connectors, self._config.connectors, urls, strict=True):
-            context = ServerContext(config, region, self._users, this_broker, self._config.name, url)
+            context = ServerContext(
+                config, region, self._users, this_broker, self._config.name, url, self._cluster
+            )
             connector.accept(turn, server_builder(context))
         turn.schedule()  # there may be something to do that nobody asks for
         return urls

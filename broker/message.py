@@ -99,6 +99,7 @@ class Message:
         native: the protocol's prepared form in memory; only a number is journaled, too.
         decoded: the properties once `broker.properties.properties_of` has decoded them; never journaled.
         origin: where it was sent to before it went on to its destination; None: nowhere else.
+        group_first: its consumer gets its group from now on; never journaled.
 
     A message that was read back knows its frame, `expiration` and `native`; the other attributes are read out
     of the frame when one of them is asked for. Most messages are dispatched without that.
@@ -127,6 +128,7 @@ class Message:
     native: object = field(default=None, compare=False, repr=False)
     decoded: Mapping[str, object] | None = field(default=None, compare=False, repr=False)
     origin: Destination | None = None
+    group_first: bool = field(default=False, compare=False, repr=False)
 
     @property
     def size_bytes(self) -> int:
@@ -144,11 +146,13 @@ class Message:
     if not TYPE_CHECKING:  # the checker shall still find misspelt attributes
 
         def __getattr__(self, name: str) -> object:
-            """An attribute that has not been read out of the frame yet.
+            """An attribute that has not been read out of the frame yet, or is rarely set.
 
             Raises:
                 MessageInvalid: the frame cannot be read.
             """
+            if name == "group_first":
+                return False
             if name not in _IN_FRAME:
                 raise AttributeError(name)
             whole = WIRE_READERS[self.wire_format](self.wire)
@@ -160,6 +164,7 @@ class Message:
 _IN_FRAME: Final = frozenset(each.name for each in fields(Message)) - {
     "decoded",
     "expiration",
+    "group_first",
     "group_id",
     "native",
     "wire",
@@ -238,7 +243,8 @@ def readdressed(message: Message, destination: Destination, *, expiration: int |
 def first_of_group(message: Message) -> Message:
     """A message for a consumer that gets its group from now on (`JMSXGroupFirstForConsumer`)."""
     mark = WIRE_FIRSTS.get(message.wire_format)
-    return message if message.wire is None or mark is None else replace(message, wire=mark(message.wire))
+    wire = message.wire
+    return replace(message, group_first=True, wire=wire if wire is None or mark is None else mark(wire))
 
 
 def encode_message(message: Message) -> bytes:

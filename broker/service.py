@@ -27,6 +27,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from broker.cluster import Cluster
 from broker.errors import BrokerError
 from broker.mastership import Mastership
 from journal.errors import JournalError, StoreFenced
@@ -80,6 +81,7 @@ class BrokerService(Service):
         self._advertised_host = advertised_host
         self._bind_address = bind_address
         self._users = users
+        self._cluster = Cluster()
         self._election: BrokerElection | None = None
         self._mastership: Mastership | None = None
         self._taking_over: Deferred[None] | None = None
@@ -96,7 +98,12 @@ class BrokerService(Service):
         self.running = True
         self._unwanted = False
         self._election = BrokerElection(
-            self._session, self._config.group, self._config.name, self._container, self
+            self._session,
+            self._config.group,
+            self._config.name,
+            self._container,
+            self,
+            on_group_changed=self._group_changed,
         )
         _log.info("Broker %s is waiting to become the master", self._config.name)
         self._users.call_when_changed(self._change_rights)
@@ -168,6 +175,11 @@ class BrokerService(Service):
     def _fault(self) -> str:
         return self._error or ("" if self._mastership is None else self._mastership.problem)
 
+    def _group_changed(self) -> None:
+        """Clients may want to know where else they could go."""
+        if self._election is not None:
+            self._cluster.update(self._election.services)
+
     # ---- a slave's journal
 
     def _follow(self) -> None:
@@ -202,6 +214,7 @@ class BrokerService(Service):
             users=self._users,
             on_failed=self._lost,
             follower=follower,
+            cluster=self._cluster,
         )
         try:
             _log.info("Broker %s is being started.", self._config.name)

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from broker.cluster import Cluster
 
 if TYPE_CHECKING:
     from broker.config import ConnectorConfig
@@ -38,6 +40,7 @@ class ServerContext:
         broker_id: names this broker to clients.
         broker_name: as configured.
         broker_url: where clients reach this connector.
+        cluster: where the brokers of the group serve.
     """
 
     config: ConnectorConfig
@@ -46,6 +49,7 @@ class ServerContext:
     broker_id: str
     broker_name: str
     broker_url: str
+    cluster: Cluster = field(default_factory=Cluster)
 
 
 class ServerSide(Generic[Answer]):

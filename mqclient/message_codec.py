@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from broker import modified_utf8
+from broker.conversion import decode_text, deflated, inflated, text_body
+from broker.message import BodyKind
 from broker.openwire.commands import (
     ActiveMQBytesMessage,
     ActiveMQMapMessage,
@@ -34,12 +33,6 @@ from mqclient.message import (
     TextMessage,
 )
 from mqclient.modes import DeliveryMode
-
-INFLATED_SIZE_MAX = 100 * 1024 * 1024
-"""Bytes of a compressed body once inflated, as in ActiveMQ 6."""
-
-_LENGTH = struct.Struct(">i")
-assert _LENGTH.size == 4
 
 REDELIVERY_DELAY = "redeliveryDelay"
 """The property by which a broker says that it delivers a message again."""
@@ -94,7 +87,7 @@ def from_command(command: MessageCommand, redeliveries: int) -> Message:
     try:
         message = _body_from_command(command)
         properties = decode_map(command.marshalled_properties) if command.marshalled_properties else None
-    except (CodecError, zlib.error) as error:
+    except CodecError as error:
         raise MessageFormatError(str(error)) from error
     message.properties = cast(dict[str, PropertyValue], properties or {})
     delivery_time = message.properties.pop(DELIVERY_TIME, None)
@@ -122,8 +115,7 @@ def _body_to_command(message: Message) -> MessageCommand:
     command: MessageCommand = ActiveMQMessage()
     match message:
         case TextMessage(text=str() as text):
-            data = modified_utf8.encode(text)
-            command = ActiveMQTextMessage(content=_LENGTH.pack(len(data)) + data)
+            command = ActiveMQTextMessage(content=text_body(text))
         case TextMessage():
             command = ActiveMQTextMessage()
         case BytesMessage(data=data):
@@ -146,7 +138,7 @@ def _body_from_command(command: MessageCommand) -> Message:
 
 
 def _text_message(content: bytes | None) -> Message:
-    return TextMessage(None if content is None else _decode_text(content))
+    return TextMessage(None if content is None else decode_text(content))
 
 
 def _map_message(content: bytes | None) -> Message:
@@ -167,17 +159,6 @@ _BODY_READERS: dict[type[MessageCommand], Callable[[bytes | None], Message]] = {
 }
 
 
-def _decode_text(content: bytes) -> str | None:
-    if len(content) < _LENGTH.size:
-        raise CodecError("the text is cut off")
-    (length,) = _LENGTH.unpack_from(content)
-    if length < 0:
-        return None
-    if len(content) != _LENGTH.size + length:
-        raise CodecError(f"a text of {len(content) - _LENGTH.size} bytes says that it has {length}")
-    return modified_utf8.decode(content[_LENGTH.size :])
-
-
 def _properties_to_bytes(message: Message) -> bytes | None:
     properties = dict(message.properties)
     if GROUP_ID in properties:
@@ -196,22 +177,17 @@ def _properties_to_bytes(message: Message) -> bytes | None:
 
 def _compress(command: MessageCommand) -> None:
     assert command.content is not None
-    deflated = zlib.compress(command.content)
-    if isinstance(command, ActiveMQBytesMessage):
-        deflated = _LENGTH.pack(len(command.content)) + deflated
-    command.content = deflated
+    command.content = deflated(_deflated_kind(command), command.content)
     command.compressed = True
 
 
 def _content(command: MessageCommand) -> bytes | None:
     content = command.content
-    if content is None or not command.compressed:
-        return content
-    inflater = zlib.decompressobj()
-    start = _LENGTH.size if isinstance(command, ActiveMQBytesMessage) else 0
-    inflated = inflater.decompress(content[start:], INFLATED_SIZE_MAX)
-    if inflater.unconsumed_tail:
-        raise MessageFormatError(f"the compressed body is larger than {INFLATED_SIZE_MAX} bytes")
-    if not inflater.eof:
-        raise CodecError("the compressed body is cut off")
-    return inflated
+    return (
+        content if content is None or not command.compressed else inflated(_deflated_kind(command), content)
+    )
+
+
+def _deflated_kind(command: MessageCommand) -> BodyKind:
+    """What tells how a body is compressed: as bytes, or as all others."""
+    return BodyKind.BYTES if isinstance(command, ActiveMQBytesMessage) else BodyKind.NONE

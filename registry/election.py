@@ -52,6 +52,7 @@ class BrokerElection:
         listener: ElectionListener,
         *,
         choose_delay_s: Callable[[float, float], float] = random.uniform,
+        on_group_changed: Callable[[], None] | None = None,
     ) -> None:
         """Make it; nothing happens before `start`.
 
@@ -62,7 +63,9 @@ class BrokerElection:
             container: Where this broker runs.
             listener: The broker.
             choose_delay_s: Chooses between two delays; for tests and simulation.
+            on_group_changed: Called when `services` may have changed.
         """
+        self._on_group_changed = on_group_changed
         self._session = session
         self._broker_id = broker_id
         self._listener = listener
@@ -102,6 +105,11 @@ class BrokerElection:
             record.id == self._broker_id and record.services and name != own_name
             for name, record in active_members(self._view.values).items()
         )
+
+    @property
+    def services(self) -> list[str]:
+        """Where the brokers of the group serve, whatever their ids, as far as is known."""
+        return [url for record in active_members(self._view.values).values() for url in record.services]
 
     @property
     def member_name(self) -> str | None:
@@ -155,6 +163,8 @@ class BrokerElection:
             ahead = next(n for n, record in active_members(members).items() if record.id == self._broker_id)
             self._reason = f"{members[ahead].container} ({ahead}) is ahead of us ({own_name}) in the group"
             self._feed(Input.OUTVOTED)
+        if self._on_group_changed is not None:
+            self._on_group_changed()
 
     def _feed(self, kind: Input) -> None:
         role, outputs = advance(self._role, kind)

@@ -7,12 +7,13 @@ they were set back later; what there *is* (messages, consumers, …) is as it is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+from broker.conversion import Json
 
 T = TypeVar("T")
 
-Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-"""What JSON knows."""
+Plain: TypeAlias = Json
 
 
 @dataclass(frozen=True, slots=True)

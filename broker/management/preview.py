@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import zlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from broker import modified_utf8
+from broker.conversion import plain, whole_characters
 from broker.errors import CodecError
 from broker.management.model import Plain
 from broker.message import BodyKind
@@ -47,26 +46,6 @@ def plain_properties(message: Message) -> dict[str, Plain]:
     return {name: plain(value) for name, value in properties_of(message).items()}
 
 
-def plain(value: object) -> Plain:
-    """A value of a property or a map as JSON has it: numbers of all sizes are numbers, bytes hexadecimal."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int | float) and math.isfinite(value):
-        return int(value) if isinstance(value, int) else float(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Mapping):
-        return {_storable(str(name)): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return _storable(str(value))
-
-
-def _storable(text: str) -> str:
-    """Java's strings may hold half a character, which UTF-8 cannot."""
-    return text.encode("utf-8", "replace").decode()
-
-
 def _inflated(message: Message) -> tuple[bytes, bool]:
     """The body, not compressed, and whether it goes on."""
     assert message.body is not None
@@ -81,7 +60,7 @@ def _inflated(message: Message) -> tuple[bytes, bool]:
 def _text(data: bytes, characters: int) -> tuple[str, bool]:
     (length,) = _LENGTH.unpack_from(data)
     begin = data[_LENGTH.size : _LENGTH.size + characters * BYTES_PER_CHARACTER]
-    return _storable(_decoded(begin)), length > len(begin)
+    return whole_characters(_decoded(begin)), length > len(begin)
 
 
 def _decoded(begin: bytes) -> str:

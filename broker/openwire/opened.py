@@ -30,9 +30,13 @@ from broker.openwire.commands import (
     ConsumerId,
     ConsumerInfo,
     ControlCommand,
+    DataArrayResponse,
+    DataResponse,
     DataStructure,
     DestinationInfo,
+    ExceptionResponse,
     FlushCommand,
+    IntegerResponse,
     MessageAck,
     MessagePull,
     ProducerAck,
@@ -349,6 +353,11 @@ class OpenedConnection:
         name = info.subscription_name.removeprefix(SHARED_DURABLE)
         return self._region_connection.remove_subscription(name)
 
+    def _flush(self, command: FlushCommand) -> Answer:
+        """The answer says that everything taken so far is durable."""
+        del command
+        return self._region_connection.region.last_batch
+
     def _accept(self, command: BaseCommand) -> Answer:
         """Commands that ask for nothing this broker would have to do."""
         del command
@@ -390,6 +399,10 @@ _COMMANDS: Final[dict[type[DataStructure], Callable[..., Answer]]] = {
     MessagePull: OpenedConnection._pull,
     ConsumerControl: OpenedConnection._control_consumer,
     ControlCommand: OpenedConnection._accept,
-    FlushCommand: OpenedConnection._accept,
+    FlushCommand: OpenedConnection._flush,
     Response: OpenedConnection._accept,
+    ExceptionResponse: OpenedConnection._accept,
+    DataResponse: OpenedConnection._accept,
+    DataArrayResponse: OpenedConnection._accept,
+    IntegerResponse: OpenedConnection._accept,
 }

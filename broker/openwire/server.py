@@ -72,7 +72,9 @@ _log: Final = logging.getLogger("broker.openwire")
 
 translation.STRUCTURES.update(advisories.STRUCTURES)
 
-_OF_THE_CONNECTION: Final = frozenset({ConnectionInfo, ShutdownInfo, ConnectionError, ConnectionControl})
+_OF_THE_CONNECTION: Final = frozenset(
+    {BrokerInfo, ConnectionInfo, ShutdownInfo, ConnectionError, ConnectionControl}
+)
 
 _INT: Final = struct.Struct(">i")
 _LONG: Final = struct.Struct(">q")
@@ -162,13 +164,13 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
         opened = self._consumer(consumer)
         try:
             if self._is_plain:
-                frame, at = translation.dispatch_frame(message)
+                frame, at = translation.dispatch_frame(message, ref)
                 head = opened.head or self._make_head(opened)
                 send = self._wire.send_frame
                 send(_INT.pack(len(head) + len(frame) + 4) + head + frame[:at])
                 send(_LONG.pack(ref) + frame[at + 8 :] + _INT.pack(redelivery_counter))
                 return
-            command = translation.from_message(message)
+            command = translation.from_message(message, ref)
             assert command.message_id is not None
             command.message_id.broker_sequence_id = ref
             command.redelivery_counter = redelivery_counter
@@ -296,6 +298,9 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
                 return 0
             case ConnectionControl():
                 return 0  # Apache's failover transport says that it is fault tolerant before it logs in again
+            case BrokerInfo():
+                self._refuse_broker(command)
+                return None
         raise AccessDenied("The connection has not logged in.")
 
     def _send(self, opened: OpenedConnection, command: commands.Message, frame: bytes | None) -> None:
@@ -349,6 +354,12 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
         if command.response_required:
             self._respond(command.command_id)
         self.close("")
+
+    def _refuse_broker(self, peer: BrokerInfo) -> None:
+        """Another broker's network connector goes away, instead of finding out later what does not work."""
+        refusal = RequestInvalid("Network connectors of other brokers are not served here.")
+        self._refuse(peer.command_id, peer.response_required, refusal)
+        self.close(f"a network connector of the broker {peer.broker_name!r} is not served here")
 
     def _client_failed(self, error: ConnectionError) -> None:
         exception = error.exception or Throwable(None, None)
@@ -430,7 +441,28 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
             self._respond(info.command_id)
         self._wire.send(self._broker)
         if info.manageable:
-            self._wire.send(ConnectionControl())
+            self._advise_where_to_go(rebalance=not info.failover_reconnect)
+            if self.context.config.update_cluster_clients:
+                self.context.cluster.listeners[self._cluster_changed] = None
+
+    def _cluster_changed(self) -> None:
+        self._advise_where_to_go(rebalance=True)
+        self.wake()
+
+    def _advise_where_to_go(self, *, rebalance: bool) -> None:
+        """Tells a failover client which brokers there are, so that it needs to know only one of them.
+
+        Args:
+            rebalance: it may go to the first of them at once; one that has just come back may not.
+        """
+        config = self.context.config
+        rebalance = rebalance and config.rebalance_cluster_clients
+        urls: list[str] = []
+        if config.update_cluster_clients:
+            urls = self.context.cluster.urls_of(config.scheme, turned=rebalance)
+        self._wire.send(
+            ConnectionControl(connected_brokers=",".join(urls), rebalance_connection=bool(urls) and rebalance)
+        )
 
     def _fail(self, reason: str) -> None:
         """Ends the connection because of what the client did."""
@@ -440,6 +472,7 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
 
     def ended(self) -> None:
         """Nothing more is read."""
+        self.context.cluster.listeners.pop(self._cluster_changed, None)
         self._wire.close()
         self._waiting.clear()
 

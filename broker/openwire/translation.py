@@ -8,10 +8,12 @@ The message frames of versions 10 and 11 are the same.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
 
+from broker import modified_utf8
 from broker.advisory import AdvisoryMessage
 from broker.destination import Destination, DestinationKind
 from broker.errors import InvalidDestination, RequestInvalid
@@ -36,6 +38,7 @@ from broker.openwire.commands import (
     ProducerId,
 )
 from broker.openwire.errors import CodecError
+from broker.openwire.limits import TIGHT_STRING_SIZE_MAX
 
 WIRE_FORMAT = "openwire12"
 """What `Message.wire_format` says of frames kept by this module."""
@@ -61,6 +64,11 @@ _MESSAGE_CLASSES = {kind: each for each, kind in BODIES.items()}
 
 STRUCTURES: dict[type, Callable[[Any], DataStructure]] = {}
 """What writes the data structure of an advisory, by what it is about; see `broker.openwire.advisories`."""
+
+_BYTES_PER_UNIT = 6
+"""Of modified UTF-8, at most, for one character of Python."""
+_LIKE_OWN = re.compile(r"(.{1,4096}):(0|-?[1-9][0-9]{0,18}):(0|-?[1-9][0-9]{0,18}):(0|-?[1-9][0-9]{0,18})")
+"""An id that its numbers give again, digit by digit."""
 
 _codec = Codec(12, size_prefix=False)
 
@@ -154,15 +162,21 @@ def read_frame(frame: bytes) -> commands.Message:
     return command
 
 
-def from_message(message: Message) -> commands.Message:
+def from_message(message: Message, ref: int = 0) -> commands.Message:
     """OpenWire's form of a message.
+
+    A text of another protocol that is too long for a string of OpenWire is cut.
+
+    Args:
+        message: it.
+        ref: the broker's number of it, where its own id is a text that need not be unique.
 
     Raises:
         CodecError: its stored frame is damaged.
     """
     if message.wire is not None and message.wire_format == WIRE_FORMAT:
         return read_frame(message.wire)
-    message_id = _message_id(message.message_id)
+    message_id = _message_id(message.message_id, ref)
     about = message.about if isinstance(message, AdvisoryMessage) else None
     return _MESSAGE_CLASSES[message.body_kind](
         producer_id=message_id.producer_id,
@@ -172,43 +186,65 @@ def from_message(message: Message) -> commands.Message:
         priority=message.priority,
         expiration=message.expiration,
         timestamp=message.timestamp,
-        correlation_id=message.correlation_id,
+        correlation_id=_cut(message.correlation_id),
         reply_to=None if message.reply_to is None else from_destination(message.reply_to),
-        type=message.type,
-        group_id=message.group_id,
+        type=_cut(message.type),
+        group_id=_cut(message.group_id),
         group_sequence=message.group_sequence,
-        user_id=message.user_id,
+        user_id=_cut(message.user_id),
         original_destination=None if message.origin is None else from_destination(message.origin),
         marshalled_properties=message.properties,
         content=message.body,
         compressed=message.compressed,
         data_structure=None if about is None else STRUCTURES[about.__class__](about),
+        jmsx_group_first_for_consumer=message.group_first,
     )
 
 
-def _message_id(name: str) -> MessageId:
-    """The id of a text: three numbers behind the connection's name, as OpenWire's own ids are, or any."""
-    parts = name.rsplit(":", 3)
-    try:
-        connection_id, session, value, sequence = parts[0], int(parts[1]), int(parts[2]), int(parts[3])
-        id_ = MessageId(None, ProducerId(connection_id, value, session), sequence)
-        _codec.encode(id_)
-    except (IndexError, ValueError, CodecError):
-        return MessageId(name, ProducerId(name, 0, 0), 0)
-    return id_
+def _message_id(name: str, ref: int) -> MessageId:
+    """The id of a text: three numbers behind the connection's name, as OpenWire's own ids are, or any.
+
+    By producer and number Java's client tells whether it had the message before, so that a text that may come
+    twice (a client has chosen it) goes with the broker's number.
+    """
+    match = _LIKE_OWN.fullmatch(name)
+    if match is not None:
+        session, value, sequence = map(int, match.groups()[1:])
+        if all(-(2**63) <= each < 2**63 for each in (session, value, sequence)):
+            return MessageId(None, ProducerId(match[1], value, session), sequence)
+    name = _cut(name) or ""
+    return MessageId(name, ProducerId(name, 0, 0), ref)
 
 
-def dispatch_frame(message: Message) -> tuple[bytes, int]:
+def _cut(text: str | None) -> str | None:
+    """A text, or as much of it as every encoding's strings can hold."""
+    if text is None or len(text) * _BYTES_PER_UNIT <= TIGHT_STRING_SIZE_MAX:
+        return text
+    data = modified_utf8.encode(text)
+    if len(data) <= TIGHT_STRING_SIZE_MAX:
+        return text
+    end = TIGHT_STRING_SIZE_MAX
+    while data[end] & 0xC0 == 0x80:  # within a character
+        end -= 1
+    return modified_utf8.decode(data[:end])
+
+
+def dispatch_frame(message: Message, ref: int = 0) -> tuple[bytes, int]:
     """A message's frame of :data:`WIRE_FORMAT`, and where the broker's sequence number stands in it.
+
+    Args:
+        message: it.
+        ref: see `from_message`.
 
     Raises:
         CodecError: it cannot be written, or its stored frame is damaged.
     """
     frame = message.wire
     if frame is None or message.wire_format != WIRE_FORMAT:
-        frame = _codec.encode(from_message(message))
-        if isinstance(message, AdvisoryMessage):  # others listen, too
-            message.wire, message.wire_format = frame, WIRE_FORMAT
+        frame = _codec.encode(from_message(message, ref))
+        if not isinstance(message, AdvisoryMessage):
+            return frame, sequence_position(frame)
+        message.wire, message.wire_format = frame, WIRE_FORMAT  # others listen, too
     at = message.native
     if at.__class__ is not int:
         at = sequence_position(frame)

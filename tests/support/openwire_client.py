@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from support.region import MemoryStore, new_region
 
+from broker.cluster import Cluster
 from broker.config import ConnectorConfig, PortRange
 from broker.errors import AccessDenied, ClientError
 from broker.openwire import commands
@@ -67,13 +68,14 @@ class Broker:
         self.region = region or new_region()
         self.users = Users()
         self.config = ConnectorConfig("openwire", "openwire", "tcp", PortRange(0, 0), **config)
+        self.cluster = Cluster()
         self.woken = 0
         self.clients: list[Client] = []
 
     def server(self) -> OpenWireServer:
         """A server for one more client."""
         context = ServerContext(
-            self.config, self.region, self.users, "ID:broker-1", "broker", "tcp://127.0.0.1:1"
+            self.config, self.region, self.users, "ID:broker-1", "broker", "tcp://127.0.0.1:1", self.cluster
         )
         return OpenWireServer(context, "tcp://127.0.0.1:2", 0.0, self._wake)
 

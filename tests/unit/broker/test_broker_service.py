@@ -19,8 +19,10 @@ from registry.roles import Role
 class FakeElection:
     """An election that keeps what it is told."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, on_group_changed: Callable[[], None]) -> None:
         self.listener: Any = arguments[-1]
+        self.on_group_changed = on_group_changed
+        self.services: list[str] = []
         self.told: list[object] = []
         self.state = Role.SLAVE
         self.settled = True
@@ -57,6 +59,7 @@ class FakeMastership:
     def __init__(self, *arguments: object, on_failed: Callable[..., None], **options: object) -> None:
         del arguments
         self.follower = options.get("follower")
+        self.cluster: Any = options.get("cluster")
         self.on_failed = on_failed
         self.begun: Deferred[list[str]] = Deferred()
         self.did: list[str] = []
@@ -138,8 +141,8 @@ class Bench:
         self.masterships[-1].began_s = self.now_s
         return self.masterships[-1]
 
-    def _election(self, *arguments: object) -> FakeElection:
-        self.elections.append(FakeElection(*arguments))
+    def _election(self, *arguments: object, **options: Any) -> FakeElection:
+        self.elections.append(FakeElection(*arguments, **options))
         return self.elections[-1]
 
     @property
@@ -361,3 +364,12 @@ def test_an_authorization_changed_during_the_take_over_is_not_lost(bench: Bench)
     assert mastership.did == []
     mastership.begun.callback(["tcp://h:1"])
     assert mastership.did == ["1 grants"]
+
+
+def test_a_mastership_knows_where_the_group_serves(bench: Bench) -> None:
+    """What the brokers of the group publish is told to the clients of the one that serves."""
+    mastership = bench.serve()
+    (election,) = bench.elections
+    election.services = ["tcp://h:1", "tcp://other:1"]
+    election.on_group_changed()
+    assert mastership.cluster.urls == ("tcp://h:1", "tcp://other:1")

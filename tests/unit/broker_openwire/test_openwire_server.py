@@ -19,6 +19,7 @@ from broker.openwire.commands import (
     DiscoveryEvent,
     ExceptionResponse,
     KeepAliveInfo,
+    ProducerInfo,
     RemoveInfo,
     RemoveSubscriptionInfo,
     Response,
@@ -69,7 +70,7 @@ def test_wrong_password_is_refused_and_the_connection_ends(broker: Broker) -> No
 
 def test_commands_before_the_login_are_refused(broker: Broker) -> None:
     """Nobody does anything before logging in."""
-    for command in (SessionInfo(), ControlCommand(), BrokerInfo()):
+    for command in (SessionInfo(), ControlCommand(), ProducerInfo()):
         client = Client(broker, login=False)
         assert client.refusal(command) == (
             "java.lang.SecurityException",

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from broker import modified_utf8
 from broker.destination import Destination
-from broker.message import BodyKind, Message
+from broker.message import BodyKind, Message, first_of_group
 from broker.openwire import translation
 from broker.openwire.codec import Codec
 from broker.openwire.commands import (
@@ -50,6 +51,13 @@ def test_destinations_come_back(given: ActiveMQQueue) -> None:
         ("anything", MessageId("anything", ProducerId("anything", 0, 0), 0)),
         ("a:b:c:d", MessageId("a:b:c:d", ProducerId("a:b:c:d", 0, 0), 0)),
         (f"c:1:1:{2**70}", MessageId(f"c:1:1:{2**70}", ProducerId(f"c:1:1:{2**70}", 0, 0), 0)),
+        ("c:1:1:" + "9" * 19, MessageId("c:1:1:" + "9" * 19, ProducerId("c:1:1:" + "9" * 19, 0, 0), 0)),
+        ("ID:h:-1:1:7", MessageId(None, ProducerId("ID:h", 1, -1), 7)),
+        ("c:01:1:1", MessageId("c:01:1:1", ProducerId("c:01:1:1", 0, 0), 0)),
+        ("c:1_0:1:1", MessageId("c:1_0:1:1", ProducerId("c:1_0:1:1", 0, 0), 0)),
+        ("c: 1:1:1", MessageId("c: 1:1:1", ProducerId("c: 1:1:1", 0, 0), 0)),
+        ("c:-0:1:1", MessageId("c:-0:1:1", ProducerId("c:-0:1:1", 0, 0), 0)),
+        (":1:1:1", MessageId(":1:1:1", ProducerId(":1:1:1", 0, 0), 0)),
     ],
 )
 def test_messages_of_other_protocols_get_an_id(name: str, message_id: MessageId) -> None:
@@ -117,3 +125,53 @@ def test_only_messages_are_read_as_messages() -> None:
     for command in (KeepAliveInfo(), BrokerId("b")):
         with pytest.raises(CodecError, match="is no message"):
             translation.read_frame(codec.encode(command))
+
+
+def test_a_text_as_id_goes_with_the_brokers_number() -> None:
+    """Two messages whose clients chose one id differ for Java's client, which suppresses repeats."""
+    message = Message("chosen", Destination.queue("q"))
+    first, second = from_message(message, 7).message_id, from_message(message, 8).message_id
+    assert first is not None
+    assert second is not None
+    assert (first.producer_sequence_id, second.producer_sequence_id) == (7, 8)
+    assert translation.message_name(first) == translation.message_name(second) == "chosen"
+    frame, at = dispatch_frame(message, 7)
+    assert frame[at - 8 : at] == (7).to_bytes(8, "big")
+
+
+def test_texts_that_are_too_long_are_cut() -> None:
+    """A text of another protocol may be longer than a string of OpenWire; whole characters are left."""
+    long = "ab" + "é🐇" * 20_000
+    message = Message(
+        long, Destination.queue("q"), correlation_id=long, type=long, group_id=long, user_id=long
+    )
+    command = from_message(message)
+    assert command.message_id is not None
+    texts = (
+        command.message_id.text_view,
+        command.correlation_id,
+        command.type,
+        command.group_id,
+        command.user_id,
+    )
+    for text in texts:
+        assert text is not None
+        assert long.startswith(text.rstrip("\ud83d"))
+        assert 32_760 < len(modified_utf8.encode(text)) <= 32_766
+    for tight in (False, True):
+        assert Codec(12, tight).encode(command)
+
+
+def test_the_first_of_a_group_is_marked() -> None:
+    """Whatever protocol it came by, OpenWire says that its consumer gets the group from now on."""
+    message = Message("m", Destination.queue("q"), group_id="g")
+    assert not from_message(message).jmsx_group_first_for_consumer
+    assert from_message(first_of_group(message)).jmsx_group_first_for_consumer
+
+
+def test_another_protocols_number_is_not_openwires() -> None:
+    """The prepared form of another protocol's message says nothing about its frame here."""
+    message = Message("m", Destination.queue("q"), wire_format="other", wire=b"x", native=3)
+    frame, at = dispatch_frame(message)
+    assert at == sequence_position(frame)
+    assert message.native == 3

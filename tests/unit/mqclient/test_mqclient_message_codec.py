@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker import conversion
 from broker.openwire.commands import (
     ActiveMQBlobMessage,
     ActiveMQBytesMessage,
@@ -15,7 +16,7 @@ from broker.openwire.commands import (
 )
 from broker.openwire.throwable import Throwable
 from broker.primitive_map import decode_map, encode_map
-from mqclient import errors, message_codec
+from mqclient import errors
 from mqclient.destination import Queue, Topic, parse_destination, split_options, to_command
 from mqclient.errors import InvalidDestination, MessageFormatError
 from mqclient.identity import message_id_text, new_connection_id
@@ -89,7 +90,7 @@ def test_any_content_is_read_or_refused(content: bytes, compressed: bool) -> Non
 def test_an_inflated_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small message that inflates to a huge one is refused."""
     command = message_to_command(BytesMessage(bytes(10_000)), compress=True)
-    monkeypatch.setattr(message_codec, "INFLATED_SIZE_MAX", 9_999)
+    monkeypatch.setattr(conversion, "INFLATED_BYTES_MAX", 9_999)
     with pytest.raises(MessageFormatError, match="larger than 9999"):
         from_command(command, 0)
 

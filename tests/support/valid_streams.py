@@ -1,0 +1,141 @@
+"""What honest clients of each protocol say, as bytes: where fuzzing and the tests of split streams begin.
+
+A stream is a head, with which the client logs in, and a tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from broker.openwire import commands as ow
+from broker.openwire.codec import Codec
+from broker.openwire.constants import TransactionType
+from broker.openwire.wireformat import WireFormatOptions
+from broker.primitive_map import encode_map, encode_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What one client says.
+
+    Attributes:
+        name: for messages of tests.
+        head: until it has logged in.
+        tail: afterwards.
+        properties: of the broker that understands it.
+    """
+
+    name: str
+    head: bytes
+    tail: bytes
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> bytes:
+        """All of it."""
+        return self.head + self.tail
+
+
+# ---- OpenWire
+
+_ACTIVE = {"openwire-wireFormat.tightEncodingEnabled": "true", "openwire-wireFormat.cacheEnabled": "true"}
+
+
+def _openwire_commands() -> list[ow.DataStructure]:
+    """Sessions, consumers, producers, messages of every kind, a transaction, acknowledgements, the end."""
+    connection, session = ow.ConnectionId("c"), ow.SessionId("c", 1)
+    consumer, producer = ow.ConsumerId("c", 1, 1), ow.ProducerId("c", 1, 1)
+    queue, topic, temporary = ow.ActiveMQQueue("q"), ow.ActiveMQTopic("t.x"), ow.ActiveMQTempQueue("c:1")
+    transaction = ow.LocalTransactionId(1, connection)
+    properties = encode_map({"text": "ü", "number": 7, "flag": True, "AMQ_SCHEDULED_DELAY": 5})
+    bodies: list[tuple[type[ow.Message], bytes | None]] = [
+        (ow.ActiveMQMessage, None),
+        (ow.ActiveMQTextMessage, b"\0\0\0\4text"),
+        (ow.ActiveMQBytesMessage, b"bytes"),
+        (ow.ActiveMQMapMessage, encode_map({"a": [1, "b"]})),
+        (ow.ActiveMQStreamMessage, encode_stream([1, "two", 3.0])),
+        (ow.ActiveMQObjectMessage, b"\xac\xed\0\5"),
+    ]
+
+    def message(number: int, kind: type[ow.Message], content: bytes | None) -> ow.Message:
+        return kind(
+            command_id=100 + number,
+            response_required=number % 2 == 0,
+            producer_id=producer,
+            destination=topic if number % 3 == 0 else queue,
+            message_id=ow.MessageId(None, producer, number),
+            transaction_id=transaction if number == 4 else None,
+            persistent=number % 2 == 0,
+            priority=number,
+            correlation_id="correlation" if number == 2 else None,
+            reply_to=temporary if number == 2 else None,
+            group_id="group" if number == 3 else None,
+            content=content,
+            marshalled_properties=properties if number == 1 else None,
+        )
+
+    return [
+        ow.SessionInfo(2, True, session),
+        ow.DestinationInfo(3, True, connection, temporary),
+        ow.ConsumerInfo(
+            4, True, consumer, destination=queue, prefetch_size=10, selector="number > 5 OR a IS NULL"
+        ),
+        ow.ConsumerInfo(
+            5, True, ow.ConsumerId("c", 1, 2), destination=topic, prefetch_size=0, subscription_name="s"
+        ),
+        ow.ProducerInfo(6, True, producer, window_size=1_000),
+        ow.TransactionInfo(7, True, connection, transaction, TransactionType.BEGIN),
+        *(message(number, *body) for number, body in enumerate(bodies, 1)),
+        ow.TransactionInfo(8, True, connection, transaction, TransactionType.COMMIT_ONE_PHASE),
+        ow.MessageAck(
+            9,
+            True,
+            destination=queue,
+            consumer_id=consumer,
+            ack_type=2,
+            last_message_id=ow.MessageId(None, producer, 1, 1),
+            message_count=1,
+        ),
+        ow.MessagePull(10, True, ow.ConsumerId("c", 1, 2), topic, 5),
+        ow.ConsumerControl(11, True, consumer_id=consumer, prefetch=3),
+        ow.KeepAliveInfo(12),  # one that asks is answered before the commands that came with it
+        ow.RemoveInfo(13, True, consumer),
+        ow.RemoveInfo(14, True, producer),
+        ow.RemoveSubscriptionInfo(15, True, connection, "s", "client"),
+        ow.ShutdownInfo(16, True),
+    ]
+
+
+def _openwire(version: int, *, tight: bool = False, cache: bool = False) -> Stream:
+    options = WireFormatOptions(version=version, tight_encoding_enabled=tight, cache_enabled=cache)
+    codec = Codec(version, tight, cache)
+    login = ow.ConnectionInfo(1, True, ow.ConnectionId("c"), "client", "admin", "admin", manageable=True)
+    head = Codec().encode(options.to_info()) + codec.encode(login)
+    tail = b"".join(codec.encode(each) for each in _openwire_commands())
+    name = f"version {version}{', tight' * tight}{', cached' * cache}"
+    return Stream(name, head, tail, _ACTIVE if tight or cache else {})
+
+
+def _openwire_streams() -> list[Stream]:
+    return [
+        _openwire(12),
+        _openwire(12, tight=True, cache=True),
+        _openwire(9),
+        _openwire(10, tight=True),
+        _openwire(5, cache=True),
+    ]
+
+
+STREAMS: dict[str, Callable[[], list[Stream]]] = {"openwire": _openwire_streams}
+"""By the connector's name."""
+
+TOKENS: dict[str, tuple[bytes, ...]] = {
+    "openwire": (
+        b"ActiveMQ",
+        b"\0\0\0\1\x0a",
+        b"\x7f\xff\xff\xff",
+        *(bytes((code,)) for code in sorted(ow.BY_TYPE_CODE)),
+    ),
+}
+"""What a protocol's parser looks for; put into streams where it does not belong."""
