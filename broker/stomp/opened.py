@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _RECEIPT: Final = b"\nreceipt:"
 _TRANSACTION: Final = b"\ntransaction:"
 _ID_AT: Final = len(b"message-id:")
+_ACK_ID: Final = b"\nid:"
 _END: Final = b"\0\n"
 _RECEIPT_FRAME: Final = b"RECEIPT\nreceipt-id:%b\n\n\0\n"
 
@@ -40,6 +41,7 @@ class OpenedConnection:
     Attributes:
         delivered: what was sent to subscriptions in the mode `auto` and is to be acknowledged: the last
             message's number by subscription.
+        is_gathering: ACKs have come that the journal has not heard of.
 
     Args:
         server: tells the client what went wrong, and keeps receipts until they may leave.
@@ -62,6 +64,7 @@ class OpenedConnection:
         self._id_prefix = escaped(f"{connection.connection_id}:-1:1:").encode()
         self._templates: tuple[dict[bytes, SendTemplate], dict[bytes, SendTemplate]] = {}, {}
         self._parting: bytes | None = None
+        self.is_gathering = False
 
     # ---- messages in
 
@@ -171,14 +174,32 @@ class OpenedConnection:
     def acknowledge_delivered(self) -> int:
         """What subscriptions in the mode `auto` were sent is done with; returns the batch that says so."""
         delivered, self.delivered = self.delivered, {}
-        batch = 0
         for key, ref in delivered.items():
             subscription = self.subscriptions.by_key.get(key)
             if subscription is not None:
-                batch = self.subscriptions.acknowledge(subscription, ref, None)
-        return batch
+                self.subscriptions.acknowledge(subscription, ref)
+        return self._connection.finish_gathered()
 
     # ---- other frames
+
+    def acknowledge(self, head: bytes) -> None:
+        """Takes an ACK; `finish` has to follow before any other frame, and at the end of what has arrived.
+
+        Raises:
+            ClientError: there is nothing to acknowledge.
+        """
+        if self._version is Version.V1_2 and head.startswith(_ACK_ID) and head.find(b"\n", 1) < 0:
+            found = self.subscriptions.by_ack_id(head[len(_ACK_ID) :])
+            if found is not None:
+                self.subscriptions.acknowledge(*found)
+                self.is_gathering = True
+                return
+        self.carry_out("ACK", head)
+
+    def finish(self) -> int:
+        """The journal hears of what was acknowledged; returns the batch."""
+        self.is_gathering = False
+        return self._connection.finish_gathered()
 
     def carry_out(self, command: str, head: bytes) -> None:
         """Does what a frame other than SEND asks for.
@@ -236,7 +257,15 @@ class OpenedConnection:
 
     def _acknowledge(self, headers: dict[str, str]) -> int:
         subscription, ref = self._dispatched("ACK", headers)
-        return self.subscriptions.acknowledge(subscription, ref, self._named_transaction(headers))
+        transaction = self._named_transaction(headers)
+        if transaction is not None:
+            self.subscriptions.acknowledge_in(transaction, subscription, ref)
+            return 0
+        self.subscriptions.acknowledge(subscription, ref)
+        if "receipt" in headers:
+            return self.finish()
+        self.is_gathering = True
+        return 0
 
     def _refuse(self, headers: dict[str, str]) -> int:
         if self._version is Version.V1_0:

@@ -147,11 +147,19 @@ class StompServer(ServerSide[bytes]):
             if self.closing:
                 return
             if isinstance(event, ProtocolViolation):
+                self._finish()
                 self.close(event.reason)
             elif self.is_logging_in:
                 self._waiting.append(event)
             else:
                 self._take_frame(event)
+        self._finish()
+
+    def _finish(self) -> None:
+        """The ACKs that came one behind the other go to the journal together."""
+        opened = self._opened
+        if opened is not None and opened.is_gathering:
+            opened.finish()
 
     def _take_frame(self, frame: FrameReceived) -> None:
         command, head, body, has_length = frame
@@ -161,11 +169,17 @@ class StompServer(ServerSide[bytes]):
                 self._begin(COMMANDS[command], head)
             elif self._goodbye is not None:
                 pass  # what comes behind DISCONNECT is none of a client's requests
-            elif command == b"SEND":
-                opened.send(head, body, has_length)
+            elif command == b"ACK":
+                opened.acknowledge(head)
             else:
-                opened.carry_out(COMMANDS[command], head)
+                if opened.is_gathering:
+                    opened.finish()
+                if command == b"SEND":
+                    opened.send(head, body, has_length)
+                else:
+                    opened.carry_out(COMMANDS[command], head)
         except ClientError as error:
+            self._finish()
             self.fail(str(error), _receipt_of(head, self._wire.version))
 
     def fail(self, reason: str, receipt_id: str | None = None, **headers: str) -> None:

@@ -44,6 +44,7 @@ INDIVIDUAL: Final = "client-individual"
 
 _INT_MAX: Final = 2**31 - 1
 _KEPT_IDS_MIN: Final = 64
+_DIGITS_MAX: Final = 18
 
 ConsumerKey = Hashable
 """How the region names the consumer: the session, -1 as in ActiveMQ, and the subscription's number."""
@@ -55,6 +56,7 @@ class Subscription:
 
     Attributes:
         key: the consumer's, in the region.
+        number: its own, which begins the `ack` of its messages.
         id: as the client named it; None: it did not.
         destination: it.
         ack_mode: `AUTO`, `CLIENT` or `INDIVIDUAL`.
@@ -65,6 +67,7 @@ class Subscription:
     """
 
     key: ConsumerKey
+    number: bytes
     id: str | None
     destination: Destination
     ack_mode: str
@@ -155,6 +158,7 @@ class Subscriptions:
     def __init__(self, connection: RegionConnection, version: Version) -> None:
         self.by_key: dict[ConsumerKey, Subscription] = {}
         self._by_id: dict[str, Subscription] = {}
+        self._by_number: dict[bytes, Subscription] = {}
         self._connection = connection
         self._version = version
         self._last = 0
@@ -174,11 +178,11 @@ class Subscriptions:
             raise FrameInvalid("Queue Browser feature only valid for Stomp v1.1+ clients!")
         self._last += 1
         subscription = self._made(id_, destination, ack_mode_of(headers), options)
-        self.by_key[subscription.key] = subscription
+        self.by_key[subscription.key] = self._by_number[subscription.number] = subscription
         try:
             batch = self._connection.add_consumer(subscription.key, destination, options)
         except ClientError:
-            del self.by_key[subscription.key]
+            self.forget(subscription.key)
             raise
         subscription.consumer = self._connection.consumers[subscription.key]
         if id_ is not None:
@@ -197,6 +201,7 @@ class Subscriptions:
             head += b"ack:%d-" % self._last
         return Subscription(
             key=(-1, self._last),
+            number=b"%d" % self._last,
             id=id_,
             destination=destination,
             ack_mode=ack_mode,
@@ -230,18 +235,24 @@ class Subscriptions:
     def forget(self, key: ConsumerKey) -> None:
         """One is closed."""
         subscription = self.by_key.pop(key, None)
-        if subscription is not None and subscription.id is not None:
-            self._by_id.pop(subscription.id, None)
+        if subscription is not None:
+            self._by_number.pop(subscription.number, None)
+            if subscription.id is not None and self._by_id.get(subscription.id) is subscription:
+                del self._by_id[subscription.id]
 
     # ---- acknowledgements
 
-    def acknowledge(self, subscription: Subscription, ref: int, transaction: str | None) -> int:
-        """A message, and in the mode `CLIENT` those before it, are done with; returns the batch for it."""
+    def acknowledge(self, subscription: Subscription, ref: int) -> None:
+        """A message, and but for `INDIVIDUAL` those before it, are done with; see `gather` of the region."""
+        cumulative = subscription.ack_mode != INDIVIDUAL
+        self._connection.gather(subscription.key, ref, cumulative=cumulative)
+
+    def acknowledge_in(self, transaction: str, subscription: Subscription, ref: int) -> None:
+        """They will be done with when a transaction is committed."""
         individual = subscription.ack_mode == INDIVIDUAL
         kind = AckKind.INDIVIDUAL if individual else AckKind.STANDARD
-        return self._connection.acknowledge(
-            subscription.key, kind, ref if individual else 0, ref, transaction=transaction
-        )
+        first = ref if individual else 0
+        self._connection.acknowledge(subscription.key, kind, first, ref, transaction=transaction)
 
     def refuse(self, subscription: Subscription, ref: int, transaction: str | None) -> int:
         """A message goes to the dead letters at once; returns the batch that says so.
@@ -263,9 +274,9 @@ class Subscriptions:
     def by_ack_id(self, ack_id: bytes) -> tuple[Subscription, int] | None:
         """What an `ack` header of a MESSAGE means, if it is not acknowledged yet."""
         number, _, ref = ack_id.partition(b"-")
-        if not (number.isdigit() and ref.isdigit() and len(number) < 19 and len(ref) < 19):
+        if not ref.isdigit() or len(ref) > _DIGITS_MAX:
             return None
-        return self._waiting(self.by_key.get((-1, int(number))), int(ref))
+        return self._waiting(self._by_number.get(number), int(ref))
 
     def by_message_id(self, message_id: bytes, id_: str | None) -> tuple[Subscription, int] | None:
         """What a message-id means, if it is not acknowledged yet; in 1.0 no subscription need be named."""
