@@ -11,7 +11,7 @@ from typing import Protocol
 from perf.amqp_lines import Amqp
 from perf.lines import Maker, run_pairs
 from perf.mqtt_lines import IdleClient, Mqtt
-from perf.process_facts import memory
+from perf.process_facts import memory, processor_s
 from perf.rivals import APACHE, RABBIT, SINK, Rival
 from perf.stomp_lines import Stomp
 from support.apache import JavaPrograms
@@ -85,6 +85,7 @@ class Pairs:
 
     def run(self, rival: Rival, queue: str, measure: Measure) -> Figures:
         """See `Case.run`."""
+        before = processor_s(rival.pid) if rival.pid else 0.0
         outcome = run_pairs(
             self.make,
             rival.addresses[self.protocol],
@@ -94,7 +95,10 @@ class Pairs:
             size=measure.size,
             seconds=measure.seconds,
         )
-        return outcome.figures()
+        figures = outcome.figures()
+        if rival.pid:
+            figures["broker us"] = (processor_s(rival.pid) - before) / outcome.messages * 1e6
+        return figures
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ def measure(
                     print(f"{case.name}, {who}: {failure}", file=sys.stderr)
                     continue
                 figure = f"{figures[case.figure]:,.1f} {case.figure}"
+                if "broker us" in figures:
+                    figure += f", {figures['broker us']:.0f} us of the processor each"
                 print(f"{repetition or 'warm-up'}: {case.name}, {who}: {figure}", file=sys.stderr)
                 if repetition > 0 or wanted.repetitions == 0:
                     results[case.name][who].append(figures)
