@@ -19,6 +19,11 @@ PORT_MAX: Final = 65535
 MEBIBYTE: Final = 1024 * 1024
 FRAME_BYTES_MAX: Final = 100 * MEBIBYTE
 """The original's `wireFormat.maxFrameSize`; the journal takes more."""
+AMQP_FRAME_BYTES_MAX: Final = MEBIBYTE
+"""AMQP's longer messages come in several frames. ActiveMQ has no limit, RabbitMQ 128 KiB; a frame is read as
+a whole, so a connection can make the broker hold so much before its `open`."""
+PRODUCER_CREDIT: Final = 1000
+"""ActiveMQ's `producerCredit`."""
 CONNECTIONS_MAX: Final = 1000
 """The original's `maximumConnections`; per connector."""
 START_RETRY_DELAY_MS: Final = 10_000
@@ -45,12 +50,13 @@ _UNITS: Final = {
 _AMOUNT: Final = re.compile(r"(\d{1,15})\s*(b|kb?|mb?|gb?|%)?", re.ASCII | re.IGNORECASE)
 _PORT_RANGE: Final = re.compile(r"\$\{port:\s*(\d+)\s*,\s*(\d+)\s*\}")
 _CONNECTORS: Final = {
+    "amqp": ("amqp", "amqp"),
     "openwire": ("openwire", "tcp"),
     "stomp": ("stomp", "stomp"),
 }
 """Per name of a connector: its protocol, and the scheme of its published URL."""
 _PLANNED_CONNECTORS: Final = frozenset(
-    {"mqtt", "amqp", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
+    {"mqtt", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
 )
 _HEART_BEAT: Final = re.compile(r"\d{1,9}\s*,\s*\d{1,9}", re.ASCII)
 _FACTOR: Final = re.compile(r"\d{1,4}(\.\d{1,4})?", re.ASCII)
@@ -174,6 +180,9 @@ class ConnectorConfig:
         heart_beat_grace: a STOMP client may be silent for so many times of what it has promised.
         update_cluster_clients: tell OpenWire's clients where the brokers of the group serve.
         rebalance_cluster_clients: have them spread over these.
+        producer_credit: messages that AMQP's senders may send before they hear of the first.
+        amqp_frame_bytes_max: AMQP's longer messages come in several frames.
+        anonymous: clients need not say who they are.
     """
 
     name: str
@@ -190,6 +199,9 @@ class ConnectorConfig:
     heart_beat_grace: float = 1.0
     update_cluster_clients: bool = False
     rebalance_cluster_clients: bool = False
+    producer_credit: int = PRODUCER_CREDIT
+    amqp_frame_bytes_max: int = AMQP_FRAME_BYTES_MAX
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +388,13 @@ def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
                 heart_beat_grace=_factor(values, f"{name}-transport.hbGracePeriodMultiplier"),
                 update_cluster_clients=_flag(values, f"{name}-updateClusterClients"),
                 rebalance_cluster_clients=_flag(values, f"{name}-rebalanceClusterClients"),
+                producer_credit=_number(
+                    values, f"{name}-wireFormat.producerCredit", PRODUCER_CREDIT, 1, 1_000_000
+                ),
+                amqp_frame_bytes_max=_number(
+                    values, f"{name}-wireFormat.maxAmqpFrameSize", AMQP_FRAME_BYTES_MAX, 512, FRAME_BYTES_MAX
+                ),
+                anonymous=_flag(values, f"{name}-anonymousAccessAllowed"),
             )
         )
     return tuple(connectors)

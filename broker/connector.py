@@ -88,6 +88,10 @@ class ProtocolServer(Protocol):
         """The deadline is over."""
         ...
 
+    def last_words(self, reason: str) -> bytes:
+        """What is told to a client that has to look for another broker."""
+        ...
+
 
 BuildServer = Callable[[str, float, Callable[[], None]], ProtocolServer]
 """Makes a server for a peer's address at a time; the last argument asks for a turn."""
@@ -239,6 +243,8 @@ class ClientTransport(TwistedProtocol):
     def drop(self) -> None:
         """Close now, after what the socket takes at once."""
         self._closing = True
+        if words := self._server.last_words("This broker is not the master any more."):
+            self._socket.write(words)
         self._socket.unregisterProducer()
         self._socket.loseConnection()
         self._connector.reactor.callLater(0.05, self._socket.abortConnection)

@@ -17,7 +17,7 @@ from broker.identity import BrokerIdentity
 from broker.management.endpoint import ManagementEndpoint
 from broker.management.lists import Identity, program_version
 from broker.management.management import Management
-from broker.protocols import broker_id, server_builder
+from broker.protocols import broker_id, lack, server_builder
 from broker.reactor import in_thread
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
@@ -30,7 +30,7 @@ from journal.options import JournalOptions
 
 if TYPE_CHECKING:
     from broker.authorization import Authorization
-    from broker.config import BrokerConfig
+    from broker.config import BrokerConfig, ConnectorConfig
     from broker.reactor import Reactor
     from broker.region.usage import UsageLimits
     from broker.security import Users
@@ -86,7 +86,8 @@ class Mastership:
         self._follower = follower
         self._files = files
         self._cluster = cluster or Cluster()
-        self._connectors = [TransportConnector(reactor, each, bind_address) for each in config.connectors]
+        self._served = [each for each in config.connectors if _is_available(each)]
+        self._connectors = [TransportConnector(reactor, each, bind_address) for each in self._served]
         self._temporary = config.usage.temporary or config.data.absolute().parent
         self._usage: UsageLimits | None = None
         self._journal: Journal | None = None
@@ -108,7 +109,7 @@ class Mastership:
         urls = []
         done = False
         try:
-            for connector, config in zip(self._connectors, self._config.connectors, strict=True):
+            for connector, config in zip(self._connectors, self._served, strict=True):
                 urls.append(f"{config.scheme}://{self._advertised_host}:{connector.bind()}")
             self._journal = await in_thread(self._reactor, self._open)
             done = True
@@ -135,10 +136,7 @@ class Mastership:
             identity=BrokerIdentity(
                 this_broker,
                 self._config.name,
-                {
-                    config.scheme: url
-                    for config, url in reversed(list(zip(self._config.connectors, urls, strict=True)))
-                },
+                {config.scheme: url for config, url in reversed(list(zip(self._served, urls, strict=True)))},
                 str(self._config.data.absolute()),
             ),
             advisory_support=self._config.advisory_support,
@@ -146,7 +144,7 @@ class Mastership:
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self._manage(region, turn, urls)
         self.began_s = time.monotonic()
-        for connector, config, url in zip(self._connectors, self._config.connectors, urls, strict=True):
+        for connector, config, url in zip(self._connectors, self._served, urls, strict=True):
             context = ServerContext(
                 config, region, self._users, this_broker, self._config.name, url, self._cluster
             )
@@ -264,3 +262,11 @@ class Mastership:
     def _stop_listening(self) -> None:
         for connector in self._connectors:
             connector.stop_listening()
+
+
+def _is_available(config: ConnectorConfig) -> bool:
+    """Whether what the connector needs is installed; the others listen in any case."""
+    problem = lack(config.protocol)
+    if problem:
+        _log.error("The connector %s does not listen: %s", config.name, problem)
+    return not problem

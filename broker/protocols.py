@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from broker.amqp.engine import proton
+from broker.amqp.server import AmqpServer
+from broker.errors import ConfigurationInvalid
 from broker.openwire.server import OpenWireServer
 from broker.stomp.server import StompServer
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from broker.serving import ServerContext
 
 SERVERS: Final[dict[str, Callable[[ServerContext, str, float, Callable[[], None]], ProtocolServer]]] = {
+    "amqp": AmqpServer,
     "openwire": OpenWireServer,
     "stomp": StompServer,
 }
@@ -36,3 +40,14 @@ def server_builder(context: ServerContext) -> BuildServer:
     """What makes the servers for one connector's clients, for one mastership."""
     make = SERVERS[context.config.protocol]
     return lambda remote, now_s, wake: make(context, remote, now_s, wake)
+
+
+def lack(protocol: str) -> str:
+    """What has to be installed before a protocol can be spoken; empty: nothing."""
+    if protocol != "amqp":
+        return ""
+    try:
+        proton()
+    except ConfigurationInvalid as error:
+        return str(error)
+    return ""

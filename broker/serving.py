@@ -116,6 +116,11 @@ class ServerSide(Generic[Answer]):
         while held and held[0][0] <= batch:
             self.let_go(held.popleft()[1])
 
+    def last_words(self, reason: str) -> bytes:
+        """What is told to a client that has to look for another broker; the socket is closed behind it."""
+        del reason
+        return b""
+
     # ---- the region
 
     def disconnect(self, reason: str) -> None:

@@ -156,6 +156,13 @@ class RegionConnection:
         """Change a consumer's prefetch."""
         self._consumer(key).set_prefetch(max(prefetch_size, 0))
 
+    def set_credit(self, key: Hashable, credit: int) -> None:
+        """A consumer without a prefetch takes so many messages from now on."""
+        consumer = self._consumer(key)
+        consumer.credit = credit
+        if credit:
+            consumer.source.consumer_opened(consumer)
+
     def pull(self, key: Hashable, timeout_ms: int) -> None:
         """Ask for one message; answered by `dispatch` or, when the time is over, `dispatch_none`.
 
@@ -510,14 +517,14 @@ class RegionConnection:
         self.region.permit(self.user, Permission.ADMIN, destination)
         return self.region.remove_destination(destination, self)
 
-    def remove_subscription(self, name: str) -> int:
-        """End a durable subscription of this connection's client id.
+    def remove_subscription(self, name: str, *, common: bool = False) -> int:
+        """End a durable subscription of this connection's client id, or one that is everybody's.
 
         Raises:
             InvalidDestination: there is none of that name.
             RequestInvalid: it is active.
         """
-        return self.region.subscriptions.remove(self, name)
+        return self.region.subscriptions.remove(self, name, common=common)
 
     # ---- the transport's pace, and the end
 

@@ -130,6 +130,7 @@ class Consumer:
         "acknowledged_count",
         "closed",
         "connection",
+        "credit",
         "delivered_count",
         "destination",
         "dispatched",
@@ -163,6 +164,8 @@ class Consumer:
         """How many messages it has done with."""
         self.pulls: deque[int] = deque()
         """Deadlines of unanswered pulls, in ms since the epoch; 0 none."""
+        self.credit = 0
+        """Messages that it takes without a prefetch, whatever it acknowledges."""
         self.pull_timer_ms = 0
         """When its earliest timer goes off; 0 none is set."""
         self.ready = False
@@ -178,17 +181,22 @@ class Consumer:
             return False
         if self.prefetch_size:
             return len(self.dispatched) - self.delivered_count < self.prefetch_size
-        return bool(self.pulls)
+        return self.credit > 0 or bool(self.pulls)
 
     def window_free(self) -> int:
-        """How many messages its prefetch has room for."""
+        """How many messages its prefetch, or its credit, has room for."""
+        if self.credit:
+            return self.credit
         return self.prefetch_size - len(self.dispatched) + self.delivered_count
 
     def dispatch(self, entry: Entry, message: Message) -> None:
         """Hand the message to the client."""
         self.dispatched[entry.ref] = entry
-        if not self.prefetch_size and self.pulls:
-            self.pulls.popleft()
+        if not self.prefetch_size:
+            if self.credit:
+                self.credit -= 1
+            elif self.pulls:
+                self.pulls.popleft()
         connection = self.connection
         content = message.wire or message.body
         connection.dispatch_budget -= 512 if content is None else 512 + len(content)

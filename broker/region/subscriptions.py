@@ -205,7 +205,7 @@ class Subscriptions:
         del self.shared[subscription.key]
         self._open.pop(subscription, None)
 
-    def remove(self, connection: RegionConnection, name: str) -> int:
+    def remove(self, connection: RegionConnection, name: str, *, common: bool = False) -> int:
         """End a durable subscription, as its client asks; returns the batch to wait for.
 
         Raises:
@@ -213,7 +213,7 @@ class Subscriptions:
             RequestInvalid: it has a consumer.
             AccessDenied: it is shared, and the user may not read from its topics.
         """
-        client_id = connection.client_id or ""
+        client_id = "" if common else connection.client_id or ""
         subscription = self.durable.get((client_id, name)) or self.durable.get((_scope(client_id), name))
         if subscription is None:
             raise InvalidDestination(

@@ -67,6 +67,11 @@ class FakeServer(RecordingClient):
         self.deadlines += 1
         self.out += b"keep-alive"
 
+    def last_words(self, reason: str) -> bytes:
+        """None."""
+        del reason
+        return b""
+
     def connection_lost(self, reason: str) -> None:
         """Give back."""
         self.lost = reason
