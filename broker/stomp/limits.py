@@ -40,6 +40,3 @@ second."""
 
 HEART_BEAT_MS_MAX: Final = 24 * 3_600_000
 """Longest that is told apart from none."""
-
-INFLATED_BYTES_MAX: Final = 100 * 1_024 * 1_024
-"""Bytes of a compressed body of another protocol, as no longer message could have come uncompressed."""

@@ -20,14 +20,14 @@ Source: ActiveMQ's `FrameTranslator` and `LegacyFrameTranslator`, for names, def
 
 from __future__ import annotations
 
-import struct
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from broker import modified_utf8
+from broker.conversion import text_body_of_utf8
 from broker.destination import Destination
-from broker.errors import ClientError, InvalidDestination, MessageInvalid
+from broker.errors import ClientError, CodecError, InvalidDestination, MessageInvalid
 from broker.message import WIRE_FIRSTS, WIRE_READERS, BodyKind, Message
 from broker.primitive_map import encode_map
 from broker.stomp.destinations import destination_of, name_of
@@ -54,7 +54,6 @@ _DROPPED: Final = (
 )
 """Headers of SEND that do not reach consumers, who would take them for the broker's."""
 
-_SIZE: Final = struct.Struct(">i")
 _NUMBER_DIGITS_MAX: Final = 19
 _INT_MAX: Final = 2**31 - 1
 _LONG_MAX: Final = 2**63 - 1
@@ -248,8 +247,9 @@ def read_wire(wire: bytes) -> Message:
     except (ClientError, ValueError) as error:
         raise MessageInvalid(f"The stored message cannot be read: {error}.") from error
     kind, content = BodyKind.BYTES, body
-    if template.is_text and (text := _text(body)) is not None:
-        kind, content = BodyKind.TEXT, text
+    if template.is_text:
+        with contextlib.suppress(CodecError):  # not UTF-8: bytes
+            kind, content = BodyKind.TEXT, text_body_of_utf8(body)
     return Message(
         message_id=message_id,
         destination=template.destination,
@@ -269,16 +269,6 @@ def read_wire(wire: bytes) -> Message:
         wire=wire,
         decoded=template.decoded,
     )
-
-
-def _text(body: bytes) -> bytes | None:
-    """The content of a text message; None: it is no text."""
-    if not body.isascii() or b"\0" in body:
-        try:
-            body = modified_utf8.encode(body.decode("utf-8"))
-        except UnicodeDecodeError:
-            return None
-    return _SIZE.pack(len(body)) + body
 
 
 WIRE_READERS[WIRE_FORMAT] = read_wire
