@@ -1,5 +1,5 @@
 import java.util.ArrayList;
-import java.util.Collections;
+import java.util.Enumeration;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.TreeSet;
@@ -96,7 +96,7 @@ public final class Conversion {
 
     private static String describe(Message message) throws Exception {
         List<String> properties = new ArrayList<>();
-        for (Object name : new TreeSet<Object>(Collections.list(message.getPropertyNames()))) {
+        for (Object name : sorted(message.getPropertyNames())) {
             Object value = message.getObjectProperty((String) name);
             properties.add(name + "=" + value + ":" + (value == null ? "null" : value.getClass().getSimpleName()));
         }
@@ -126,7 +126,7 @@ public final class Conversion {
         if (message instanceof MapMessage) {
             MapMessage map = (MapMessage) message;
             List<String> entries = new ArrayList<>();
-            for (Object name : new TreeSet<Object>(Collections.list(map.getMapNames()))) {
+            for (Object name : sorted(map.getMapNames())) {
                 entries.add(name + "=" + typed(map.getObject((String) name)));
             }
             return "map " + entries;
@@ -135,6 +135,14 @@ public final class Conversion {
             return "stream " + values((StreamMessage) message);
         }
         return message instanceof ObjectMessage ? "object " + ((ObjectMessage) message).getObject() : "empty";
+    }
+
+    private static TreeSet<Object> sorted(Enumeration<?> names) {
+        TreeSet<Object> sorted = new TreeSet<>();
+        while (names.hasMoreElements()) {
+            sorted.add(names.nextElement());
+        }
+        return sorted;
     }
 
     private static List<String> values(StreamMessage stream) throws JMSException {
