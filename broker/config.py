@@ -53,10 +53,11 @@ _CONNECTORS: Final = {
     "amqp": ("amqp", "amqp"),
     "openwire": ("openwire", "tcp"),
     "stomp": ("stomp", "stomp"),
+    "mqtt": ("mqtt", "mqtt"),
 }
 """Per name of a connector: its protocol, and the scheme of its published URL."""
 _PLANNED_CONNECTORS: Final = frozenset(
-    {"mqtt", "ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
+    {"ws", "openwire-ssl", "stomp-ssl", "mqtt-ssl", "amqp-ssl", "openwire+ssl"}
 )
 _HEART_BEAT: Final = re.compile(r"\d{1,9}\s*,\s*\d{1,9}", re.ASCII)
 _FACTOR: Final = re.compile(r"\d{1,4}(\.\d{1,4})?", re.ASCII)
@@ -183,6 +184,8 @@ class ConnectorConfig:
         producer_credit: messages that AMQP's senders may send before they hear of the first.
         amqp_frame_bytes_max: AMQP's longer messages come in several frames.
         anonymous: clients need not say who they are.
+        subscription_prefetch: messages that MQTT has under way for one subscription; 0: as JMS.
+        publish_dollar_topics: clients of MQTT may publish to topics that begin with `$`.
     """
 
     name: str
@@ -202,6 +205,8 @@ class ConnectorConfig:
     producer_credit: int = PRODUCER_CREDIT
     amqp_frame_bytes_max: int = AMQP_FRAME_BYTES_MAX
     anonymous: bool = False
+    subscription_prefetch: int = 0
+    publish_dollar_topics: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +400,10 @@ def _connectors(values: Mapping[str, str]) -> tuple[ConnectorConfig, ...]:
                     values, f"{name}-wireFormat.maxAmqpFrameSize", AMQP_FRAME_BYTES_MAX, 512, FRAME_BYTES_MAX
                 ),
                 anonymous=_flag(values, f"{name}-anonymousAccessAllowed"),
+                subscription_prefetch=_number(
+                    values, f"{name}-transport.activeMQSubscriptionPrefetch", 0, 0, 65_535
+                ),
+                publish_dollar_topics=_flag(values, f"{name}-transport.publishDollarTopics"),
             )
         )
     return tuple(connectors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,11 @@ class BrokerIdentity:
     def url(self) -> str:
         """The one that most clients use."""
         return self.urls.get("tcp") or next(iter(self.urls.values()), "")
+
+
+def program_version() -> str:
+    """The version of what runs here; empty if it is not installed."""
+    try:
+        return metadata.version("fabric-mq")
+    except metadata.PackageNotFoundError:
+        return ""

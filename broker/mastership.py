@@ -13,9 +13,9 @@ from broker.authorization import Rights
 from broker.cluster import Cluster
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
-from broker.identity import BrokerIdentity
+from broker.identity import BrokerIdentity, program_version
 from broker.management.endpoint import ManagementEndpoint
-from broker.management.lists import Identity, program_version
+from broker.management.lists import Identity
 from broker.management.management import Management
 from broker.protocols import broker_id, lack, server_builder
 from broker.reactor import in_thread

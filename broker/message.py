@@ -188,10 +188,10 @@ WIRE_FIRSTS: Final[dict[str, Callable[[bytes], bytes]]] = {}
 """Per wire format: a message's `wire` that says that it is the first of its group for its consumer."""
 
 
-WIRE_REWRITERS: Final[dict[str, Callable[[Message, Destination | None], bytes]]] = {}
+WIRE_REWRITERS: Final[dict[str, Callable[[Message, Destination | None], bytes | None]]] = {}
 """Per wire format: a message's `wire` with what the message's own attributes say of destination, expiration,
-timestamp, persistence and properties; sent to another destination before, if one is given. Raises
-`MessageInvalid`."""
+timestamp, persistence and properties; sent to another destination before, if one is given. None: it cannot
+say that. Raises `MessageInvalid`."""
 
 
 def rewritten(changed: Message, original: Destination | None = None) -> Message:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from broker.destination import Destination
@@ -53,14 +52,6 @@ class Identity:
     version: str = ""
     services: tuple[str, ...] = ()
     started: int = 0
-
-
-def program_version() -> str:
-    """The version of what runs here; empty if it is not installed."""
-    try:
-        return metadata.version("fabric-mq")
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 class Lists:

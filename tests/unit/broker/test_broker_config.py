@@ -64,7 +64,7 @@ def test_bind_port_takes_the_first_free_of_a_range() -> None:
         ({"broker_name": "-x"}, "broker-name '-x' is invalid"),
         ({"group": "a/b"}, "group 'a/b' is invalid"),
         ({"kind": "NPlusOne"}, "kind 'NPlusOne' is not supported yet"),
-        ({"connectors": "openwire mqtt"}, "'mqtt' comes later"),
+        ({"connectors": "openwire ws"}, "'ws' comes later"),
         ({"connectors": "gopher"}, "'gopher' does not exist"),
         ({"openwire_port": "x"}, "'x' is not a port"),
         ({"openwire_port": "65536"}, "not a port"),
