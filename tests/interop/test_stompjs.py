@@ -1,0 +1,43 @@
+"""@stomp/stompjs works against our broker, and follows a master that was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import javascript
+from support.our_broker import OurBroker, add_user, running
+from support.zookeeper import ZooKeeperForTests, free_port
+
+pytestmark = pytest.mark.interop
+
+
+def our_broker(zookeeper: ZooKeeperForTests, folder: Path, container: str) -> tuple[OurBroker, str]:
+    """A broker with a STOMP connector, and its port."""
+    port = str(free_port())
+    properties = {"connectors": "openwire stomp", "stomp-port": port}
+    broker = OurBroker(zookeeper, folder, port=free_port(), container=container, properties=properties)
+    return broker, port
+
+
+def test_basics_and_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+    """Text, bytes, headers, acknowledgements, transactions; no confirmed message is lost with a master."""
+    add_user(zookeeper)
+    first, first_port = our_broker(zookeeper, tmp_path, "first")
+    with running(first):
+        first.wait_listening()
+        assert javascript.facts("stomp.js", "basics", first_port) == [
+            "version: 1.2",
+            'text: grüße "a:b\\\\d\\ne\\r" undefined',
+            "bytes: 0,255,10 3",
+            "dead: /queue/interop.js",
+            "committed: commit",
+            "left: in good order",
+        ]
+        second, second_port = our_broker(zookeeper, tmp_path, "second")
+        program = javascript.start(tmp_path / "sent", "stomp.js", "numbers", "100", first_port, second_port)
+        with running(second), program:
+            program.wait_for("confirmed", 50)
+            first.kill()
+            program.wait_for("done", timeout_s=60)
+            assert program.values("confirmed") == [f"{number}" for number in range(100)]
