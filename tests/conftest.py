@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.apache import INTEROP_SOURCES, JavaPrograms
 from support.zookeeper import ZooKeeperForTests
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that: commands under
@@ -33,3 +34,9 @@ def zookeeper_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call
 def zookeeper(zookeeper_factory: Callable[[], ZooKeeperForTests]) -> ZooKeeperForTests:
     """A real ZooKeeper shared by all tests: `.url`, `.password`. Do not stop it; use your own names in it."""
     return zookeeper_factory()
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
+    """The Java programs, Apache's broker among them, compiled once for all tests."""
+    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)

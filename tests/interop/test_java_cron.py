@@ -1,10 +1,9 @@
 """Cron expressions are due when Apache's parser says that they are, and what it refuses is refused."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
+from support.apache import JavaPrograms
 
 from broker.cron import Cron
 from broker.errors import RequestInvalid
@@ -52,9 +51,8 @@ def our_answer(expression: str, after_ms: int) -> str:
         return "refused"
 
 
-def test_expressions_are_due_when_apaches_parser_says(tmp_path: Path) -> None:
+def test_expressions_are_due_when_apaches_parser_says(programs: JavaPrograms) -> None:
     """For all but two restricted days, of which that parser makes now one thing, now the other."""
-    programs = JavaPrograms(tmp_path, INTEROP_SOURCES)
     for text in AFTER:
         after_ms = int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 1000
         theirs = programs.facts("CronTimes", str(after_ms), *EXPRESSIONS)

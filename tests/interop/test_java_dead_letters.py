@@ -1,12 +1,11 @@
 """Dead letters, expiry and redelivery: Apache's Java client sees the same of both brokers."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker, our_broker
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
@@ -66,27 +65,16 @@ EXPECTED: dict[str, list[str]] = {
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
-@pytest.fixture(scope="module")
 def apache_url(programs: JavaPrograms, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Apache's broker with these policies."""
-    data = Path(tmp_path_factory.mktemp("apache"))
-    with programs.start(data / "output", "DeadLetterApacheBroker", str(data), "0") as broker:
-        yield broker.wait_for("ready")[0]
+    with apache_broker(programs, tmp_path_factory.mktemp("apache"), name="DeadLetterApacheBroker") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def our_url(zookeeper: ZooKeeperForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Our broker with these policies."""
-    add_user(zookeeper)
-    folder = tmp_path_factory.mktemp("interop")
-    broker = OurBroker(zookeeper, folder, port=free_port(), properties=POLICIES)
-    with running(broker):
-        broker.wait_listening()
+    with our_broker(zookeeper, tmp_path_factory.mktemp("interop"), POLICIES) as broker:
         yield broker.url
 
 

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
-
-from registry.session import Session
-from registry.users import UserRecord, UserStore, hash_password
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker, our_broker
+from support.our_broker import add_user
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
@@ -45,33 +43,18 @@ EXPECTED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
 @pytest.fixture
 def our_url(zookeeper: ZooKeeperForTests, tmp_path: Path) -> Iterator[str]:
     """Our broker, with a guest."""
-    add_user(zookeeper)
-    session = Session(zookeeper.url, zookeeper.password)
-    session.start()
-    try:
-        UserStore(session).put(UserRecord("guest", hash_password("guest"), ("guests",)))
-    finally:
-        session.close()
-    broker = OurBroker(zookeeper, tmp_path, port=free_port(), properties=PROPERTIES)
-    with running(broker):
-        broker.wait_listening()
+    add_user(zookeeper, "guest", "guest", "guests")
+    with our_broker(zookeeper, tmp_path, PROPERTIES) as broker:
         yield broker.url
 
 
 def test_program_is_right(programs: JavaPrograms, tmp_path: Path) -> None:
     """Apache's broker shows that the program and its expectations are right."""
-    broker = programs.start(tmp_path / "output", "GuardedApacheBroker")
-    with broker:
-        assert programs.facts("Guarded", broker.wait_for("ready")[0]) == EXPECTED
+    with apache_broker(programs, tmp_path, name="GuardedApacheBroker") as url:
+        assert programs.facts("Guarded", url) == EXPECTED
 
 
 def test_our_broker(programs: JavaPrograms, our_url: str) -> None:

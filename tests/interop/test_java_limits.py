@@ -5,34 +5,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import our_broker
+from support.our_broker import OurBroker
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
 BrokerWith = Callable[..., OurBroker]
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
 @pytest.fixture
 def broker_with(zookeeper: ZooKeeperForTests, tmp_path: Path) -> Iterator[BrokerWith]:
     """Starts a broker whose store takes about 20 of the programs' messages."""
-    add_user(zookeeper)
     with ExitStack() as stack:
 
         def start(**properties: str) -> OurBroker:
-            broker = OurBroker(
-                zookeeper, tmp_path, port=free_port(), properties={"storeUsage": "200 kb", **properties}
-            )
-            stack.enter_context(running(broker))
-            broker.wait_listening()
-            return broker
+            wanted = {"storeUsage": "200 kb", **properties}
+            return stack.enter_context(our_broker(zookeeper, tmp_path, wanted))
 
         yield start
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import our_broker
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
@@ -18,13 +18,11 @@ GOT = [
 ]
 
 
-def test_a_java_program_manages_our_broker(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+def test_a_java_program_manages_our_broker(
+    programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path
+) -> None:
     """Requests and answers are text messages; what is moved keeps its content, and knows where it was."""
-    programs = JavaPrograms(tmp_path, INTEROP_SOURCES)
-    add_user(zookeeper)
-    broker = OurBroker(zookeeper, tmp_path, port=free_port())
-    with running(broker):
-        broker.wait_listening()
+    with our_broker(zookeeper, tmp_path) as broker:
         assert programs.facts("Management", broker.url) == [
             "size: 3",
             "moved: 2",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker, our_broker
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
@@ -52,25 +52,15 @@ message's properties are its consumers' business: a selector does not match what
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
-@pytest.fixture(scope="module")
 def our_url(zookeeper: ZooKeeperForTests, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Our broker."""
-    add_user(zookeeper)
-    broker = OurBroker(zookeeper, tmp_path_factory.mktemp("interop"), port=free_port())
-    with running(broker):
-        broker.wait_listening()
+    with our_broker(zookeeper, tmp_path_factory.mktemp("interop")) as broker:
         yield broker.url
 
 
 def test_program_is_right(programs: JavaPrograms, tmp_path: Path) -> None:
     """Apache's broker shows that the program and its expectations are right."""
-    broker, url = start_apache_broker(programs, tmp_path)
-    with broker:
+    with apache_broker(programs, tmp_path) as url:
         assert programs.facts("Mistakes", url) == EXPECTED
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker, our_broker
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
@@ -112,28 +112,18 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
 @pytest.fixture
 def our_url(zookeeper: ZooKeeperForTests, tmp_path: Path) -> Iterator[str]:
     """Our broker."""
-    add_user(zookeeper)
-    broker = OurBroker(zookeeper, tmp_path, port=free_port(), properties=PROPERTIES)
-    with running(broker):
-        broker.wait_listening()
+    with our_broker(zookeeper, tmp_path, PROPERTIES) as broker:
         yield broker.url
 
 
 @pytest.mark.parametrize("program", EXPECTED)
 def test_program_is_right(programs: JavaPrograms, tmp_path: Path, program: str) -> None:
     """Apache's broker shows that the programs and their expectations are right."""
-    broker = programs.start(tmp_path / "output", "ObservedApacheBroker")
-    with broker:
-        assert programs.facts(program, broker.wait_for("ready")[0]) == EXPECTED[program]
+    with apache_broker(programs, tmp_path, name="ObservedApacheBroker") as url:
+        assert programs.facts(program, url) == EXPECTED[program]
 
 
 @pytest.mark.parametrize("program", EXPECTED)

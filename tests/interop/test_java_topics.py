@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker, our_broker
+from support.zookeeper import ZooKeeperForTests
 
 pytestmark = pytest.mark.interop
 
@@ -60,26 +60,17 @@ EXPECTED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
 @pytest.fixture
 def apache_url(programs: JavaPrograms, tmp_path: Path) -> Iterator[str]:
     """Apache's broker with these policies."""
-    with programs.start(tmp_path / "output", "TopicApacheBroker", str(tmp_path), "0") as broker:
-        yield broker.wait_for("ready")[0]
+    with apache_broker(programs, tmp_path, name="TopicApacheBroker") as url:
+        yield url
 
 
 @pytest.fixture
 def our_url(zookeeper: ZooKeeperForTests, tmp_path: Path) -> Iterator[str]:
     """Our broker with the same."""
-    add_user(zookeeper)
-    broker = OurBroker(zookeeper, tmp_path, port=free_port(), properties=POLICIES)
-    with running(broker):
-        broker.wait_listening()
+    with our_broker(zookeeper, tmp_path, POLICIES) as broker:
         yield broker.url
 
 

@@ -72,7 +72,7 @@ class JavaPrograms:
         """The command line that runs a program."""
         return ["java", "-cp", self._class_path, name, *arguments]
 
-    def facts(self, name: str, *arguments: str, timeout_s: float = 60.0) -> list[str]:
+    def facts(self, name: str, *arguments: str, timeout_s: float = 100.0) -> list[str]:
         """Run a program to its end and return the facts that it printed, one a line."""
         try:
             done = subprocess.run(
@@ -106,6 +106,10 @@ class RunningProgram:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End it as a crash does."""
         self._process.kill()
         self._process.communicate()
 
@@ -124,7 +128,7 @@ class RunningProgram:
         prefix = f"{fact}: "
         return [line.removeprefix(prefix) for line in self.facts() if line.startswith(prefix)]
 
-    def wait_for(self, fact: str, count: int = 1, timeout_s: float = 30.0) -> list[str]:
+    def wait_for(self, fact: str, count: int = 1, timeout_s: float = 60.0) -> list[str]:
         """Wait until a fact was printed so many times, and return its values."""
 
         def enough() -> list[str] | None:
@@ -136,6 +140,17 @@ class RunningProgram:
             wait_until(enough, timeout_s, lambda: f"{count} x {fact}; it printed {self.facts()[-5:]}") or []
         )
 
+    def go_on(self) -> None:
+        """Write a line to its standard input, for which it waits."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go on\n")
+        self._process.stdin.flush()
+
+    def wait_ended(self, timeout_s: float = 60.0) -> None:
+        """Wait until it ends by itself, as it should."""
+        self._process.wait(timeout_s)
+        assert self._process.returncode == 0, self.facts()[-5:]
+
     def tell_to_stop(self, timeout_s: float = 30.0) -> None:
         """Write a line to its standard input, close that, and wait for its end."""
         self._process.communicate(b"stop\n", timeout=timeout_s)
@@ -143,12 +158,22 @@ class RunningProgram:
 
 
 def start_apache_broker(
-    programs: JavaPrograms, data: Path, port: int = 0, *connectors: str
+    programs: JavaPrograms, data: Path, port: int = 0, *arguments: str, name: str = "ApacheBroker"
 ) -> tuple[RunningProgram, str]:
-    """Start Apache's broker on its own store; returns it and its URL once it serves.
+    """Start Apache's broker; returns it and its URL once it serves.
 
-    The port of a further connector, as `stomp://127.0.0.1:0`, is the value of the fact named as its scheme.
+    Args:
+        programs: among which its main class is.
+        data: folder for its store and its output.
+        port: where it listens; 0: anywhere.
+        arguments: more for the main class: for `ApacheBroker` the URLs of further connectors, such as
+            `stomp://127.0.0.1:0`; its port is the value of the fact that is named as its scheme.
+        name: of the main class; each says which policies its broker has.
     """
     data.mkdir(parents=True, exist_ok=True)
-    broker = programs.start(data / "output", "ApacheBroker", str(data), str(port), *connectors)
-    return broker, broker.wait_for("ready")[0]
+    broker = programs.start(data / "output", name, str(data), str(port), *arguments)
+    try:
+        return broker, broker.wait_for("ready")[0]
+    except BaseException:
+        broker.end()
+        raise

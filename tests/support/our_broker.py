@@ -13,15 +13,17 @@ from support.zookeeper import ZooKeeperForTests
 from registry.session import Session
 from registry.users import UserRecord, UserStore, hash_password
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
-def add_user(zookeeper: ZooKeeperForTests, name: str = "admin", password: str = "admin") -> None:
+def add_user(
+    zookeeper: ZooKeeperForTests, name: str = "admin", password: str = "admin", role: str = "admin"
+) -> None:
     """Put a user into the registry, as `fabric create` does."""
     session = Session(zookeeper.url, zookeeper.password)
     session.start()
     try:
-        UserStore(session).put(UserRecord(name, hash_password(password), ("admin",)))
+        UserStore(session).put(UserRecord(name, hash_password(password), (role,)))
     finally:
         session.close()
 

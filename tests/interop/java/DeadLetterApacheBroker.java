@@ -1,9 +1,7 @@
-import java.io.File;
 import java.util.List;
 import org.apache.activemq.RedeliveryPolicy;
 import org.apache.activemq.broker.BrokerPlugin;
 import org.apache.activemq.broker.BrokerService;
-import org.apache.activemq.broker.TransportConnector;
 import org.apache.activemq.broker.region.policy.DeadLetterStrategy;
 import org.apache.activemq.broker.region.policy.DiscardingDeadLetterStrategy;
 import org.apache.activemq.broker.region.policy.IndividualDeadLetterStrategy;
@@ -12,23 +10,15 @@ import org.apache.activemq.broker.region.policy.PolicyMap;
 import org.apache.activemq.broker.region.policy.RedeliveryPolicyMap;
 import org.apache.activemq.broker.util.RedeliveryPlugin;
 import org.apache.activemq.command.ActiveMQQueue;
-import org.apache.activemq.store.kahadb.KahaDBPersistenceAdapter;
 
 /**
  * Apache's broker with the dead letter strategies and the redelivery that the programs `DeadLetters` and
- * `Redeliveries` are about. Arguments: data directory, port (0: any). Ends when standard input closes.
+ * `Redeliveries` are about. Arguments: data directory, port (0: any).
  */
 public final class DeadLetterApacheBroker {
     public static void main(String[] arguments) throws Exception {
-        BrokerService broker = new BrokerService();
-        broker.setBrokerName("apache");
-        broker.setUseJmx(false);
-        broker.setUseShutdownHook(false);
+        BrokerService broker = Serving.persistentBroker(arguments);
         broker.setSchedulerSupport(true);
-        broker.setDataDirectoryFile(new File(arguments[0]));
-        KahaDBPersistenceAdapter store = new KahaDBPersistenceAdapter();
-        store.setDirectory(new File(arguments[0], "kahadb"));
-        broker.setPersistenceAdapter(store);
         IndividualDeadLetterStrategy queues = new IndividualDeadLetterStrategy();
         queues.setProcessNonPersistent(true);
         IndividualDeadLetterStrategy unexpired = new IndividualDeadLetterStrategy();
@@ -44,15 +34,7 @@ public final class DeadLetterApacheBroker {
             topic("interop.dlq.topic", topics)));
         broker.setDestinationPolicy(policies);
         broker.setPlugins(new BrokerPlugin[] {redelivery()});
-        TransportConnector connector = broker.addConnector("tcp://127.0.0.1:" + arguments[1]);
-        broker.start();
-        broker.waitUntilStarted();
-        Jms.fact("ready", "tcp://127.0.0.1:" + connector.getConnectUri().getPort());
-        while (System.in.read() != -1) {
-            continue;
-        }
-        broker.stop();
-        broker.waitUntilStopped();
+        Serving.serve(broker, arguments);
     }
 
     private static PolicyEntry queue(String pattern, DeadLetterStrategy strategy) {

@@ -2,7 +2,6 @@ import java.util.ArrayList;
 import java.util.List;
 import org.apache.activemq.broker.BrokerPlugin;
 import org.apache.activemq.broker.BrokerService;
-import org.apache.activemq.broker.TransportConnector;
 import org.apache.activemq.broker.region.DestinationInterceptor;
 import org.apache.activemq.broker.region.virtual.CompositeQueue;
 import org.apache.activemq.broker.region.virtual.MirroredQueue;
@@ -16,33 +15,18 @@ import org.apache.activemq.security.AuthenticationUser;
 import org.apache.activemq.security.AuthorizationEntry;
 import org.apache.activemq.security.AuthorizationPlugin;
 import org.apache.activemq.security.DefaultAuthorizationMap;
-import org.apache.activemq.security.SimpleAuthenticationPlugin;
 
 /**
  * Apache's broker, in memory, with composite and mirrored queues, another virtual topic, and roles.
- * Ends when standard input closes.
+ * Arguments as for all, the directory is not used.
  */
 public final class GuardedApacheBroker {
     public static void main(String[] arguments) throws Exception {
-        BrokerService broker = new BrokerService();
-        broker.setBrokerName("guarded");
-        broker.setUseJmx(false);
-        broker.setUseShutdownHook(false);
-        broker.setPersistent(false);
+        BrokerService broker = Serving.transientBroker();
         broker.setDestinationInterceptors(new DestinationInterceptor[] {forwarding(), new MirroredQueue()});
-        SimpleAuthenticationPlugin users = new SimpleAuthenticationPlugin(List.of(
-            new AuthenticationUser("admin", "admin", "admin"),
-            new AuthenticationUser("guest", "guest", "guests")));
+        BrokerPlugin users = Serving.users(new AuthenticationUser("guest", "guest", "guests"));
         broker.setPlugins(new BrokerPlugin[] {users, new AuthorizationPlugin(roles())});
-        TransportConnector connector = broker.addConnector("tcp://127.0.0.1:0");
-        broker.start();
-        broker.waitUntilStarted();
-        Jms.fact("ready", "tcp://127.0.0.1:" + connector.getConnectUri().getPort());
-        while (System.in.read() != -1) {
-            continue;
-        }
-        broker.stop();
-        broker.waitUntilStopped();
+        Serving.serve(broker, arguments);
     }
 
     private static VirtualDestinationInterceptor forwarding() {

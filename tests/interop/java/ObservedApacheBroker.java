@@ -1,17 +1,14 @@
 import java.util.List;
 import org.apache.activemq.broker.BrokerPlugin;
 import org.apache.activemq.broker.BrokerService;
-import org.apache.activemq.broker.TransportConnector;
 import org.apache.activemq.broker.region.policy.ConstantPendingMessageLimitStrategy;
 import org.apache.activemq.broker.region.policy.PolicyEntry;
 import org.apache.activemq.broker.region.policy.PolicyMap;
 import org.apache.activemq.plugin.StatisticsBrokerPlugin;
-import org.apache.activemq.security.AuthenticationUser;
-import org.apache.activemq.security.SimpleAuthenticationPlugin;
 
 /**
  * Apache's broker, in memory, that answers questions for statistics, with destinations that tell all there is
- * to tell. Ends when standard input closes.
+ * to tell. Arguments as for all, the directory is not used.
  */
 public final class ObservedApacheBroker {
     public static void main(String[] arguments) throws Exception {
@@ -20,8 +17,6 @@ public final class ObservedApacheBroker {
         broker.setUseShutdownHook(false);
         broker.setPersistent(false);
         broker.getManagementContext().setCreateConnector(false);
-        SimpleAuthenticationPlugin users = new SimpleAuthenticationPlugin(
-            List.of(new AuthenticationUser("admin", "admin", "admins")));
         PolicyEntry queues = outspoken();
         queues.setQueue("interop.loud.>");
         PolicyEntry topics = outspoken();
@@ -32,16 +27,8 @@ public final class ObservedApacheBroker {
         PolicyMap policies = new PolicyMap();
         policies.setPolicyEntries(List.of(queues, topics));
         broker.setDestinationPolicy(policies);
-        broker.setPlugins(new BrokerPlugin[] {users, new StatisticsBrokerPlugin()});
-        TransportConnector connector = broker.addConnector("tcp://127.0.0.1:0");
-        broker.start();
-        broker.waitUntilStarted();
-        Jms.fact("ready", "tcp://127.0.0.1:" + connector.getConnectUri().getPort());
-        while (System.in.read() != -1) {
-            continue;
-        }
-        broker.stop();
-        broker.waitUntilStopped();
+        broker.setPlugins(new BrokerPlugin[] {Serving.users(), new StatisticsBrokerPlugin()});
+        Serving.serve(broker, arguments);
     }
 
     private static PolicyEntry outspoken() {

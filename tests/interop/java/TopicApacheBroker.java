@@ -1,8 +1,6 @@
-import java.io.File;
 import java.util.ArrayList;
 import java.util.List;
 import org.apache.activemq.broker.BrokerService;
-import org.apache.activemq.broker.TransportConnector;
 import org.apache.activemq.broker.region.policy.AbortSlowAckConsumerStrategy;
 import org.apache.activemq.broker.region.policy.AbortSlowConsumerStrategy;
 import org.apache.activemq.broker.region.policy.ConstantPendingMessageLimitStrategy;
@@ -18,24 +16,16 @@ import org.apache.activemq.broker.region.policy.PrefetchRatePendingMessageLimitS
 import org.apache.activemq.broker.region.policy.SubscriptionRecoveryPolicy;
 import org.apache.activemq.broker.region.policy.TimedSubscriptionRecoveryPolicy;
 import org.apache.activemq.broker.region.policy.UniquePropertyMessageEvictionStrategy;
-import org.apache.activemq.store.kahadb.KahaDBPersistenceAdapter;
 
 /**
  * Apache's broker with the policies that the program `Topics` is about.
- * Arguments: data directory, port (0: any). Ends when standard input closes.
+ * Arguments: data directory, port (0: any).
  */
 public final class TopicApacheBroker {
     private static final List<PolicyEntry> ENTRIES = new ArrayList<>();
 
     public static void main(String[] arguments) throws Exception {
-        BrokerService broker = new BrokerService();
-        broker.setBrokerName("apache");
-        broker.setUseJmx(false);
-        broker.setUseShutdownHook(false);
-        broker.setDataDirectoryFile(new File(arguments[0]));
-        KahaDBPersistenceAdapter store = new KahaDBPersistenceAdapter();
-        store.setDirectory(new File(arguments[0], "kahadb"));
-        broker.setPersistenceAdapter(store);
+        BrokerService broker = Serving.persistentBroker(arguments);
         FixedCountSubscriptionRecoveryPolicy count = new FixedCountSubscriptionRecoveryPolicy();
         count.setMaximumSize(2);
         recovery("count", count);
@@ -62,15 +52,7 @@ public final class TopicApacheBroker {
         PolicyMap policies = new PolicyMap();
         policies.setPolicyEntries(ENTRIES);
         broker.setDestinationPolicy(policies);
-        TransportConnector connector = broker.addConnector("tcp://127.0.0.1:" + arguments[1]);
-        broker.start();
-        broker.waitUntilStarted();
-        Jms.fact("ready", "tcp://127.0.0.1:" + connector.getConnectUri().getPort());
-        while (System.in.read() != -1) {
-            continue;
-        }
-        broker.stop();
-        broker.waitUntilStopped();
+        Serving.serve(broker, arguments);
     }
 
     private static PolicyEntry topic(String name) {
