@@ -267,6 +267,7 @@ class Policy:
         (OLDEST_EVICTION, LOWEST_PRIORITY_EVICTION, UNIQUE_EVICTION),
     )
     eviction_property: str = text("messageEvictionStrategy.propertyName", "")
+    pending_subscriber: str = choice("pendingSubscriberPolicy", "", ("vmCursor", "fileCursor"))
     always_retroactive: bool = flag("alwaysRetroactive", False)
     recovery_policy: str = text("subscriptionRecoveryPolicy", RETAINED_RECOVERY, check=_recovery)
     recovery_wrapped: str = choice("subscriptionRecoveryPolicy.wrapped", NO_RECOVERY, RECOVERIES)
@@ -311,6 +312,14 @@ class Policy:
     def waits_for_consumers(self) -> bool:
         """Whether a queue does not dispatch to its first consumer at once."""
         return bool(self.consumers_before_start or self.before_start_ms)
+
+    @property
+    def ranks_subscribers(self) -> bool:
+        """Whether priorities count for subscribers that are not durable.
+
+        Source: ActiveMQ's cursors for them.
+        """
+        return self.prioritized_messages and bool(self.pending_subscriber)
 
     @property
     def has_account(self) -> bool:

@@ -26,7 +26,6 @@ WITHOUT_MEANING: Final[dict[str, str]] = {
     "optimizeMessageStoreInFlightLimit": "messages in flight are in the journal like any others",
     "optimizedDispatch": "one thread does all dispatch",
     "pendingDurableSubscriberPolicy": "a durable subscriber's messages wait in the journal",
-    "pendingSubscriberPolicy": "a subscriber's messages wait in memory, up to a limit",
     "persistJMSRedelivered": "deliveries are counted in the journal in any case",
     "reduceMemoryFootprint": "a message's encoded form is all that is kept in any case",
     "sendDuplicateFromStoreToDLQ": "the journal holds no duplicates",

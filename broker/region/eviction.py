@@ -43,14 +43,17 @@ def evicted(policy: Policy, waiting: Sequence[Entry]) -> set[int]:
 
 
 def _oldest(policy: Policy, waiting: Sequence[Entry]) -> set[int]:
-    del policy, waiting
-    return {0}
+    """The order is another one where priorities count."""
+    del policy
+    return {min(range(len(waiting)), key=lambda place: waiting[place].ref)}
 
 
 def _lowest_priority(policy: Policy, waiting: Sequence[Entry]) -> set[int]:
     """The oldest of those with the lowest priority."""
     del policy
-    return {min(range(len(waiting)), key=lambda place: (_message(waiting[place]).priority, place))}
+    return {
+        min(range(len(waiting)), key=lambda place: (_message(waiting[place]).priority, waiting[place].ref))
+    }
 
 
 def _all_but_the_last_of_each(policy: Policy, waiting: Sequence[Entry]) -> set[int]:
@@ -65,7 +68,7 @@ def _all_but_the_last_of_each(policy: Policy, waiting: Sequence[Entry]) -> set[i
         other = kept.get(value)
         if other is None or message.timestamp >= _message(waiting[other]).timestamp:
             kept[value] = place
-    return (set(range(len(waiting))) - set(kept.values()) if kept else set()) or {0}
+    return (set(range(len(waiting))) - set(kept.values()) if kept else set()) or _oldest(policy, waiting)
 
 
 def _message(entry: Entry) -> Message:

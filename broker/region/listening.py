@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from broker.policies import DEFAULT_POLICY, OLDEST_EVICTION
 from broker.region.consumer import TOPIC_PREFETCH
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from broker.region.topic import Topic
     from journal.record import Record
 
+_by_ref: Final = attrgetter("ref")
+
 
 class ListeningSubscription(TopicSubscription):
     """One consumer's own line of messages; if the consumer is too slow, messages are discarded."""
@@ -32,6 +36,7 @@ class ListeningSubscription(TopicSubscription):
         self._policy = DEFAULT_POLICY
         self._limit = 0
         self._pending_bytes = 0
+        self._ranked = False
 
     @property
     def consumers(self) -> Sequence[Consumer]:
@@ -50,9 +55,14 @@ class ListeningSubscription(TopicSubscription):
         if self._limit == NO_LIMIT:
             entry = self.usage.hold(ref, message, always=True)
             entry.batch = batch
-            tail.append(entry)
         else:
-            tail.append(Entry(ref, message, batch, False))
+            entry = Entry(ref, message, batch, False)
+        if self._ranked:
+            entry.priority = message.priority
+            tail.insert(bisect_right(tail, -message.priority, key=_rank), entry)
+        else:
+            tail.append(entry)
+        if self._limit != NO_LIMIT:
             self._pending_bytes += message.size_bytes
             if len(tail) > self._limit or self._pending_bytes > self.region.limits.topic_pending_bytes_max:
                 self._discard_some()
@@ -62,6 +72,15 @@ class ListeningSubscription(TopicSubscription):
         """These wait once more."""
         if self._limit != NO_LIMIT:
             self._pending_bytes += sum(entry.message.size_bytes for entry in entries if entry.message)
+
+    def line_up_again(self, entries: Iterable[Entry]) -> None:
+        """A consumer is gone that had these: they wait where they have waited."""
+        if not self._ranked:
+            self.pending.give_back(entries)
+            return
+        tail = self.pending.tail
+        for entry in sorted(entries, key=_by_ref, reverse=True):
+            tail.insert(bisect_left(tail, -entry.priority, key=_rank), entry)
 
     def window_free(self) -> int:
         """How many messages its consumers have room for."""
@@ -75,7 +94,7 @@ class ListeningSubscription(TopicSubscription):
         tail, bytes_max = self.pending.tail, self.region.limits.topic_pending_bytes_max
         first = max(self.window_free() - len(self.pending.front), 0)
         while len(tail) > first + self._limit:
-            if self._policy.eviction_strategy == OLDEST_EVICTION:
+            if self._policy.eviction_strategy == OLDEST_EVICTION and not self._ranked:
                 self._discard((tail[first],))
                 del tail[first]
                 continue
@@ -85,7 +104,9 @@ class ListeningSubscription(TopicSubscription):
                 del tail[first + place]
             self._discard(gone)
         while self._pending_bytes > bytes_max and len(tail) > 1:
-            self._discard((tail.popleft(),))
+            oldest = min(range(len(tail)), key=lambda place: tail[place].ref) if self._ranked else 0
+            self._discard((tail[oldest],))
+            del tail[oldest]
 
     def _discard(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -144,6 +165,7 @@ class ListeningSubscription(TopicSubscription):
         """Its consumer."""
         consumer.source = self
         self._policy = policy
+        self._ranked = policy.ranks_subscribers
         consumer.apply_prefetch(policy.topic_prefetch, TOPIC_PREFETCH)
         self._limit = pending_limit(policy, consumer.prefetch_size, consumer.options.pending_limit)
         self.consumer = consumer
@@ -156,6 +178,11 @@ class ListeningSubscription(TopicSubscription):
         self.leave()
         self.release(self.pending.entries())
         self.pending = Pending()
+
+
+def _rank(entry: Entry) -> int:
+    """What sorts a line by priority, the highest first."""
+    return -entry.priority
 
 
 def listen(topic: Topic, consumer: Consumer) -> None:

@@ -70,7 +70,7 @@ class SharedSubscription(ListeningSubscription):
         if not self._round.consumers:
             self.release(entries)
             return
-        self.pending.give_back(entries)
+        self.line_up_again(entries)
         self._count_again(entries)
         self.region.dirty[self] = None
 

@@ -1,5 +1,8 @@
 """Subscribers that are too slow: how many messages wait for them, and which are discarded."""
 
+from collections.abc import Sequence
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.region import TOPIC, Peer, new_region, settle
@@ -116,6 +119,73 @@ def test_the_lowest_priority_goes_first() -> None:
     for index, priority in enumerate((4, 9, 1, 4, 1, 9, 4)):
         peer.send(f"m{index}", TOPIC, priority=priority)
     assert left(region, peer) == ["m0", "m1", "m5", "m6"]
+
+
+def ranked_region(**properties: str) -> Region:
+    """A region in which priorities count for subscribers."""
+    return slow_region(pendingSubscriberPolicy="vmCursor", **properties)
+
+
+def send_ranked(peer: Peer, priorities: Sequence[int]) -> None:
+    """Messages whose names tell their priorities."""
+    for index, priority in enumerate(priorities):
+        peer.send(f"m{index}-{priority}", TOPIC, persistent=bool(index % 2), priority=priority)
+
+
+@pytest.mark.parametrize("limit", ["100", "-1"])
+def test_priorities_count_where_a_policy_for_what_waits_is_set(limit: str) -> None:
+    """`pendingSubscriberPolicy` with `prioritizedMessages`: the highest first, and the oldest of these."""
+    region = ranked_region(pendingMessageLimitStrategy_limit=limit)
+    peer = fill(region, 0)
+    send_ranked(peer, (4, 4, 9, 0, 4, 9))
+    assert left(region, peer) == ["m2-9", "m5-9", "m0-4", "m1-4", "m4-4", "m3-0"]
+
+
+@pytest.mark.parametrize(
+    "properties", [{}, {"pendingSubscriberPolicy": "fileCursor", "prioritizedMessages": "false"}]
+)
+def test_priorities_do_not_count_otherwise(properties: dict[str, str]) -> None:
+    """As in ActiveMQ, both must be asked for; here priorities are by default."""
+    region = slow_region(**properties)
+    peer = fill(region, 0)
+    send_ranked(peer, (4, 4, 9, 0))
+    assert left(region, peer) == ["m0-4", "m1-4", "m2-9", "m3-0"]
+
+
+def test_the_oldest_is_discarded_whatever_its_priority() -> None:
+    """The order in which they wait does not choose what a slow subscriber loses."""
+    region = ranked_region(pendingMessageLimitStrategy_limit="2")
+    peer = fill(region, 0)
+    send_ranked(peer, (4, 9, 0, 4, 9))
+    assert left(region, peer) == ["m1-9", "m4-9", "m3-4"]
+
+
+def test_by_bytes_too_the_oldest_is_discarded() -> None:
+    """The bound of what waits in memory."""
+    region = new_region(
+        policies={f"{PREFIX}pendingSubscriberPolicy": "vmCursor"},
+        limits=RegionLimits(topic_pending_bytes_max=7_500),
+    )
+    peer = fill(region, 1)
+    settle(region)
+    for index, priority in enumerate((9, 0, 4, 9)):
+        peer.send(f"n{index}", TOPIC, body_bytes=2_000, priority=priority)
+    assert left(region, peer) == ["m0", "n3", "n2"]
+
+
+def test_what_a_shared_subscriber_leaves_waits_by_its_priority() -> None:
+    """Its messages go to another before the younger ones of the same priority, behind the higher ones."""
+    region = ranked_region()
+    peer = Peer(region)
+    peer.consume("a", TOPIC, 2, shared=True, durable=False, subscription_name="s")
+    send_ranked(peer, (4, 0))
+    settle(region)
+    assert peer.client.ids("a") == ["m0-4", "m1-0"]
+    peer.consume("b", TOPIC, 1, shared=True, durable=False, subscription_name="s")
+    for name, priority in (("n0", 9), ("n1", 9), ("n2", 4), ("n3", 0)):
+        peer.send(name, TOPIC, priority=priority)
+    peer.connection.remove_consumer("a")
+    assert left(region, peer, "b") == ["n0", "n1", "m0-4", "n2", "m1-0", "n3"]
 
 
 def test_the_last_of_each_value_stays() -> None:
