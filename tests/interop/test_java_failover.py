@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import failover_url, our_broker, our_pair
+from support.zookeeper import ZooKeeperForTests
+
+from mqclient import ConnectionFactory
 
 pytestmark = pytest.mark.interop
 
@@ -13,12 +15,6 @@ SEND_PAUSE_MS = 2
 SENDS_BEFORE = 100
 SENDS_AFTER = 100
 TAKEOVER_TIMEOUT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
 
 
 def drained(programs: JavaPrograms, url: str, queue: str) -> list[int]:
@@ -36,16 +32,10 @@ def check(acknowledged: list[int], received: list[int]) -> None:
 
 def test_takeover_by_the_slave(programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
     """Killing the master while a Java client sends loses nothing and stores no resent send twice."""
-    add_user(zookeeper)
-    first = OurBroker(zookeeper, tmp_path, port=free_port(), container="first")
-    with running(first):
-        first.wait_listening()
-        second = OurBroker(zookeeper, tmp_path, port=free_port(), container="second")
-        url = f"failover:({first.url},{second.url})?initialReconnectDelay=10&maxReconnectDelay=100"
-        sender = programs.start(
-            tmp_path / "sent", "SendUntilTold", url, "interop.takeover", str(SEND_PAUSE_MS)
-        )
-        with running(second), sender:
+    with our_pair(zookeeper, tmp_path) as (first, second):
+        url = failover_url(first, second)
+        sent = tmp_path / "sent"
+        with programs.start(sent, "SendUntilTold", url, "interop.takeover", str(SEND_PAUSE_MS)) as sender:
             sender.wait_for("acknowledged", SENDS_BEFORE)
             first.kill()
             before = len(sender.values("acknowledged"))
@@ -59,21 +49,40 @@ def test_restart_on_the_same_port(
     programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path
 ) -> None:
     """A Java client follows a broker that crashed and was started again at the same address."""
-    add_user(zookeeper)
-    first = OurBroker(zookeeper, tmp_path, port=free_port(), container="first")
-    with running(first):
-        first.wait_listening()
-        url = f"failover:({first.url})?initialReconnectDelay=10&maxReconnectDelay=100"
-        sender = programs.start(
-            tmp_path / "sent", "SendUntilTold", url, "interop.restart", str(SEND_PAUSE_MS)
-        )
-        with sender:
+    with our_broker(zookeeper, tmp_path) as first:
+        url, sent = failover_url(first), tmp_path / "sent"
+        with programs.start(sent, "SendUntilTold", url, "interop.restart", str(SEND_PAUSE_MS)) as sender:
             sender.wait_for("acknowledged", SENDS_BEFORE)
             first.kill()
-            again = OurBroker(zookeeper, tmp_path, port=first.port, container="first")
-            with running(again):
+            with our_broker(zookeeper, tmp_path, port=first.port) as again:
                 before = len(sender.values("acknowledged"))
                 sender.wait_for("acknowledged", before + SENDS_AFTER, TAKEOVER_TIMEOUT_S)
                 sender.tell_to_stop()
                 acknowledged = [int(value) for value in sender.values("acknowledged")]
                 check(acknowledged, drained(programs, again.url, "interop.restart"))
+
+
+def test_a_listener_hears_what_happens_under_the_new_master(
+    programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path
+) -> None:
+    """Its client subscribes again by itself: it hears of the consumers there are, and of new ones."""
+    topic, heard = (
+        "ActiveMQ.Advisory.Consumer.Queue.interop.heard",
+        "Consumer.Queue.interop.heard ConsumerInfo",
+    )
+    with our_pair(zookeeper, tmp_path) as (first, second):
+        url = failover_url(first, second)
+        with (
+            ConnectionFactory(url, "admin", "admin").create_connection() as connection,
+            programs.start(tmp_path / "heard", "Listen", url, topic) as listener,
+        ):
+            connection.start()
+            session = connection.create_session()
+            listener.wait_for("listening")
+            session.create_consumer("interop.heard")
+            assert listener.wait_for("heard") == [f"{heard} [consumerCount] 1"]
+            first.kill()
+            assert listener.wait_for("heard", 2, TAKEOVER_TIMEOUT_S)[1:] == [f"{heard} [consumerCount] 1"]
+            session.create_consumer("interop.heard")
+            assert listener.wait_for("heard", 3)[2:] == [f"{heard} [consumerCount] 2"]
+            listener.tell_to_stop()

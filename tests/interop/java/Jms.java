@@ -1,4 +1,5 @@
 import javax.jms.Connection;
+import javax.jms.IllegalStateException;
 import javax.jms.JMSException;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
@@ -10,7 +11,7 @@ import org.apache.activemq.ActiveMQConnectionFactory;
 
 /** What every program needs: a started connection, a queue of its own, and facts printed one a line. */
 final class Jms {
-    static final long WAIT_MS = 10_000;
+    static final long WAIT_MS = 30_000;
     static final long NOTHING_MS = 300;
 
     static {
@@ -64,5 +65,19 @@ final class Jms {
 
     static String receiveNothing(MessageConsumer consumer) throws JMSException {
         return receive(consumer, NOTHING_MS);
+    }
+
+    /** Whether the broker closes a consumer, in time. */
+    static String closed(MessageConsumer consumer) throws JMSException, InterruptedException {
+        long end = System.currentTimeMillis() + WAIT_MS;
+        while (System.currentTimeMillis() < end) {
+            try {
+                consumer.getMessageSelector();
+            } catch (IllegalStateException gone) {
+                return "closed";
+            }
+            Thread.sleep(20);
+        }
+        return "open";
     }
 }

@@ -1,6 +1,5 @@
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.Enumeration;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -21,12 +20,10 @@ import org.apache.activemq.ActiveMQConnectionFactory;
 import org.apache.activemq.advisory.ConsumerEventSource;
 import org.apache.activemq.advisory.DestinationSource;
 import org.apache.activemq.advisory.ProducerEventSource;
-import org.apache.activemq.command.ActiveMQDestination;
 import org.apache.activemq.command.ActiveMQMessage;
 import org.apache.activemq.command.ActiveMQQueue;
 import org.apache.activemq.command.ActiveMQTempQueue;
 import org.apache.activemq.command.ActiveMQTopic;
-import org.apache.activemq.command.DataStructure;
 
 /** What happens in a broker, as its advisories tell it: by the client's own classes, and as messages. */
 public final class Observer {
@@ -129,16 +126,16 @@ public final class Observer {
     private void connections() throws Exception {
         Session session = watching.createSession(false, Session.AUTO_ACKNOWLEDGE);
         MessageConsumer consumer = session.createConsumer(session.createTopic(PREFIX + "Connection"));
-        Jms.fact("connections there are", "ConnectionInfo".equals(structure(consumer.receive(Jms.WAIT_MS))));
+        Jms.fact("connections there are", "ConnectionInfo".equals(Advisories.structure(consumer.receive(Jms.WAIT_MS))));
         consumer.receive(Jms.WAIT_MS);
         Connection third = Jms.connect(url);
         Message opened = consumer.receive(Jms.WAIT_MS);
-        Jms.fact("connection opened", described(opened));
+        Jms.fact("connection opened", Advisories.described(opened));
         Jms.fact("connection's user", new ActiveMQField(opened).userName());
         Jms.fact("connection's headers", opened.getJMSType() + " " + opened.getJMSDeliveryMode() + " "
             + opened.getJMSPriority() + " " + opened.getJMSDestination());
         third.close();
-        Jms.fact("connection closed", described(consumer.receive(Jms.WAIT_MS)));
+        Jms.fact("connection closed", Advisories.described(consumer.receive(Jms.WAIT_MS)));
         session.close();
     }
 
@@ -149,13 +146,13 @@ public final class Observer {
         MessageConsumer there = session.createConsumer(queue);
         MessageConsumer consumers = watchers.createConsumer(
             watchers.createTopic(PREFIX + "Consumer.Queue.interop.wild.>"));
-        Jms.fact("wildcard, there was", described(consumers.receive(Jms.WAIT_MS)));
+        Jms.fact("wildcard, there was", Advisories.described(consumers.receive(Jms.WAIT_MS)));
         MessageConsumer all = watchers.createConsumer(watchers.createTopic(PREFIX + ">"));
         MessageConsumer late = session.createConsumer(session.createQueue("interop.wild.b"));
-        Jms.fact("wildcard, opened", described(consumers.receive(Jms.WAIT_MS)));
+        Jms.fact("wildcard, opened", Advisories.described(consumers.receive(Jms.WAIT_MS)));
         List<String> heard = new ArrayList<>();
         for (Message message = all.receive(Jms.WAIT_MS); message != null; message = all.receive(Jms.NOTHING_MS)) {
-            heard.add(described(message));
+            heard.add(Advisories.described(message));
         }
         Collections.sort(heard);
         Jms.fact("everything", String.join("; ", heard));
@@ -176,12 +173,12 @@ public final class Observer {
         MessageProducer producer = session.createProducer(queue);
         producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
         producer.send(session.createTextMessage("for nobody"));
-        Jms.fact("delivered", described(delivered.receive(Jms.WAIT_MS)));
+        Jms.fact("delivered", Advisories.described(delivered.receive(Jms.WAIT_MS)));
         Message passed = nobody.receive(Jms.WAIT_MS);
         Jms.fact("no consumer", passed.getJMSDestination() + " " + ((javax.jms.TextMessage) passed).getText());
         MessageConsumer consumer = session.createConsumer(queue);
         Jms.fact("received", Jms.receive(consumer));
-        Jms.fact("consumed", described(consumed.receive(Jms.WAIT_MS)));
+        Jms.fact("consumed", Advisories.described(consumed.receive(Jms.WAIT_MS)));
         producer.setDeliveryMode(DeliveryMode.PERSISTENT);
         producer.send(session.createTextMessage("for somebody"));
         Jms.receive(consumer);
@@ -193,7 +190,7 @@ public final class Observer {
         producer.send(session.createTextMessage("short"));
         Thread.sleep(50);
         MessageConsumer late = session.createConsumer(queue);
-        Jms.fact("expired", described(expired.receive(Jms.WAIT_MS)));
+        Jms.fact("expired", Advisories.described(expired.receive(Jms.WAIT_MS)));
         late.close();
 
         producer.setTimeToLive(0);
@@ -202,9 +199,9 @@ public final class Observer {
         MessageConsumer failing = transacted.createConsumer(queue);
         failing.receive(Jms.WAIT_MS);
         transacted.rollback();
-        String given = described(dead.receive(Jms.WAIT_MS));
+        String given = Advisories.described(dead.receive(Jms.WAIT_MS));
         while (given.contains("Expired") || given.equals("nothing")) {
-            given = described(dead.receive(Jms.WAIT_MS));
+            given = Advisories.described(dead.receive(Jms.WAIT_MS));
         }
         Jms.fact("given up", given);
         transacted.close();
@@ -225,7 +222,7 @@ public final class Observer {
         for (int number = 0; number < 10; number++) {
             producer.send(session.createTextMessage("m" + number));
         }
-        Jms.fact("discarded", described(discarded.receive(Jms.WAIT_MS)));
+        Jms.fact("discarded", Advisories.described(discarded.receive(Jms.WAIT_MS)));
         Message last = null;
         for (Message each = discarded.receive(Jms.WAIT_MS); each != null; each = discarded.receive(Jms.NOTHING_MS)) {
             last = each;
@@ -247,31 +244,6 @@ public final class Observer {
 
     private static String next(BlockingQueue<String> events) throws InterruptedException {
         return String.valueOf(events.poll(Jms.WAIT_MS, TimeUnit.MILLISECONDS));
-    }
-
-    private static String structure(Message message) {
-        DataStructure structure = ((ActiveMQMessage) message).getDataStructure();
-        return structure == null ? "nothing" : structure.getClass().getSimpleName();
-    }
-
-    /** Topic, structure, and the names of the properties. */
-    private static String described(Message message) throws JMSException {
-        if (message == null) {
-            return "nothing";
-        }
-        List<String> names = new ArrayList<>();
-        Enumeration<?> found = message.getPropertyNames();
-        while (found.hasMoreElements()) {
-            String name = found.nextElement().toString();
-            if (!name.startsWith("originBroker") && !name.startsWith("JMSX")) {
-                names.add(name);
-            }
-        }
-        Collections.sort(names);
-        boolean origin = message.propertyExists("originBrokerId") && message.propertyExists("originBrokerName")
-            && message.getStringProperty("originBrokerURL").startsWith("tcp://");
-        String topic = ((ActiveMQDestination) message.getJMSDestination()).getPhysicalName();
-        return topic.replace(PREFIX, "") + " " + structure(message) + " " + names + (origin ? "" : " from nowhere");
     }
 
     /** What a connection's advisory says of its user; never the password. */

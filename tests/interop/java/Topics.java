@@ -1,7 +1,6 @@
 import java.util.ArrayList;
 import java.util.List;
 import javax.jms.Connection;
-import javax.jms.IllegalStateException;
 import javax.jms.JMSException;
 import javax.jms.Message;
 import javax.jms.MessageConsumer;
@@ -158,26 +157,12 @@ public final class Topics {
         for (int number = 1; number <= 8; number++) {
             send(topic("full"), String.valueOf(number), "");
         }
-        Jms.fact("full for too long", closed(full));
+        Jms.fact("full for too long", Jms.closed(full));
         MessageConsumer silent = here.createConsumer(topic("silent"));
         send(topic("silent"), "1", "");
         silent.receive(Jms.WAIT_MS);
-        Jms.fact("silent for too long", closed(silent));
+        Jms.fact("silent for too long", Jms.closed(silent));
         own.close();
-    }
-
-    /** Whether the broker closes a consumer, in time. */
-    private static String closed(MessageConsumer consumer) throws JMSException, InterruptedException {
-        long end = System.currentTimeMillis() + Jms.WAIT_MS;
-        while (System.currentTimeMillis() < end) {
-            try {
-                consumer.getMessageSelector();
-            } catch (IllegalStateException gone) {
-                return "closed";
-            }
-            Thread.sleep(20);
-        }
-        return "open";
     }
 
     private static Topic topic(String name) throws JMSException {
