@@ -93,9 +93,9 @@ class DurableSubscription(TopicSubscription):
     def _rank(self) -> None:
         """From now on priorities count: a message has another one than the normal one."""
         if self._prioritized:
-            state = self.region.store.state
+            ranks = self.region.store.state.ranks
             ranked = RankedPending(self._release)
-            ranked.take_over(self.pending, lambda ref: state.priority_of(ref, state.topic_of(ref)))
+            ranked.take_over(self.pending, [ranks.get(topic) for topic in self._known_topics()])
             self.pending = ranked
 
     @property

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.region import TOPIC, Peer, new_region, restarted, settle
 
-from broker.region.entry import Entry
+from broker.region.entry import Entry, Pending
 from broker.region.limits import RegionLimits
 from broker.region.ranked import RankedPending
 from broker.region.region import Region
+from journal.index import Backlog, MessageIndex
 
 PRIORITIES = [4, 9, 0, 4, 7, 9, 4, 0]
 ORDER = ["m1", "m5", "m4", "m0", "m3", "m6", "m2", "m7"]
@@ -140,3 +141,42 @@ def test_the_line_is_as_a_simple_model_has_it(steps: list[tuple[str, int]]) -> N
         assert len(line) == len(waiting)
         assert [entry.ref for entry in line.page(-1, 10**9, 100)] == sorted(each for _, each in waiting)
         assert [(-entry.priority, entry.ref) for entry in line] == sorted(waiting)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 4, 4, 9]), st.booleans()), max_size=60),
+    st.integers(0, 10),
+)
+def test_what_waits_is_taken_over_by_the_journals_indexes(
+    messages: list[tuple[int, int, bool]], taken: int
+) -> None:
+    """Whichever messages of whichever topics wait, each is lined up by its priority."""
+    topics: list[dict[int, MessageIndex]] = [{}, {}, {}]
+    waiting = MessageIndex()
+    priorities: dict[int, int] = {}
+    for ref, (topic, priority, is_wanted) in enumerate(messages, 1):
+        topics[topic].setdefault(priority, MessageIndex()).add(ref, 0, 1)
+        if is_wanted:
+            waiting.add(ref, 0, 1)
+            priorities[ref] = priority
+    pending = Pending(Backlog(waiting))
+    for _ in range(min(taken, len(priorities))):
+        del priorities[pending.head().popleft().ref]
+    line = RankedPending(lambda _: None)
+    line.take_over(pending, [topic if set(topic) - {4} else None for topic in topics if topic])
+    assert [entry.ref for entry in line] == sorted(priorities, key=lambda ref: (-priorities[ref], ref))
+    assert len(line) == len(priorities)
+
+
+def test_taking_over_shares_the_indexes_of_the_only_topic() -> None:
+    """Where all its messages wait; what is taken from the line is not taken from the journal."""
+    topic = {4: MessageIndex(), 7: MessageIndex()}
+    waiting = MessageIndex()
+    for ref in range(1, 2000):
+        topic[7 if ref % 2 else 4].add(ref, 0, 1)
+        waiting.add(ref, 0, 1)
+    line = RankedPending(lambda _: None)
+    line.take_over(Pending(Backlog(waiting)), [topic])
+    assert [line.head().popleft().ref for _ in range(3)] == [1, 3, 5]
+    assert len(topic[7]) == 1000
+    assert len(line) == 1996

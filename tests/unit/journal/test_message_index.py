@@ -120,3 +120,19 @@ def test_a_backlog_gives_what_was_there(refs: set[int], gone: set[int], taken: i
     backlog.append(100)
     assert backlog.popleft() == 100
     assert not backlog
+
+
+@given(st.sets(st.integers(1, 2000)), st.sets(st.integers(1, 2000)), st.integers(0, 300))
+def test_all_numbers_at_once(refs: set[int], gone: set[int], taken: int) -> None:
+    """Those of an index, of what is left of a backlog, and of an index made of them."""
+    index = MessageIndex()
+    for ref in sorted(refs):
+        index.add(ref, 0, 1)
+    for ref in gone:
+        index.remove(ref)
+    assert list(index.numbers()) == sorted(refs - gone)
+    assert list(MessageIndex.of_numbers(index.numbers())) == sorted(refs - gone)
+    backlog = Backlog(index)
+    for _ in range(min(taken, len(index))):
+        backlog.popleft()
+    assert list(backlog.rest()) == list(backlog)
