@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
+from journal.codec import COUNTER_MAX
 from journal.errors import ExportInvalid
 from journal.record import (
     NORMAL_PRIORITY,
@@ -36,6 +37,20 @@ _MESSAGE_BYTES: Final = RECORD_HEADER_BYTES + 28
 _T = TypeVar("_T")
 
 
+class ExportedDelivery(NamedTuple):
+    """Deliveries of a message ended without acknowledgement.
+
+    Attributes:
+        counter: how many, at least one.
+        not_before_ms: when it may be delivered again, milliseconds since the epoch; 0: at once.
+        subscription: of a topic: to which, by its place in the export; otherwise None.
+    """
+
+    counter: int
+    not_before_ms: int
+    subscription: int | None = None
+
+
 class ExportedMessage(NamedTuple):
     """A message.
 
@@ -48,6 +63,7 @@ class ExportedMessage(NamedTuple):
         expiration: milliseconds since the epoch; 0: never.
         due_ms: of a scheduled message, milliseconds since the epoch.
         repeats: of a scheduled message: how often again; -1 for ever.
+        redelivered: what is known of earlier deliveries.
     """
 
     ref: int
@@ -58,6 +74,7 @@ class ExportedMessage(NamedTuple):
     expiration: int = 0
     due_ms: int = 0
     repeats: int = 0
+    redelivered: tuple[ExportedDelivery, ...] = ()
 
 
 @dataclass(slots=True)
@@ -224,7 +241,29 @@ class ExportReader:
         if destination == SCHEDULED:
             due_ms = self._number(fields, "due_ms", 0, REF_MAX)
             repeats = self._number(fields, "repeats", -1, REPEATS_MAX)
-        return ExportedMessage(ref, destination, body, pending, priority, expiration, due_ms, repeats)
+        deliveries = self._deliveries(fields, destination, pending)
+        return ExportedMessage(
+            ref, destination, body, pending, priority, expiration, due_ms, repeats, deliveries
+        )
+
+    def _deliveries(
+        self, fields: dict[str, Any], destination: str, pending: tuple[int, ...]
+    ) -> tuple[ExportedDelivery, ...]:
+        if "redelivered" not in fields:
+            return ()
+        found = []
+        for each in self._field(fields, "redelivered", list):
+            if not isinstance(each, dict):
+                raise self._wrong("`redelivered` is not a list of objects")
+            counter = self._number(each, "counter", 1, COUNTER_MAX)
+            not_before_ms = self._number(each, "not_before_ms", 0, REF_MAX)
+            place = self._number(each, "subscription", 0, REF_MAX) if pending else None
+            if place is not None and place not in pending:
+                raise self._wrong(f"the message does not wait for the subscription {place}")
+            found.append(ExportedDelivery(counter, not_before_ms, place))
+        if destination == SCHEDULED or len({each.subscription for each in found}) != len(found):
+            raise self._wrong("`redelivered` speaks twice of the same, or of a message that is not due yet")
+        return tuple(found)
 
     def _pending(self, fields: dict[str, Any], destination: str) -> tuple[int, ...]:
         if not destination.startswith(TOPIC):

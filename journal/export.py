@@ -239,14 +239,17 @@ class _Export:
         done.messages += 1
         done.body_bytes += len(body)
         further: dict[str, object] = {}
-        if name in self._state.topics:
-            further["pending"] = self._pending(ref, name)
+        pending = self._pending(ref, name) if name in self._state.topics else None
+        if pending is not None:
+            further["pending"] = pending
         elif name == SCHEDULED:
             further["due_ms"], further["repeats"] = self._state.due(ref) or (0, 0)
         if (priority := self._state.priority_of(ref, name)) != NORMAL_PRIORITY:
             further["priority"] = priority
         if expiration := self._state.expiration_of(ref, name):
             further["expiration"] = expiration
+        if deliveries := self._deliveries(ref, name, pending):
+            further["redelivered"] = deliveries
         self._line("message", ref=ref, destination=name, **further, body=body)
 
     def _pending(self, ref: int, topic: str) -> list[int]:
@@ -259,6 +262,18 @@ class _Export:
                 if topic in self._state.topics_of(each)
             ]
         return [i for i, each in waiting if ref in each.pending]
+
+    def _deliveries(self, ref: int, name: str, pending: Sequence[int] | None) -> list[dict[str, int]]:
+        """What is known of earlier deliveries of a message; of a topic to the subscriptions that wait."""
+        if pending is None:
+            redelivered = self._state.redelivered.get(name)
+            place = None if redelivered is None else redelivered.place(ref)
+            return [] if place is None else [{"counter": place.length, "not_before_ms": place.location}]
+        return [
+            {"subscription": i, "counter": place.length, "not_before_ms": place.location}
+            for i in pending
+            if (place := self._subscriptions[i].redelivered.place(ref)) is not None
+        ]
 
     def _line(self, kind: str, **fields: object) -> None:
         data = encode_line(kind, **fields)

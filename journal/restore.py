@@ -33,6 +33,7 @@ from journal.record import (
     Memory,
     Note,
     Record,
+    Redelivered,
     RemoveDestination,
     RemoveMessage,
     RemoveSubscription,
@@ -269,13 +270,22 @@ class _Import:
         return Memory(1, {self._producer: self._attempt << ATTEMPT_SHIFT | position})
 
     def _records(self, message: ExportedMessage) -> list[Record]:
-        """A message, and of a topic the acknowledgements of the subscriptions that do not wait for it."""
+        """A message and its earlier deliveries; of a topic who does not wait for it acknowledges it."""
         ref, name = message.ref + self.shift, message.destination
         if name == SCHEDULED:
             return [AddScheduled(ref, "", 0, message.body, message.due_ms, message.repeats)]
         added = AddMessage(ref, name, "", 0, message.body, message.priority, message.expiration)
+        subscriptions = self._contents.subscriptions
+        redelivered = [
+            Redelivered(ref, name, counter, not_before_ms)
+            if place is None
+            else Redelivered(
+                ref, name, counter, not_before_ms, subscriptions[place].client_id, subscriptions[place].name
+            )
+            for counter, not_before_ms, place in message.redelivered
+        ]
         if not name.startswith(TOPIC):
-            return [added]
+            return [added, *redelivered]
         receivers = self._receivers.get(name)
         if receivers is None:
             receivers = self._receivers[name] = [
@@ -283,11 +293,9 @@ class _Import:
                 for each in self._subscriptions
                 if subscription_matches(each.destination, name)
             ]
-        waiting = {
-            (each.client_id, each.name) for each in (self._contents.subscriptions[i] for i in message.pending)
-        }
+        waiting = {(each.client_id, each.name) for each in (subscriptions[i] for i in message.pending)}
         done = [AcknowledgeSubscription(*key, ref) for key in receivers if key not in waiting]
-        return [added, *done]
+        return [added, *done, *redelivered]
 
     def taken_back(self, state: State) -> list[Record]:
         """The records that undo what this run has stored."""

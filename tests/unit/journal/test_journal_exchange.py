@@ -77,6 +77,7 @@ def test_a_whole_export_is_read() -> None:
 
 
 TOPIC_MESSAGE = message(destination="topic://t")
+DELIVERY = {"counter": 1, "not_before_ms": 0}
 LINES = [
     ([queue(), queue()], "line 3: queue://a stands here twice"),
     ([queue("")], "line 2: the destination has no name"),
@@ -94,6 +95,22 @@ LINES = [
     (
         [queue("topic://t"), subscription("topic://else"), {**TOPIC_MESSAGE, "pending": [0]}],
         "line 4: no subscription 0 receives",
+    ),
+    ([queue(), message(redelivered=1)], "line 3: `redelivered` is missing or has the wrong type"),
+    ([queue(), message(redelivered=[1])], "line 3: `redelivered` is not a list of objects"),
+    ([queue(), message(redelivered=[{"counter": 0}])], "line 3: `counter` is out of range: 0"),
+    ([queue(), message(redelivered=[DELIVERY, DELIVERY])], "line 3: `redelivered` speaks twice of the same"),
+    (
+        [queue("topic://t"), subscription(), {**TOPIC_MESSAGE, "pending": [0], "redelivered": [DELIVERY]}],
+        "line 4: `subscription` is missing or has the wrong type",
+    ),
+    (
+        [
+            queue("topic://t"),
+            subscription(),
+            {**TOPIC_MESSAGE, "pending": [0], "redelivered": [{**DELIVERY, "subscription": 1}]},
+        ],
+        "line 4: the message does not wait for the subscription 1",
     ),
     ([subscription(), subscription()], "line 3: the subscription s of client c stands here twice"),
     ([subscription(no_local=1)], "line 2: `no_local` is missing or has the wrong type"),

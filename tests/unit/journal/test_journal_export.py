@@ -38,6 +38,7 @@ from journal.record import (
     AddMessage,
     AddScheduled,
     AddSubscription,
+    Redelivered,
     RemoveMessage,
     Reschedule,
 )
@@ -104,6 +105,34 @@ def test_bodies_and_pending_sets_are_restored(store: Path, tmp_path: Path) -> No
         for key, subscription in old.state.subscriptions.items():
             assert list(new.state.subscriptions[key].pending) == list(subscription.pending)
         assert len(new.state.subscriptions["c1", "gold"].pending) > 3
+
+
+def test_earlier_deliveries_come_along(tmp_path: Path) -> None:
+    """How often a message was delivered, and when it may be again; of a topic for each subscription."""
+    with opened(tmp_path / "store", SMALL_RESERVE) as journal:
+        subscriptions = [AddSubscription(name, "s", TOPIC, "", False) for name in ("c1", "c2", "c3")]
+        messages = [AddMessage(1, QUEUE, "", 0, b"a"), AddMessage(2, TOPIC, "", 0, b"b")]
+        deliveries = [
+            Redelivered(1, QUEUE, 3, 5_000),
+            Redelivered(2, TOPIC, 1, 0, "c1", "s"),
+            Redelivered(2, TOPIC, 2, 6_000, "c3", "s"),
+        ]
+        append(journal, *subscriptions, *messages, *deliveries)
+    export = exported(tmp_path / "store")
+    assert [each.get("redelivered") for each in lines(export)] == [
+        [{"counter": 3, "not_before_ms": 5_000}],
+        [
+            {"subscription": 0, "counter": 1, "not_before_ms": 0},
+            {"subscription": 2, "counter": 2, "not_before_ms": 6_000},
+        ],
+    ]
+    with opened(tmp_path / "copy", SMALL_RESERVE) as journal:
+        append(journal, AddMessage(1, QUEUE, "", 0, b"there before"))
+    imported(tmp_path / "copy", export)
+    state = state_of(tmp_path / "copy")
+    assert list(state.redelivered[QUEUE].entries_after(-1)) == [(2, (5_000, 3))]
+    assert list(state.subscriptions["c3", "s"].redelivered.entries_after(-1)) == [(3, (6_000, 2))]
+    assert not state.subscriptions["c2", "s"].redelivered
 
 
 @pytest.mark.parametrize("seed", range(25))
