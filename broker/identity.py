@@ -1,4 +1,4 @@
-"""What a broker says of itself to its clients."""
+"""What a broker says of itself, to its clients and to operators."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ class BrokerIdentity:
         name: as configured.
         urls: where clients reach it, by the scheme of the connector: `tcp`, `ssl`, `stomp` …
         data_directory: of its journal, empty if there is none.
+        services: all URLs of its connectors, in the order in which they are configured.
+        group: its group; empty if there is none.
+        version: of the program; empty if it is not known.
+        started: when it became the master, milliseconds since the epoch; 0 if that is not known.
     """
 
     broker_id: str = "NOT_SET"
     name: str = "localhost"
     urls: Mapping[str, str] = field(default_factory=dict)
     data_directory: str = ""
+    services: tuple[str, ...] = ()
+    group: str = ""
+    version: str = ""
+    started: int = 0
 
     @property
     def url(self) -> str:

@@ -15,7 +15,6 @@ from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.identity import BrokerIdentity, program_version
 from broker.management.endpoint import ManagementEndpoint
-from broker.management.lists import Identity
 from broker.management.management import Management
 from broker.protocols import broker_id, lack, server_builder
 from broker.reactor import in_thread
@@ -117,7 +116,7 @@ class Mastership:
             if not done:
                 self._stop_listening()
         journal = self._journal
-        this_broker = broker_id()
+        this_broker, now_ms = broker_id(), int(time.time() * 1000)
         self.region = region = Region(
             journal,
             RegionLimits(
@@ -126,23 +125,18 @@ class Mastership:
                 purge_period_ms=self._config.purge_period_ms,
                 purged_max=self._config.purged_max,
             ),
-            now_ms=int(time.time() * 1000),
+            now_ms=now_ms,
             usage=self._usage,
             temporary=self._temporary,
             policies=self._config.policies,
             forwarding=self._config.forwarding,
             rights=Rights(self._authorization, self._users.roles_of),
             scheduling=self._config.scheduler_support,
-            identity=BrokerIdentity(
-                this_broker,
-                self._config.name,
-                {config.scheme: url for config, url in reversed(list(zip(self._served, urls, strict=True)))},
-                str(self._config.data.absolute()),
-            ),
+            identity=self._identity(this_broker, urls, now_ms),
             advisory_support=self._config.advisory_support,
         )
         self._turn = turn = Turn(self._reactor, region, journal.flush)
-        self._manage(region, turn, urls)
+        self._manage(region, turn)
         self.began_s = time.monotonic()
         for connector, config, url in zip(self._connectors, self._served, urls, strict=True):
             context = ServerContext(
@@ -152,12 +146,24 @@ class Mastership:
         turn.schedule()  # there may be something to do that nobody asks for
         return urls
 
-    def _manage(self, region: Region, turn: Turn, urls: list[str]) -> None:
-        """Let operators look and change."""
-        identity = Identity(
-            self._config.name, self._config.group, program_version(), tuple(urls), region.now_ms
+    def _identity(self, this_broker: str, urls: list[str], now_ms: int) -> BrokerIdentity:
+        """What it says of itself; of several connectors of one scheme the first is meant."""
+        config = self._config
+        schemes = [connector.scheme for connector in self._served]
+        return BrokerIdentity(
+            broker_id=this_broker,
+            name=config.name,
+            urls=dict(reversed(list(zip(schemes, urls, strict=True)))),
+            data_directory=str(config.data.absolute()),
+            services=tuple(urls),
+            group=config.group,
+            version=program_version(),
+            started=now_ms,
         )
-        self.management = Management(region, identity, turn.schedule)
+
+    def _manage(self, region: Region, turn: Turn) -> None:
+        """Let operators look and change."""
+        self.management = Management(region, turn.schedule)
         ManagementEndpoint(self.management)
 
     def _open(self) -> Journal:

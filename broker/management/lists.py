@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.destination import Destination
@@ -35,37 +34,18 @@ if TYPE_CHECKING:
     from broker.region.region import Region
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which broker it is.
-
-    Attributes:
-        name: its name in the group.
-        group: its group.
-        version: of the program.
-        services: URLs of its connectors.
-        started: when it became the master, milliseconds since the epoch.
-    """
-
-    name: str = ""
-    group: str = ""
-    version: str = ""
-    services: tuple[str, ...] = ()
-    started: int = 0
-
-
 class Lists:
     """Looks at one region; changes nothing."""
 
-    def __init__(self, region: Region, identity: Identity) -> None:
+    def __init__(self, region: Region) -> None:
         self._region = region
-        self._identity = identity
 
     # ---- the broker
 
     def broker(self, jobs: int) -> BrokerInfo:
         """The broker as a whole; `jobs` are running."""
-        region, identity = self._region, self._identity
+        region = self._region
+        identity = region.identity
         lasting = [each for each in region.targets.values() if not each.destination.is_temporary]
         queues = [each for each in region.targets.values() if isinstance(each, Queue)]
         return BrokerInfo(

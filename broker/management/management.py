@@ -19,7 +19,7 @@ from broker.management.branches import decision, transactions
 from broker.management.browsing import browse
 from broker.management.errors import NotFound, NotPermitted, NotPossible
 from broker.management.jobs import Caller, Immediate, Job, Jobs
-from broker.management.lists import Identity, Lists
+from broker.management.lists import Lists
 from broker.management.model import (
     BrokerInfo,
     ConnectionInfo,
@@ -77,18 +77,15 @@ _log: Final = logging.getLogger("broker.management")
 class Management:
     """One broker's management; made when it becomes the master."""
 
-    def __init__(
-        self, region: Region, identity: Identity | None = None, wake: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, region: Region, wake: Callable[[], None] = lambda: None) -> None:
         """Make it.
 
         Args:
             region: what is looked at and changed.
-            identity: which broker it is.
             wake: called when there is something to do in a turn.
         """
         self.region = region
-        self.lists = Lists(region, identity or Identity())
+        self.lists = Lists(region)
         self.jobs = Jobs(region)
         self.wake = wake
         self._refused: set[str] = set()
