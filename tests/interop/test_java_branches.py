@@ -1,11 +1,17 @@
 """Distributed transactions of Apache's Java client, across crashes of its broker: Apache's and ours."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
-from support.our_broker import OurBroker, add_user, running
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker, our_broker, our_pair
+from support.relay import Relay
+from support.waiting import wait_until
+from support.zookeeper import ZooKeeperForTests
+
+from journal.files import PosixFiles
+from journal.inspection import inspect_files
 
 pytestmark = pytest.mark.interop
 
@@ -53,16 +59,9 @@ ROLLED_BACK = [
 OUTCOMES = {"commit": COMMITTED, "rollback": ROLLED_BACK}
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The Java programs, compiled once."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
 def test_the_steps_are_right(programs: JavaPrograms, tmp_path: Path) -> None:
     """Apache's broker shows that the program and its expectations are right."""
-    broker, url = start_apache_broker(programs, tmp_path / "apache")
-    with broker:
+    with apache_broker(programs, tmp_path / "apache") as url:
         assert programs.facts("Branches", url) == STEPS
 
 
@@ -70,21 +69,16 @@ def test_the_steps_with_our_broker(
     programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path
 ) -> None:
     """Our broker answers each step as Apache's does."""
-    add_user(zookeeper)
-    broker = OurBroker(zookeeper, tmp_path, port=free_port())
-    with running(broker):
-        broker.wait_listening()
+    with our_broker(zookeeper, tmp_path) as broker:
         assert programs.facts("Branches", broker.url) == STEPS
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_crashes_of_apaches_broker_are_right(programs: JavaPrograms, tmp_path: Path, outcome: str) -> None:
     """What is expected of a branch after a crash is what Apache's broker does."""
-    broker, url = start_apache_broker(programs, tmp_path / "apache")
-    with broker:
+    with apache_broker(programs, tmp_path / "apache") as url:
         assert programs.facts("Branches", url, "prepare") == PREPARED
-    broker, url = start_apache_broker(programs, tmp_path / "apache")
-    with broker:
+    with apache_broker(programs, tmp_path / "apache") as url:
         assert programs.facts("Branches", url, outcome) == OUTCOMES[outcome]
 
 
@@ -93,13 +87,41 @@ def test_takeover_with_a_prepared_branch(
     programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path, outcome: str
 ) -> None:
     """The master is killed: its slave lists the branch and ends it, with nothing lost or twice."""
-    add_user(zookeeper)
-    first = OurBroker(zookeeper, tmp_path, port=free_port(), container="first")
-    with running(first):
-        first.wait_listening()
-        second = OurBroker(zookeeper, tmp_path, port=free_port(), container="second")
-        with running(second):
-            assert programs.facts("Branches", first.url, "prepare") == PREPARED
-            first.kill()
-            second.wait_listening()
-            assert programs.facts("Branches", second.url, outcome) == OUTCOMES[outcome]
+    with our_pair(zookeeper, tmp_path) as (master, slave):
+        assert programs.facts("Branches", master.url, "prepare") == PREPARED
+        master.kill()
+        slave.wait_listening()
+        assert programs.facts("Branches", slave.url, outcome) == OUTCOMES[outcome]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_client_follows_a_takeover_with_its_branch(
+    programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path, outcome: str, is_answered: bool
+) -> None:
+    """With `failover:` it says all of its branch again, the preparation too, answered before or not."""
+    with our_pair(zookeeper, tmp_path) as (master, slave), Relay(master.port) as relay:
+        url = f"failover:({relay.url},{slave.url})?randomize=false&maxReconnectDelay=100"
+        with programs.start(tmp_path / "facts", "Branches", url, "follow", outcome) as client:
+            client.wait_for("ended")
+            if not is_answered:
+                relay.silence()
+            client.go_on()
+            wait_until(lambda: len(prepared(tmp_path / "store")) == 1, 30.0, "a prepared branch")
+            if is_answered:
+                client.wait_for("prepared")
+            master.kill()
+            slave.wait_listening()
+            assert client.wait_for("prepared") == ["0"]
+            client.go_on()
+            client.wait_ended()
+            facts = client.facts()
+    taken, ended, *rest = facts
+    assert [taken, ended, rest[0]] == [PREPARED[0], "ended: true", PREPARED[1]]
+    assert rest[1] == OUTCOMES[outcome][0].replace("prepared", "waiting")
+    assert rest[2:] == OUTCOMES[outcome][1:]
+
+
+def prepared(store: Path) -> Collection[object]:
+    """The prepared branches of a store, its master at work."""
+    return inspect_files(PosixFiles(store), str(store)).state.branches.prepared

@@ -16,7 +16,7 @@ import org.apache.activemq.ActiveMQXAConnectionFactory;
 
 /**
  * Distributed transactions. Arguments: url, and what to do: `steps` (if nothing), `prepare`, or an outcome of
- * what an earlier run prepared: `commit`, `rollback`.
+ * what an earlier run prepared: `commit`, `rollback`; `follow` and an outcome does all that in one run.
  */
 public final class Branches {
     private static final String PREFIX = "interop.branches.";
@@ -27,6 +27,8 @@ public final class Branches {
             steps(arguments[0]);
         } else if (what.equals("prepare")) {
             prepare(arguments[0]);
+        } else if (what.equals("follow")) {
+            follow(arguments[0], arguments[2].equals("commit"));
         } else {
             recover(arguments[0], what.equals("commit"));
         }
@@ -208,12 +210,19 @@ public final class Branches {
     /** Moves a message between queues, for a durable subscriber too, and dies when the branch is prepared. */
     private static void prepare(String url) throws Exception {
         Client client = new Client(url, "branches");
-        Session plain = Jms.connect(url).createSession(false, Session.AUTO_ACKNOWLEDGE);
+        Jms.fact("prepared", client.resource.prepare(move(client, url)));
+        Runtime.getRuntime().halt(0);
+    }
+
+    private static Id move(Client client, String url) throws Exception {
+        Connection setup = Jms.connect(url);
+        Session plain = setup.createSession(false, Session.AUTO_ACKNOWLEDGE);
         Topic topic = client.session.createTopic(PREFIX + "topic");
         Queue from = plain.createQueue(PREFIX + "from");
         MessageConsumer subscriber = client.session.createDurableSubscriber(topic, "s");
         Jms.sendTexts(plain, from, "moved", "stays");
         plain.createProducer(topic).send(plain.createTextMessage("published"));
+        setup.close();
         MessageConsumer consumer = client.session.createConsumer(from);
         Id id = new Id("moving");
         client.resource.start(id, XAResource.TMNOFLAGS);
@@ -221,8 +230,7 @@ public final class Branches {
         Jms.sendTexts(client.session, client.session.createQueue(PREFIX + "to"), "moved");
         client.session.createProducer(topic).send(client.session.createTextMessage("inside"));
         client.resource.end(id, XAResource.TMSUCCESS);
-        Jms.fact("prepared", client.resource.prepare(id));
-        Runtime.getRuntime().halt(0);
+        return id;
     }
 
     /** Another process decides about it. */
@@ -233,6 +241,25 @@ public final class Branches {
             Jms.fact("outcome", commit ? commit(client, id, false) : rollback(client, id));
             Jms.fact("prepared afterwards", client.prepared());
         }
+        show(url);
+    }
+
+    /** One process goes on, whatever becomes of its broker; it waits for a line before each of two steps. */
+    private static void follow(String url, boolean commit) throws Exception {
+        try (Client client = new Client(url, "branches")) {
+            Id id = move(client, url);
+            Jms.fact("ended", true);
+            System.in.read(new byte[100]);
+            Jms.fact("prepared", client.resource.prepare(id));
+            System.in.read(new byte[100]);
+            Jms.fact("waiting", client.prepared());
+            Jms.fact("outcome", commit ? commit(client, id, false) : rollback(client, id));
+            Jms.fact("prepared afterwards", client.prepared());
+        }
+        show(url);
+    }
+
+    private static void show(String url) throws Exception {
         Connection connection = Jms.factory(url).createConnection();
         connection.setClientID("branches");
         connection.start();
