@@ -65,7 +65,7 @@ def log_of(broker: OurBroker) -> str:
     return broker.log.read_text("utf-8")
 
 
-def wait_logged(broker: OurBroker, text: str, timeout_s: float = 20.0) -> None:
+def wait_logged(broker: OurBroker, text: str, timeout_s: float = 30.0) -> None:
     """Wait for a line."""
     wait_until(lambda: text in log_of(broker), timeout_s, lambda: f"{text}:\n{log_of(broker)}")
 
@@ -97,7 +97,7 @@ def test_a_blocked_producer_goes_on_by_itself(broker_with: BrokerWith, connectio
             producer.answer(send)
     # What was held may fill the store once more; each shortage is told once, and so is its end.
     over = "There is space for persistent messages again"
-    wait_until(lambda: log_of(broker).count(over) == log_of(broker).count(WAITS), 20, lambda: log_of(broker))
+    wait_until(lambda: log_of(broker).count(over) == log_of(broker).count(WAITS), 30, lambda: log_of(broker))
 
 
 def test_a_flood_that_is_blocked_costs_bounded_memory(broker_with: BrokerWith) -> None:
@@ -105,7 +105,7 @@ def test_a_flood_that_is_blocked_costs_bounded_memory(broker_with: BrokerWith) -
     broker = broker_with(**{"openwire-wireFormat.maxInactivityDuration": "2000"})
     count = 400
     with (
-        OpenWirePeer(broker.port, "ID:flood-1-1:1", timeout_s=20.0) as producer,
+        OpenWirePeer(broker.port, "ID:flood-1-1:1", timeout_s=30.0) as producer,
         OpenWirePeer(broker.port, "ID:other-1-1:1") as other,
     ):
         producer.log_in()
@@ -165,7 +165,7 @@ def test_non_persistent_messages_beyond_memory_are_spooled(broker_with: BrokerWi
         assert spooled(broker, folder) == 1
         peer.consume(QUEUE)
         assert [int(peer.next_text().split()[0]) for _ in range(count)] == list(range(count))
-    wait_until(lambda: not spooled(broker, folder), 10.0, "the temporary file is given back")
+    wait_until(lambda: not spooled(broker, folder), 30, "the temporary file is given back")
     assert list(folder.iterdir()) == []
 
 
@@ -257,6 +257,41 @@ def test_a_blocked_producer_survives_a_takeover(zookeeper: ZooKeeperForTests, tm
                     producer.answer(send)
                 other.send(QUEUE, "last", 1)
                 assert other.next_text() == "last"
+
+
+OWN_LIMIT = {"storeUsage": "1 mb", "policy.queue.workshop.>.storeUsageHighWaterMark": "20"}
+OWN_WAITS = f"Sends to queue://{QUEUE} wait"
+
+
+def test_a_destination_that_is_full_survives_a_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+    """Its own limit holds at the next master at once, for its producers and nobody else's."""
+    add_user(zookeeper)
+    master = OurBroker(zookeeper, tmp_path, port=free_port(), container="first", properties=OWN_LIMIT)
+    with running(master):
+        master.wait_listening()
+        slave = OurBroker(zookeeper, tmp_path, port=free_port(), container="second", properties=OWN_LIMIT)
+        with running(slave):
+            wait_logged(slave, "is waiting to become the master")
+            with OpenWirePeer(master.port) as producer, OpenWirePeer(master.port, "ID:other-1-1:1") as other:
+                producer.log_in()
+                sends = send_all(producer, range(COUNT))
+                wait_logged(master, OWN_WAITS)
+                other.log_in().send("elsewhere", "before", 1)
+                unanswered = [number for number, send in sends.items() if not producer.has_answer(send)]
+                assert COUNT // 4 < len(unanswered) < COUNT
+                master.kill()
+            slave.wait_listening()
+            with OpenWirePeer(slave.port) as producer, OpenWirePeer(slave.port, "ID:other-1-1:1") as other:
+                producer.log_in(failover_reconnect=True)
+                sends = send_all(producer, unanswered)
+                wait_logged(slave, OWN_WAITS)
+                assert not any(producer.has_answer(send, 0.0) for send in sends.values())
+                other.log_in(failover_reconnect=True).send("elsewhere", "after", 2)
+                other.consume(QUEUE)
+                assert [int(other.next_text().split()[0]) for _ in range(COUNT)] == list(range(COUNT))
+                for send in sends.values():
+                    producer.answer(send)
+                assert other.drain("elsewhere", 2) == ["before", "after"]
 
 
 def send_all(producer: OpenWirePeer, numbers: Iterable[int]) -> dict[int, int]:
