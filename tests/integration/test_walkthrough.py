@@ -77,14 +77,14 @@ def test_step_3_take_the_broker_away_and_bring_it_back(fabric: FabricForTests) -
     pid, zookeeper = fabric.pid("root"), fabric.zookeeper_pid()
     service = fabric.broker("root")["services"][0]
     fabric.run("container-remove-profile", "root", "mq-amq")
-    wait_until(lambda: not fabric.broker("root")["masters"], 10, "the broker is still listed")
-    wait_until(lambda: not is_listening(service), 10, "the port is still open")
+    wait_until(lambda: not fabric.broker("root")["masters"], 30, "the broker is still listed")
+    wait_until(lambda: not is_listening(service), 30, "the port is still open")
     fabric.wait_provisioned("root")
     fabric.run("container-add-profile", "root", "mq-amq")
     fabric.wait_master("root", slaves=0)
     assert (fabric.pid("root"), fabric.zookeeper_pid()) == (pid, zookeeper)
     fabric.run("container-remove-profile", "root", "mq-amq")  # as in the tutorial: it would get messages too
-    wait_until(lambda: not fabric.broker("root")["masters"], 10, "the broker is still listed")
+    wait_until(lambda: not fabric.broker("root")["masters"], 30, "the broker is still listed")
 
 
 def test_step_4_describe_a_broker(fabric: FabricForTests) -> None:
@@ -234,5 +234,5 @@ def test_everything_stops(fabric: FabricForTests) -> None:
     """Stopping all containers leaves no process, and the stores are kept."""
     pids = [fabric.pid(name) for name in ("root", *CONTAINERS)] + [fabric.zookeeper_pid()]
     fabric.run("container-stop", "--force", "root", "broker*")
-    wait_until(lambda: not any(identify(pid) for pid in pids), 10, "processes are left")
+    wait_until(lambda: not any(identify(pid) for pid in pids), 30, "processes are left")
     assert list((fabric.home.data / BROKER).glob("data-*"))

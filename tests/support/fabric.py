@@ -125,7 +125,7 @@ class FabricForTests:
                 return row
         return {"masters": [], "slaves": [], "services": []}
 
-    def wait_provisioned(self, name: str, timeout_s: float = 30) -> None:
+    def wait_provisioned(self, name: str, timeout_s: float = 60) -> None:
         """Wait until a container is connected and its status is `success`."""
 
         def is_provisioned() -> bool:
@@ -134,7 +134,7 @@ class FabricForTests:
 
         wait_until(is_provisioned, timeout_s, lambda: f"{self.container(name)}\n{self.logs()}")
 
-    def wait_master(self, broker: str, *, slaves: int, timeout_s: float = 30) -> str:
+    def wait_master(self, broker: str, *, slaves: int, timeout_s: float = 60) -> str:
         """Wait until the broker has one serving master and so many slaves; return the master's container."""
 
         def has_settled() -> bool:

@@ -14,7 +14,7 @@ from journal.options import JournalOptions
 from journal.record import AddMessage, Record, RemoveMessage
 
 QUEUE = "queue://a"
-WAIT_S = 20.0
+WAIT_S = 30.0
 
 
 def body_of(ref: int, size: int) -> bytes:

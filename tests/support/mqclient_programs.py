@@ -27,7 +27,7 @@ def receive(consumer: MessageConsumer, count: int) -> list[str | None]:
     """Take texts from a consumer."""
     found = []
     for _ in range(count):
-        message = consumer.receive(5.0)
+        message = consumer.receive(30.0)
         assert isinstance(message, TextMessage), f"{found} and then nothing"
         found.append(message.text)
     return found

@@ -43,7 +43,7 @@ class OpenWirePeer:
         port: int,
         connection_id: str = "ID:test-1-1:1",
         *,
-        timeout_s: float = 10.0,
+        timeout_s: float = 30.0,
         receive_buffer_bytes: int = 0,
     ) -> None:
         self.connection_id = connection_id

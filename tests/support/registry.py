@@ -18,7 +18,7 @@ def open_session(
 ) -> Iterator[Session]:
     """Open a session with the right password, and close it at the end."""
     session = Session(zookeeper.url, zookeeper.password, session_timeout_s=session_timeout_s, post=post)
-    session.start(timeout_s=20)
+    session.start(timeout_s=30)
     try:
         yield session
     finally:

@@ -8,10 +8,12 @@ T = TypeVar("T")
 
 FIRST_INTERVAL_S = 0.002
 LAST_INTERVAL_S = 0.05
+PATIENCE_S = 30.0
+"""Nothing here takes so long; a machine that is busy with other things may."""
 
 
 def wait_until(
-    predicate: Callable[[], T], timeout_s: float = 10.0, message: str | Callable[[], str] = ""
+    predicate: Callable[[], T], timeout_s: float = PATIENCE_S, message: str | Callable[[], str] = ""
 ) -> T:
     """Call `predicate` until it returns something true, and return that.
 

@@ -42,7 +42,7 @@ def take(consumer: MessageConsumer, count: int) -> list[str | None]:
     """The texts of the next messages."""
     found: list[str | None] = []
     for _ in range(count):
-        message = consumer.receive(10.0)
+        message = consumer.receive(30.0)
         assert isinstance(message, TextMessage)
         found.append(message.text)
     return found

@@ -49,7 +49,7 @@ def connect(broker: OurBroker) -> Connection:
 
 def take(consumer: MessageConsumer) -> Message:
     """The next message."""
-    message = consumer.receive(20.0)
+    message = consumer.receive(30.0)
     assert message is not None
     return message
 

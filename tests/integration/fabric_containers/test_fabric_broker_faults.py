@@ -153,7 +153,7 @@ def test_a_missing_data_file_stops_the_broker_until_its_loss_is_accepted(
     path = data_file_with(fabric, queue)
     away = path.rename(fabric.folder / "away")
     fabric.run("container-start", CONTAINER)
-    wait_until(lambda: str(path) in fabric.run("container-info", CONTAINER), 20, lambda: log(fabric))
+    wait_until(lambda: str(path) in fabric.run("container-info", CONTAINER), 30, lambda: log(fabric))
     info = fabric.run("container-info", CONTAINER)
     assert f"{path} is missing: put it back, or accept the loss" in info
     assert "ignoreMissingJournalfiles=true" in info
@@ -185,7 +185,7 @@ def test_a_frozen_master_keeps_its_fixed_port_until_it_is_replaced(fabric: Fabri
     os.kill(pid, signal.SIGSTOP)
     try:
         reason = f"cannot listen on 127.0.0.1, port {port}"
-        wait_until(lambda: reason in fabric.run("container-info", slave), 20, fabric.logs)
+        wait_until(lambda: reason in fabric.run("container-info", slave), 30, fabric.logs)
         fabric.wait_master("fixed", slaves=1, timeout_s=40)
     finally:
         with contextlib.suppress(ProcessLookupError):

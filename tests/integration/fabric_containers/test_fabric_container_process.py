@@ -63,7 +63,7 @@ def start(home: Home) -> Iterator[Start]:
 def wait_logged(home: Home, name: str, text: str) -> None:
     """Wait until the container's log has the text."""
     log = home.container(name).log
-    wait_until(lambda: log.exists() and text in log.read_text(), 20, lambda: f"{text}\n{log.read_text()}")
+    wait_until(lambda: log.exists() and text in log.read_text(), 30, lambda: f"{text}\n{log.read_text()}")
 
 
 def make(session: Session, name: str) -> None:
@@ -135,9 +135,9 @@ def test_place_of_a_dead_predecessor_is_taken(home: Home, session: Session, star
         node = session.get_or_none(alive)
         return json.loads(node.data)["pid"] if node else 0
 
-    wait_until(lambda: registered_pid() == process.pid, 20, "it was not replaced")
+    wait_until(lambda: registered_pid() == process.pid, 30, "it was not replaced")
     session.delete(alive)
-    wait_until(lambda: registered_pid() == process.pid, 10, "it did not register again")
+    wait_until(lambda: registered_pid() == process.pid, 30, "it did not register again")
 
 
 def test_lost_session_is_replaced(
@@ -158,7 +158,7 @@ def test_lost_session_is_replaced(
         node = session.get_or_none(paths.container_alive("survivor"))
         return now not in (None, before) and node is not None and node.ephemeral_owner == now.session_id
 
-    wait_until(has_registered_again, 20, "it did not register again")
+    wait_until(has_registered_again, 30, "it did not register again")
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
     assert home.container("survivor").read_session() is None

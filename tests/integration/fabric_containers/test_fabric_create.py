@@ -137,13 +137,13 @@ def test_interrupted_create_leaves_nothing(fabric: FabricForTests) -> None:
     """Ctrl-C while ZooKeeper starts ends it again, and says that nothing was created."""
     creating = fabric.start("create", *USER, *ports(fabric), "--verbose")
     pid_file = fabric.home.zookeeper / "server.pid"
-    wait_until(pid_file.exists, 20, "ZooKeeper was not started")
-    pid = wait_until(lambda: int(pid_file.read_text() or 0), 5)
+    wait_until(pid_file.exists, 30, "ZooKeeper was not started")
+    pid = wait_until(lambda: int(pid_file.read_text() or 0), 30)
     os.kill(creating.pid, signal.SIGINT)
     output, _ = creating.communicate(timeout=30)
     assert creating.returncode == 130
     assert "Nothing was created." in output
-    wait_until(lambda: identify(pid) is None, 10, "ZooKeeper is left")
+    wait_until(lambda: identify(pid) is None, 30, "ZooKeeper is left")
     assert not fabric.home.has_fabric()
 
 
@@ -169,9 +169,9 @@ def test_session_timeout_comes_from_the_profile(fabric: FabricForTests) -> None:
     fabric.create("--profile=fabric")
     fabric.run("profile-edit", "--pid", "io.fabric8.zookeeper/zookeeper.session.timeout=2000", "fabric")
     home = fabric.home.container("root")
-    wait_until(lambda: home.read_session_timeout_ms() == 2000, 10, fabric.logs)
+    wait_until(lambda: home.read_session_timeout_ms() == 2000, 30, fabric.logs)
     os.kill(fabric.pid("root"), signal.SIGTERM)
-    wait_until(lambda: home.read_process() is None, 10, "root does not stop")
+    wait_until(lambda: home.read_process() is None, 30, "root does not stop")
     assert identify(fabric.zookeeper_pid()) is not None
     fabric.run("container-start", "root")
     assert "session" in home.log.read_text()

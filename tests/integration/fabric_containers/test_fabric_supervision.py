@@ -54,8 +54,8 @@ def test_killed_child_is_signed_off_at_once_and_restarted(
     pid = fabric.pid(child)
     began_s = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not session.exists(paths.container_alive(child)), 2, "alive is still there")
-    assert time.monotonic() - began_s < 2  # the session's timeout is 4 s
+    wait_until(lambda: not session.exists(paths.container_alive(child)), 3.5, "alive is still there")
+    assert time.monotonic() - began_s < 3.5  # the session's timeout is 4 s
     fabric.wait_provisioned(child)
     assert fabric.pid(child) != pid
 
@@ -85,8 +85,8 @@ def test_child_survives_and_is_adopted_by_its_restarted_parent(
     root = fabric.home.container("root").read_process()
     assert root is not None
     os.kill(root.pid, signal.SIGKILL)
-    wait_until(lambda: identify(root.pid) is None, 5, "root still runs")
-    wait_until(lambda: not session.exists(paths.container_alive("root")), 15, "root is still registered")
+    wait_until(lambda: identify(root.pid) is None, 30, "root still runs")
+    wait_until(lambda: not session.exists(paths.container_alive("root")), 30, "root is still registered")
     output = fabric.run("container-start", "another", code=1)
     assert "Container another does not exists!" in output
     output = fabric.run("container-create-child", "root", "another", code=1)
@@ -97,14 +97,14 @@ def test_child_survives_and_is_adopted_by_its_restarted_parent(
     assert (fabric.pid(child), fabric.zookeeper_pid()) == (before, zookeeper)
     os.kill(before, signal.SIGKILL)
     fabric.wait_provisioned(child)
-    wait_until(lambda: fabric.pid(child) != before, 10, "the adopted child was not restarted")
+    wait_until(lambda: fabric.pid(child) != before, 30, "the adopted child was not restarted")
 
 
 def test_root_started_again_at_once_replaces_its_dead_predecessor(fabric: FabricForTests) -> None:
     """A new root process does not wait for the session of the dead one to expire."""
     pid = fabric.pid("root")
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: identify(pid) is None, 5, "root still runs")
+    wait_until(lambda: identify(pid) is None, 30, "root still runs")
     fabric.run("container-start", "root")
     assert fabric.container("root")["pid"] == fabric.pid("root") != pid
     assert fabric.run("container-start", "root") == "Container root is already started\n"
@@ -116,9 +116,9 @@ def test_interrupted_command_says_what_goes_on(fabric: FabricForTests) -> None:
     os.kill(root, signal.SIGSTOP)
     try:
         creating = fabric.start("container-create-child", "root", "patient")
-        wait_until(lambda: "patient" in fabric.run("container-list"), 10, "it is not created")
+        wait_until(lambda: "patient" in fabric.run("container-list"), 30, "it is not created")
         os.kill(creating.pid, signal.SIGINT)
-        output, _ = creating.communicate(timeout=20)
+        output, _ = creating.communicate(timeout=30)
     finally:
         os.kill(root, signal.SIGCONT)
     assert creating.returncode == 130
@@ -131,9 +131,9 @@ def test_log_is_followed(fabric: FabricForTests, child: str, tmp_path: Path) -> 
     shown = tmp_path / "shown"
     with shown.open("w") as output:
         following = fabric.start("container-logs", child, "-f", output=output)
-    wait_until(lambda: "Provisioning: success" in shown.read_text(), 10, "the log is not shown")
+    wait_until(lambda: "Provisioning: success" in shown.read_text(), 30, "the log is not shown")
     fabric.run("container-add-profile", child, "mq-client")
-    wait_until(lambda: shown.read_text().count("Provisioning: success") == 2, 10, shown.read_text)
+    wait_until(lambda: shown.read_text().count("Provisioning: success") == 2, 30, shown.read_text)
     os.kill(following.pid, signal.SIGINT)
     assert following.wait(10) == 130
 
@@ -165,7 +165,7 @@ def test_frozen_child_that_wakes_in_time_lives_on(
         )
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: session.exists(paths.container_alive(child)), 15, "it did not register again")
+    wait_until(lambda: session.exists(paths.container_alive(child)), 30, "it did not register again")
     assert fabric.pid(child) == pid
 
 
@@ -195,7 +195,7 @@ def test_deleted_container_leaves_nothing_but_its_stores(fabric: FabricForTests,
     (files.data / "store").mkdir()
     fabric.run("container-delete", child)
     assert child not in fabric.run("container-list")
-    wait_until(lambda: sorted(entry.name for entry in files.path.iterdir()) == ["data"], 5, "files are left")
+    wait_until(lambda: sorted(entry.name for entry in files.path.iterdir()) == ["data"], 30, "files are left")
 
 
 def test_no_container_takes_the_registry_away_by_accident(fabric: FabricForTests) -> None:

@@ -115,7 +115,7 @@ def test_an_ephemeral_znode_goes_with_its_command(home: Home, session: Session) 
     finally:
         process.kill()
     assert process.returncode == 130
-    wait_until(lambda: not session.exists("/fabric/notes/ephemeral"), timeout_s=2, message="its end")
+    wait_until(lambda: not session.exists("/fabric/notes/ephemeral"), timeout_s=3.5, message="its end")
 
 
 def test_commands_at_the_same_time_all_count(home: Home, session: Session) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
+from support.apache import JavaPrograms
+from support.java_programs import apache_broker
 from support.mqclient_programs import QUICK, receive
 from support.zookeeper import free_port
 
@@ -25,16 +26,9 @@ pytestmark = pytest.mark.interop
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
-    """The compiled programs, among them Apache's broker."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
-
-
-@pytest.fixture(scope="module")
 def url(programs: JavaPrograms, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An Apache broker."""
-    broker, url = start_apache_broker(programs, tmp_path_factory.mktemp("data"))
-    with broker:
+    with apache_broker(programs, tmp_path_factory.mktemp("data")) as url:
         yield url
 
 
@@ -64,7 +58,7 @@ def test_bodies(connection: Connection, queue: str) -> None:
     ):
         message.properties = {"number": 1, "text": "x"}
         producer.send(message, priority=7)
-        received = consumer.receive(10.0)
+        received = consumer.receive(30.0)
         assert type(received) is type(message)
         assert getattr(received, attribute) == getattr(message, attribute)
         assert (received.properties, received.message_id) == (message.properties, message.message_id)
@@ -77,14 +71,14 @@ def test_acknowledge_modes(connection: Connection, queue: str) -> None:
         producer.send(TextMessage(str(number)))
     session = connection.create_session(acknowledge_mode=AcknowledgeMode.CLIENT)
     consumer = session.create_consumer(queue)
-    messages = [consumer.receive(10.0) for _ in range(3)]
+    messages = [consumer.receive(30.0) for _ in range(3)]
     assert messages[1] is not None
     messages[1].acknowledge()
     assert receive(consumer, 1) == ["3"]
     session.close()
     individual = connection.create_session(acknowledge_mode=AcknowledgeMode.INDIVIDUAL)
     consumer = individual.create_consumer(queue)
-    messages = [consumer.receive(10.0) for _ in range(3)]
+    messages = [consumer.receive(30.0) for _ in range(3)]
     assert [message.redelivered for message in messages if message] == [True, False, False]
     assert messages[1] is not None
     messages[1].acknowledge()
@@ -162,7 +156,7 @@ def test_request_and_reply(connection: Connection, queue: str) -> None:
     question = TextMessage("question")
     question.reply_to = answers
     session.create_producer(queue).send(question)
-    asked = session.create_consumer(queue).receive(10.0)
+    asked = session.create_consumer(queue).receive(30.0)
     assert asked is not None
     assert asked.reply_to == answers
     session.create_producer().send(TextMessage("answer"), destination=asked.reply_to)
@@ -197,8 +191,7 @@ def test_refused_logins(url: str) -> None:
 def test_a_restarted_broker_is_found_again(programs: JavaPrograms, tmp_path: Path) -> None:
     """Apache's broker is killed and started again on its store: nothing is lost, repeats are dropped."""
     port = free_port()
-    first, url = start_apache_broker(programs, tmp_path / "data", port)
-    with first:
+    with apache_broker(programs, tmp_path / "data", port=port) as url:
         factory = ConnectionFactory(f"failover:({url})?maxReconnectDelay=100", "admin", "admin")
         connection = factory.create_connection()
         connection.start()
@@ -207,8 +200,7 @@ def test_a_restarted_broker_is_found_again(programs: JavaPrograms, tmp_path: Pat
         for number in range(20):
             producer.send(TextMessage(str(number)))
         assert receive(consumer, 10) == [str(number) for number in range(10)]
-    second, _ = start_apache_broker(programs, tmp_path / "data", port)
-    with second, connection:
+    with apache_broker(programs, tmp_path / "data", port=port), connection:
         for number in range(20, 30):
             producer.send(TextMessage(str(number)))
         assert receive(consumer, 20) == [str(number) for number in range(10, 30)]

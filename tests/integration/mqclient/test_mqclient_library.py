@@ -51,7 +51,7 @@ def test_all_kinds_of_messages_arrive_as_they_were_sent(connection: Connection) 
         message.correlation_id, message.type, message.reply_to = "c", "t", Queue("answers")
         message.properties = {"number": 1, "text": "x", "JMSXGroupID": "g"}
         producer.send(message, priority=7, time_to_live_ms=60_000)
-        received = consumer.receive(5.0)
+        received = consumer.receive(30.0)
         assert type(received) is type(message)
         assert getattr(received, attribute) == getattr(message, attribute)
         assert received.message_id == message.message_id
@@ -69,7 +69,7 @@ def test_compressed_bodies_arrive(broker: ModelBroker) -> None:
         producer, consumer = session.create_producer("q"), session.create_consumer("q")
         for message in (TextMessage("x" * 1000), BytesMessage(b"y" * 1000)):
             producer.send(message)
-            received = consumer.receive(5.0)
+            received = consumer.receive(30.0)
             assert body(received) == body(message)
         sent = [each for each in broker.connections[-1].received if isinstance(each, MessageCommand)]
         assert [(each.compressed, len(each.content or b"") < 100) for each in sent] == [(True, True)] * 2
@@ -96,7 +96,7 @@ def test_client_acknowledgement_covers_the_session(connection: Connection, broke
     session = connection.create_session(acknowledge_mode=AcknowledgeMode.CLIENT)
     consumer = session.create_consumer("work")
     assert receive(consumer, 1) == ["1"]
-    second = consumer.receive(5.0)
+    second = consumer.receive(30.0)
     assert second is not None
     second.acknowledge()
     session.close()
@@ -108,7 +108,7 @@ def test_individual_acknowledgement_covers_one(connection: Connection) -> None:
     send(connection, "1", "2", "3")
     session = connection.create_session(acknowledge_mode=AcknowledgeMode.INDIVIDUAL)
     consumer = session.create_consumer("work")
-    messages = [consumer.receive(5.0) for _ in range(3)]
+    messages = [consumer.receive(30.0) for _ in range(3)]
     assert messages[1] is not None
     messages[1].acknowledge()
     session.close()
@@ -132,7 +132,7 @@ def test_recover_delivers_again_in_order(connection: Connection) -> None:
     consumer = session.create_consumer("work")
     assert receive(consumer, 2) == ["1", "2"]
     session.recover()
-    again = consumer.receive(5.0)
+    again = consumer.receive(30.0)
     assert isinstance(again, TextMessage)
     assert (again.text, again.redelivered, again.delivery_count) == ("1", True, 2)
     assert receive(consumer, 2) == ["2", "3"]
@@ -381,6 +381,6 @@ def test_large_messages_arrive(connection: Connection) -> None:
     session = connection.create_session()
     producer, consumer = session.create_producer("work"), session.create_consumer("work")
     producer.send(BytesMessage(b"x" * 5_000_000))
-    message = consumer.receive(20.0)
+    message = consumer.receive(30.0)
     assert isinstance(message, BytesMessage)
     assert len(message.data) == 5_000_000

@@ -85,7 +85,7 @@ def test_a_held_message_can_be_acknowledged_after_a_failover(
     send(connection, "1", "2")
     session = connection.create_session(acknowledge_mode=AcknowledgeMode.CLIENT)
     consumer = session.create_consumer("work")
-    first = consumer.receive(5.0)
+    first = consumer.receive(30.0)
     assert first is not None
     broker.cut()
     assert receive(consumer, 1) == ["2"]

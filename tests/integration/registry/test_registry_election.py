@@ -35,7 +35,7 @@ def test_zookeeper_outage_moves_nothing(zookeeper_factory: Callable[[], ZooKeepe
         assert (a.role, b.role) == (Role.MASTER, Role.SLAVE)
         server.start_ready()
         for session in (a.session, b.session, cluster.observer):
-            wait_until(lambda session=session: session.state is SessionState.CONNECTED, timeout_s=20)
+            wait_until(lambda session=session: session.state is SessionState.CONNECTED, timeout_s=30)
         wait_until(lambda: cluster.containers() == ["a", "b"])  # at once, unless the machine is very busy
         assert cluster.seen == [(a.url,)]
         a.die()
@@ -53,7 +53,7 @@ def expire_everybody(server: ZooKeeperForTests, group: str) -> None:
     hidden.wait_ready(60)
     session = Session(hidden.url, server.password)
     session.start()
-    wait_until(lambda: session.children(group) == [], timeout_s=20)
+    wait_until(lambda: session.children(group) == [], timeout_s=30)
     session.close()
     hidden.stop()
 
@@ -71,8 +71,8 @@ def test_outage_that_costs_all_sessions_moves_nothing(
         server.kill()
         expire_everybody(server, paths.amq_group("outage"))
         server.start_ready()
-        wait_until(lambda: cluster.observer.state is SessionState.CONNECTED, timeout_s=20)
-        wait_until(lambda: cluster.containers() == ["a", "b"], timeout_s=20)
+        wait_until(lambda: cluster.observer.state is SessionState.CONNECTED, timeout_s=30)
+        wait_until(lambda: cluster.containers() == ["a", "b"], timeout_s=30)
         assert (a.role, b.role) == (Role.MASTER, Role.SLAVE)
         assert a.reasons == []
         assert cluster.seen == [(a.url,)]
