@@ -15,7 +15,7 @@ public final class Priorities {
     private static final int[] SENT = {4, 4, 9, 1, 4, 9};
 
     public static void main(String[] arguments) throws Exception {
-        Connection connection = Jms.connect(arguments[0]);
+        Connection connection = Jms.connect(arguments[0] + "?jms.alwaysSyncSend=true");
         Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
         for (String name : List.of("memory", "files", "unwanted", "plain")) {
             for (int mode : new int[] {DeliveryMode.PERSISTENT, DeliveryMode.NON_PERSISTENT}) {

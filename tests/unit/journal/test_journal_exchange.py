@@ -138,7 +138,7 @@ def test_a_wrong_line_is_named(lines: Lines, expected: str) -> None:
         (b"\x1f\x8b\x08\x00\n", "line 1: this is no export of a journal; if it is compressed"),
         (b"[" * 100_000 + b"\n", "line 1: this is no export of a journal"),
         (b'{"type":"end"}\n', "line 1: a line of type 'end' does not belong here"),
-        (b'{"type":"export","version":2}\n', "line 1: the export has version 2, this software knows 1"),
+        (b'{"type":"export","version":3}\n', "line 1: the export has version 3, this software knows 2"),
         (written([queue()]) + b"x", "line 4: something follows the end"),
         (written([queue()]).replace(b"queue://a", b"queue://b"), "line 3: the export was changed or damaged"),
     ],
