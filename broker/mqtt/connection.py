@@ -312,8 +312,9 @@ class Connection:
         if self.state is State.CLOSED:
             return
         if self.version == V5:
+            said = code if code in reasons.OF_CONNACK else ReasonCode.SERVER_UNAVAILABLE  # [MQTT-3.2.2-8]
             properties = self._told(reason, server_reference)
-            self._send_bounded(lambda told: codec.write_connack(False, code, told), properties)
+            self._send_bounded(lambda told: codec.write_connack(False, said, told), properties)
         elif code in reasons.RETURN_CODES and (
             self.version or code == ReasonCode.UNSUPPORTED_PROTOCOL_VERSION
         ):
@@ -323,6 +324,7 @@ class Connection:
     def disconnect(self, code: ReasonCode, reason: str = "", *, server_reference: str | None = None) -> None:
         """End the connection; a client of 5.0 is told why."""
         if self.state is State.CONNECTED and self.version == V5:
+            assert code in reasons.OF_SERVER_DISCONNECT
             properties = self._told(reason, server_reference)
             self._send_bounded(lambda told: codec.write_disconnect(code, told), properties)
         self.close()
@@ -426,7 +428,8 @@ class Connection:
         if aliases_max:
             self._aliases_out = AliasesOut(aliases_max, self.client_packet_bytes_max)
         self._incoming = Incoming(received)
-        self._outgoing = Outgoing(wanted.receive_maximum or options.send_maximum, sent)
+        send_maximum = min(wanted.receive_maximum or limits.PACKET_IDS_MAX, options.send_maximum)
+        self._outgoing = Outgoing(send_maximum, sent)
         self._framing.go_on()
         self._last_received_s = now_s
         self.state = State.CONNECTED
@@ -547,6 +550,8 @@ class Connection:
 
     def _answer_request(self, kind: PacketType, packet_id: int, codes: Sequence[int], reason: str) -> None:
         if self.version == V5:
+            known = reasons.OF_SUBSCRIBE if kind == PacketType.SUBACK else reasons.OF_UNSUBSCRIBE
+            assert known.issuperset(codes)
             properties = self._explained(reason)
             self._send_bounded(lambda told: codec.write_suback(kind, packet_id, codes, told), properties)
         elif kind == PacketType.SUBACK:
@@ -559,6 +564,7 @@ class Connection:
         if not code or self.version < V5:
             self._send(codec.write_ack(kind, packet_id))
             return
+        assert code in reasons.OF_PUBLISH
         properties = self._explained(reason)
         self._send_bounded(lambda told: codec.write_ack(kind, packet_id, code, told), properties)
 

@@ -29,14 +29,14 @@ class ConnectionOptions:
             as there are identifiers.
         topic_aliases_max: in each direction; likewise.
         keep_alive_s_max: what a client of 5.0 is told if it wants a longer one, or none; 0: as it wants.
-        send_maximum: unanswered PUBLISH packets of QoS 1 and 2 to clients that name no receive maximum.
+        send_maximum: unanswered PUBLISH packets of QoS 1 and 2 that a client is sent, if it takes as many.
     """
 
     packet_bytes_max: int = limits.LENGTH_MAX
     receive_maximum: int = limits.RECEIVE_MAXIMUM
     topic_aliases_max: int = limits.TOPIC_ALIASES_MAX
     keep_alive_s_max: int = 0
-    send_maximum: int = limits.PACKET_IDS_MAX
+    send_maximum: int = limits.SEND_MAXIMUM
 
 
 @dataclass(slots=True)

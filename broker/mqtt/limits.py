@@ -41,6 +41,10 @@ RECEIVE_MAXIMUM: Final = 1_000
 """PUBLISH packets of QoS 1 and 2 that a client of 5.0 may send unanswered. Mosquitto allows 20 and EMQX 32;
 ours are answered in batches, once per write of the journal, so that more of them may be under way."""
 
+SEND_MAXIMUM: Final = 32_767
+"""PUBLISH packets of QoS 1 and 2 that a client is sent unanswered, if it does not take less: half of the
+identifiers, so that those of an earlier connection, which may be as many, leave enough."""
+
 TOPIC_ALIASES_MAX: Final = 10
 """Topic aliases of one direction: each may hold a name of 64 KiB. Mosquitto has the same default."""
 

@@ -383,6 +383,7 @@ class MqttPeer:
         """Wait until the server closes the connection; returns what it said before."""
         while self._read():
             pass
+        self.socket.close()
         return list(self.replies)
 
     def _read(self) -> bool:

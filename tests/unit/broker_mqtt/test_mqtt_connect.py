@@ -225,6 +225,28 @@ def test_a_refusal_says_why_and_where_else() -> None:
     assert dict(connack.values) == {0x1F: "gone", 0x1C: "there:1883"}
 
 
+def test_a_server_that_shuts_down() -> None:
+    """A CONNACK has no code for that: it is not available."""
+    link = Link()
+    link.say(peer.connect())
+    link.connection.refuse(ReasonCode.SERVER_SHUTTING_DOWN)
+    assert link.last_words() == (peer.CONNACK, ReasonCode.SERVER_UNAVAILABLE)
+
+
+def test_a_code_that_does_not_exist_is_our_mistake() -> None:
+    """Every packet has its own reason codes."""
+    link = connected()
+    link.say(peer.publish("t", b"", 1, 1), peer.subscribe(2, [("t", 0)]), peer.unsubscribe(3, ["t"]))
+    for misuse in (
+        lambda: link.connection.send_puback(1, ReasonCode.PACKET_TOO_LARGE),
+        lambda: link.connection.send_suback(2, [3]),
+        lambda: link.connection.send_unsuback(3, [1]),
+        lambda: link.connection.disconnect(ReasonCode.PACKET_IDENTIFIER_IN_USE),
+    ):
+        with pytest.raises(AssertionError):
+            misuse()
+
+
 @pytest.mark.parametrize(
     ("name", "level"), [("MQTT", 3), ("MQTT", 6), ("MQTT", 0x84), ("MQIsdp", 4), ("MQIsdp", 0x83)]
 )

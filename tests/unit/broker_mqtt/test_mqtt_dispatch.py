@@ -85,7 +85,7 @@ def test_a_message_that_the_client_refuses() -> None:
     assert link.say(
         peer.ack(peer.PUBACK, one, 0x80, [(0x1F, "no"), (0x26, ("a", "b"))]), peer.ack(peer.PUBREC, two, 0x99)
     ) == [Puback(one, 0x80, Properties(reason_string="no", user=(("a", "b"),))), Pubrec(two, 0x99)]
-    assert link.connection.send_quota == limits.PACKET_IDS_MAX
+    assert link.connection.send_quota == limits.SEND_MAXIMUM
     link.connection.forget_sent(two)
     link.hear()
     assert link.say(peer.ack(peer.PUBREC, two)) == []
@@ -167,7 +167,7 @@ def test_late_answers_to_an_earlier_connections_messages() -> None:
     """They count as if the message had been sent again."""
     link = connected(clean=False, present=True, sent=[3, 9])
     assert link.say(peer.ack(peer.PUBACK, 9), peer.ack(peer.PUBREC, 3)) == [Puback(9), Pubrec(3)]
-    assert link.connection.send_quota == limits.PACKET_IDS_MAX
+    assert link.connection.send_quota == limits.SEND_MAXIMUM
 
 
 # ---- the client's limits
@@ -212,6 +212,7 @@ def test_releasing_again_makes_no_room_beyond_the_maximum() -> None:
 @pytest.mark.parametrize("version", OLDER)
 def test_older_clients_get_as_many_as_the_owner_wants(version: int) -> None:
     """They name no maximum."""
+    assert connected(5, values=[(RECEIVE_MAXIMUM, 65_535)]).connection.send_quota == limits.SEND_MAXIMUM
     assert connected(version, send_maximum=3).connection.send_quota == 3
 
 
@@ -224,7 +225,7 @@ def test_the_clients_packet_size() -> None:
     assert connection.send_publish(b"t", bytes(42), 1) == 1
     assert connection.send_publish(b"t", bytes(43), 1) == TOO_LARGE
     assert [reply.size for reply in link.hear()] == [50, 50]
-    assert connection.send_quota == limits.PACKET_IDS_MAX - 1
+    assert connection.send_quota == limits.SEND_MAXIMUM - 1
 
 
 def test_an_answer_that_is_too_large_ends_the_connection() -> None:

@@ -327,3 +327,16 @@ def test_the_end_of_the_stream_before_the_answer() -> None:
     link = Link()
     link.say(peer.connect(), peer.pingreq())
     assert link.connection.receive_eof() == []
+
+
+def test_explanations_that_are_too_large() -> None:
+    """They are left out of every packet that would become larger than the client takes."""
+    link = connected(values=[(0x27, 40)])
+    link.say(peer.subscribe(1, [("t", 0)]), peer.unsubscribe(2, ["t"]), peer.publish("t", b"", 2, 3))
+    link.connection.send_suback(1, [0x87], "x" * 40)
+    link.connection.send_unsuback(2, [0x87], "x" * 40)
+    link.connection.send_pubrec(3, 0x87, "x" * 40)
+    link.connection.disconnect(ReasonCode.NOT_AUTHORIZED, "x" * 40)
+    replies = link.hear()
+    assert [reply.kind for reply in replies] == [peer.SUBACK, peer.UNSUBACK, peer.PUBREC, peer.DISCONNECT]
+    assert [reply.values for reply in replies] == [[]] * 4
