@@ -128,7 +128,8 @@ def inflated(kind: BodyKind, body: bytes) -> bytes:
     """A compressed body as it was.
 
     Args:
-        kind: bytes messages have the length before the deflated bytes, others have not.
+        kind: bytes messages have their length before the deflated bytes, others have not. It counts: Apache's
+            client deflates all of its buffer, which is longer.
         body: what came.
 
     Raises:
@@ -136,16 +137,22 @@ def inflated(kind: BodyKind, body: bytes) -> bytes:
     """
     inflater = zlib.decompressobj()
     try:
-        content = inflater.decompress(
-            body[_LENGTH.size :] if kind is BodyKind.BYTES else body, INFLATED_BYTES_MAX
-        )
-    except zlib.error as error:
+        if kind is BodyKind.BYTES:
+            (length,) = _LENGTH.unpack_from(body)
+            if 0 <= length <= INFLATED_BYTES_MAX:
+                content = inflater.decompress(body[_LENGTH.size :], length) if length else b""
+                if len(content) < length:
+                    raise CodecError("the compressed body is cut off")
+                return content
+        else:
+            content = inflater.decompress(body, INFLATED_BYTES_MAX)
+            if not inflater.unconsumed_tail:
+                if not inflater.eof:
+                    raise CodecError("the compressed body is cut off")
+                return content
+    except (struct.error, zlib.error) as error:
         raise CodecError(f"the compressed body is damaged: {error}") from error
-    if inflater.unconsumed_tail:
-        raise CodecError(f"the compressed body is larger than {INFLATED_BYTES_MAX} bytes")
-    if not inflater.eof:
-        raise CodecError("the compressed body is cut off")
-    return content
+    raise CodecError(f"the compressed body is larger than {INFLATED_BYTES_MAX} bytes")
 
 
 def deflated(kind: BodyKind, content: bytes) -> bytes:

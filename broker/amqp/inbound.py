@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from broker import modified_utf8
 from broker.amqp import names, sections
 from broker.amqp.addresses import destination_of, kind_of_number
 from broker.amqp.ids import id_text
@@ -21,6 +20,7 @@ from broker.amqp.sections import Header, Section
 from broker.amqp.types import decode
 from broker.amqp.values import jms_property, jms_value
 from broker.amqp.wire import WIRE_FORMAT, Head, read_head, write_head
+from broker.conversion import json_text, text_body
 from broker.destination import Destination
 from broker.errors import BrokerError, CodecError, InvalidDestination, MessageInvalid
 from broker.message import WIRE_READERS, BodyKind, Message
@@ -302,12 +302,6 @@ def is_textual(content_type: str) -> bool:
     return first == "text" or (first == "application" and (second in _TEXTUAL or suffix in ("xml", "json")))
 
 
-def text_body(text: str) -> bytes:
-    """The body of a text message."""
-    data = modified_utf8.encode(text)
-    return len(data).to_bytes(4, "big") + data
-
-
 def _data(values: list[Any], content_type: str | None) -> tuple[BodyKind, bytes]:
     if not all(isinstance(value, bytes) for value in values):
         raise CodecError("a data section is not binary")
@@ -326,7 +320,11 @@ def _stream(values: list[Any], content_type: str | None) -> tuple[BodyKind, byte
     del content_type
     if not all(isinstance(value, list) for value in values):
         raise CodecError("a sequence is no list")
-    return BodyKind.STREAM, encode_stream([jms_value(each) for value in values for each in value])
+    flat = [jms_value(each) for value in values for each in value]
+    nested = (dict, list)  # Java's streams hold none
+    return BodyKind.STREAM, encode_stream(
+        [json_text(each) if isinstance(each, nested) else each for each in flat]
+    )
 
 
 _BODIES: Final[dict[int, Callable[[list[Any], str | None], tuple[BodyKind, bytes]]]] = {

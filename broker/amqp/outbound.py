@@ -9,26 +9,22 @@ Source: the AMQP JMS mapping; ActiveMQ's `JMSMappingOutboundTransformer`, for th
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable
 from typing import Final
 
-from broker import modified_utf8
 from broker.amqp import names, sections
 from broker.amqp.addresses import number_of
 from broker.amqp.ids import id_value
 from broker.amqp.sections import Header, Section, read_header, write_header
 from broker.amqp.types import Symbol, Timestamp, UInt, described, encode, encode_list, skip
 from broker.amqp.wire import WIRE_FORMAT, head_length
+from broker.conversion import decode_text, inflated
 from broker.errors import CodecError
 from broker.message import BodyKind, Message
 from broker.primitive_map import Byte, decode_map, decode_stream
 from broker.properties import properties_of
 
-INFLATED_BYTES_MAX: Final = 100 * 1024 * 1024
-"""A compressed body may become so long; the longest message there is."""
 _TTL_MAX: Final = (1 << 32) - 1
-_LENGTH: Final = struct.Struct(">I")
 _BARE_HEADER: Final = b"\0\x53\x70"
 
 
@@ -200,9 +196,9 @@ def _data(content: bytes) -> bytes:
 def _text(message: Message, content: bytes, encoding: int) -> bytes:
     if message.body is None:
         return b"" if encoding == names.NULL else _value(None)
-    (length,) = _LENGTH.unpack_from(content)
-    data = content[_LENGTH.size : _LENGTH.size + length]
-    text = modified_utf8.decode(data)
+    text = decode_text(content)
+    if text is None:
+        return _value(None)
     if encoding == names.DATA:
         return _data(text.encode("utf-8", "replace"))
     return _value(text)
@@ -245,14 +241,4 @@ def _inflated(message: Message) -> bytes:
         CodecError: it is damaged, or becomes too long.
     """
     body = message.body or b""
-    if not message.compressed or not body:
-        return body
-    start = _LENGTH.size if message.body_kind is BodyKind.BYTES else 0
-    inflater = zlib.decompressobj()
-    try:
-        content = inflater.decompress(body[start:], INFLATED_BYTES_MAX)
-    except zlib.error as error:
-        raise CodecError(f"a compressed body is damaged: {error}") from error
-    if not inflater.eof:
-        raise CodecError("a compressed body is cut off, or becomes too long")
-    return content
+    return inflated(message.body_kind, body) if message.compressed and body else body

@@ -52,9 +52,12 @@ def _inflated(message: Message) -> tuple[bytes, bool]:
     if not message.compressed:
         return message.body, False
     inflater = zlib.decompressobj()
-    start = _LENGTH.size if message.body_kind is BodyKind.BYTES else 0
-    data = inflater.decompress(message.body[start:], INFLATED_MAX)
-    return data, not inflater.eof
+    if message.body_kind is not BodyKind.BYTES:
+        data = inflater.decompress(message.body, INFLATED_MAX)
+        return data, not inflater.eof
+    (length,) = _LENGTH.unpack_from(message.body)
+    data = inflater.decompress(message.body[_LENGTH.size :], INFLATED_MAX)[: max(length, 0)]
+    return data, length > len(data)
 
 
 def _text(data: bytes, characters: int) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ import org.apache.activemq.ActiveMQConnectionFactory;
 
 /**
  * Sends one message of each kind to a topic, and says what it receives from the topics of all protocols.
- * Arguments: URL, pattern of the topics, own topic, how many messages to wait for.
+ * Arguments: URL, pattern of the topics, own topic, how many messages to wait for. Ends when it is told to.
  */
 public final class Conversion {
     public static void main(String[] arguments) throws Exception {
@@ -44,6 +44,7 @@ public final class Conversion {
         }
         connection.close();
         Jms.fact("done", "");
+        System.in.read();
     }
 
     private static void sendAll(Session session, Topic topic) throws Exception {
@@ -94,24 +95,28 @@ public final class Conversion {
         connection.close();
     }
 
+    /** Where from, the body, and what is not as it is by default. */
     private static String describe(Message message) throws Exception {
-        List<String> properties = new ArrayList<>();
+        List<String> words = new ArrayList<>(List.of(String.valueOf(message.getJMSDestination()), body(message)));
+        add(words, "correlation", message.getJMSCorrelationID());
+        add(words, "type", message.getJMSType());
+        add(words, "reply to", message.getJMSReplyTo());
+        add(words, "priority", message.getJMSPriority() == Message.DEFAULT_PRIORITY ? null : message.getJMSPriority());
+        add(words, "persistent", message.getJMSDeliveryMode() == DeliveryMode.PERSISTENT ? true : null);
+        add(words, "expires", message.getJMSExpiration() > System.currentTimeMillis() ? true : null);
+        add(words, "no time", message.getJMSTimestamp() > 1_600_000_000_000L ? null : message.getJMSTimestamp());
+        add(words, "odd id", message.getJMSMessageID().startsWith("ID:") ? null : message.getJMSMessageID());
         for (Object name : sorted(message.getPropertyNames())) {
             Object value = message.getObjectProperty((String) name);
-            properties.add(name + "=" + value + ":" + (value == null ? "null" : value.getClass().getSimpleName()));
+            add(words, "property " + name, typed(value));
         }
-        return String.join(" | ",
-            String.valueOf(message.getJMSDestination()),
-            body(message),
-            "correlation " + message.getJMSCorrelationID(),
-            "type " + message.getJMSType(),
-            "reply to " + message.getJMSReplyTo(),
-            "priority " + message.getJMSPriority(),
-            message.getJMSDeliveryMode() == DeliveryMode.PERSISTENT ? "persistent" : "not persistent",
-            message.getJMSExpiration() > 0 ? "expires" : "stays",
-            message.getJMSTimestamp() > 1_600_000_000_000L ? "with time" : "without time",
-            message.getJMSMessageID() != null && message.getJMSMessageID().startsWith("ID:") ? "with id" : "without id",
-            String.join(", ", properties));
+        return String.join(" | ", words);
+    }
+
+    private static void add(List<String> words, String name, Object value) {
+        if (value != null) {
+            words.add(name + "=" + value);
+        }
     }
 
     private static String body(Message message) throws Exception {

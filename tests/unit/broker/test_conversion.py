@@ -192,6 +192,16 @@ def test_reading_never_fails(kind: BodyKind, body: bytes | None, compressed: boo
     value_of(given_)
 
 
+def test_the_length_of_compressed_bytes_counts() -> None:
+    """Apache's client deflates the rest of its buffer, too: what goes beyond the length is not the body."""
+    longer = struct.pack(">i", 2) + deflated(BodyKind.OBJECT, b"ab" + bytes(1022))
+    assert inflated(BodyKind.BYTES, longer) == b"ab"
+    assert inflated(BodyKind.BYTES, struct.pack(">i", 0) + longer[4:]) == b""
+    for body in (b"", b"\0", struct.pack(">i", -1) + longer[4:], struct.pack(">i", 1025) + longer[4:]):
+        with pytest.raises(CodecError):
+            inflated(BodyKind.BYTES, body)
+
+
 def test_a_compressed_body_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small message that inflates to a huge one is not inflated."""
     monkeypatch.setattr(conversion, "INFLATED_BYTES_MAX", 9_999)
