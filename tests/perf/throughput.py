@@ -24,6 +24,7 @@ from perf.statistics_of_runs import machine, median, table
 from support.apache import INTEROP_SOURCES, JavaMissingError, JavaPrograms
 
 LOAD_SOURCES = Path(__file__).parent / "java"
+PROGRAMS = ("ApacheBroker", "Jms", "Load")
 ALL = (OURS, APACHE, RABBIT, SINK)
 LABELS = {OURS: "ours", APACHE: "ActiveMQ", RABBIT: "RabbitMQ", SINK: "sink"}
 
@@ -165,7 +166,7 @@ def run(wanted: argparse.Namespace, cases: Sequence[Case], folder: Path) -> tupl
     if needs_java:
         classes = folder / "classes"
         classes.mkdir()
-        programs = JavaPrograms(classes, INTEROP_SOURCES, LOAD_SOURCES)
+        programs = JavaPrograms(classes, INTEROP_SOURCES, LOAD_SOURCES, only=PROGRAMS)
     with contextlib.ExitStack() as stack:
         who = present(wanted.only)
         running = rivals.start(stack, who, programs, folder, wanted.size)

@@ -62,9 +62,10 @@ def has_jar(name: str) -> bool:
 class JavaPrograms:
     """Small Java programs, compiled once into a folder and run from there."""
 
-    def __init__(self, classes: Path, *source_folders: Path) -> None:
+    def __init__(self, classes: Path, *source_folders: Path, only: Sequence[str] = ()) -> None:
         self._class_path = os.pathsep.join(map(str, [*class_path(), classes]))
-        sources = [str(source) for folder in source_folders for source in sorted(folder.glob("*.java"))]
+        found = (source for folder in source_folders for source in sorted(folder.glob("*.java")))
+        sources = [str(source) for source in found if not only or source.stem in only]
         command = ["javac", "-Xlint:all", "-Werror", "-cp", self._class_path, "-d", str(classes), *sources]
         subprocess.run(command, check=True)
 
