@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
-    from broker.config import ConnectorConfig
+    from broker.connectors import ConnectorConfig
     from broker.reactor import ListeningPort, Reactor, Socket
     from broker.region.connection import RegionConnection
     from broker.turn import Turn
@@ -49,9 +49,20 @@ class ProtocolServer(Protocol):
         close_reason: for the log.
     """
 
-    connection: RegionConnection | None
-    closing: bool
-    close_reason: str
+    @property
+    def connection(self) -> RegionConnection | None:
+        """See above."""
+        ...
+
+    @property
+    def closing(self) -> bool:
+        """See above."""
+        ...
+
+    @property
+    def close_reason(self) -> str:
+        """See above."""
+        ...
 
     @property
     def reading_paused(self) -> bool:

@@ -5,6 +5,9 @@
     BrokerError
     ├── ConfigurationInvalid
     ├── PortUnavailable
+    ├── ProtocolUnavailable        what a protocol needs is not installed
+    ├── CertificatesUnusable       files of certificates and keys
+    ├── TlsFailed                  one connection's encryption
     ├── MessageInvalid             a journal body that cannot be read
     ├── CodecError                 bytes that are nothing in their encoding, or what has no bytes in it
     ├── SendBlocked                a send that has to wait for space; no answer yet
@@ -33,6 +36,18 @@ class ConfigurationInvalid(BrokerError):
 
 class PortUnavailable(BrokerError):
     """The port a connector shall listen on is taken."""
+
+
+class ProtocolUnavailable(BrokerError):
+    """What a connector's protocol needs is not installed."""
+
+
+class CertificatesUnusable(BrokerError):
+    """The certificates of a connector cannot be used."""
+
+
+class TlsFailed(BrokerError):
+    """A connection with TLS cannot go on; the text says why."""
 
 
 class MessageInvalid(BrokerError):

@@ -13,6 +13,7 @@ from broker.authorization import Rights
 from broker.cluster import Cluster
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
+from broker.errors import ProtocolUnavailable
 from broker.identity import BrokerIdentity, program_version
 from broker.management.endpoint import ManagementEndpoint
 from broker.management.management import Management
@@ -29,7 +30,8 @@ from journal.options import JournalOptions
 
 if TYPE_CHECKING:
     from broker.authorization import Authorization
-    from broker.config import BrokerConfig, ConnectorConfig
+    from broker.certificates import CertificateStore
+    from broker.config import BrokerConfig
     from broker.reactor import Reactor
     from broker.region.usage import UsageLimits
     from broker.security import Users
@@ -85,8 +87,10 @@ class Mastership:
         self._follower = follower
         self._files = files
         self._cluster = cluster or Cluster()
-        self._served = [each for each in config.connectors if _is_available(each)]
+        self._lacking = [text for text in map(lack, config.connectors) if text]
+        self._served = [each for each in config.connectors if not lack(each)]
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in self._served]
+        self._certificates: list[CertificateStore | None] = []
         self._temporary = config.usage.temporary or config.data.absolute().parent
         self._usage: UsageLimits | None = None
         self._journal: Journal | None = None
@@ -102,12 +106,14 @@ class Mastership:
             The URL of each connector.
 
         Raises:
-            PortUnavailable: a connector cannot listen; nobody was fenced.
+            PortUnavailable, CertificatesUnusable, ProtocolUnavailable: a connector cannot listen, or none
+                can; nobody was fenced.
             JournalError: the journal cannot be opened.
         """
         urls = []
         done = False
         try:
+            self._prepare()
             for connector, config in zip(self._connectors, self._served, strict=True):
                 urls.append(f"{config.scheme}://{self._advertised_host}:{connector.bind()}")
             self._journal = await in_thread(self._reactor, self._open)
@@ -138,13 +144,28 @@ class Mastership:
         self._turn = turn = Turn(self._reactor, region, journal.flush)
         self._manage(region, turn)
         self.began_s = time.monotonic()
-        for connector, config, url in zip(self._connectors, self._served, urls, strict=True):
+        served = zip(self._connectors, self._served, self._certificates, urls, strict=True)
+        for connector, config, certificates, url in served:
             context = ServerContext(
                 config, region, self._users, this_broker, self._config.name, url, self._cluster
             )
-            connector.accept(turn, server_builder(context))
+            connector.accept(turn, server_builder(context, certificates))
         turn.schedule()  # there may be something to do that nobody asks for
         return urls
+
+    def _prepare(self) -> None:
+        """Read the certificates, and tell which connectors have to be left out."""
+        for text in self._lacking:
+            _log.error("Broker %s: %s", self._config.name, text)
+        if not self._served:
+            raise ProtocolUnavailable(" ".join(self._lacking))
+        for config in self._served:
+            store = None
+            if config.tls is not None:
+                from broker.certificates import CertificateStore  # noqa: PLC0415 - only where TLS is spoken
+
+                store = CertificateStore(config.tls, config.name)
+            self._certificates.append(store)
 
     def _identity(self, this_broker: str, urls: list[str], now_ms: int) -> BrokerIdentity:
         """What it says of itself; of several connectors of one scheme the first is meant."""
@@ -224,7 +245,7 @@ class Mastership:
     @property
     def problem(self) -> str:
         """What an operator should see to while the broker serves; empty if there is nothing."""
-        return "" if self.region is None else self.region.usage.problem
+        return ("" if self.region is None else self.region.usage.problem) or " ".join(self._lacking)
 
     async def close(self) -> None:
         """Take nothing more, and make durable what was taken; its replies still leave.
@@ -268,11 +289,3 @@ class Mastership:
     def _stop_listening(self) -> None:
         for connector in self._connectors:
             connector.stop_listening()
-
-
-def _is_available(config: ConnectorConfig) -> bool:
-    """Whether what the connector needs is installed; the others listen in any case."""
-    problem = lack(config.protocol)
-    if problem:
-        _log.error("The connector %s does not listen: %s", config.name, problem)
-    return not problem

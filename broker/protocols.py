@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from broker.amqp.engine import proton
@@ -18,11 +19,14 @@ from broker.openwire.server import OpenWireServer
 from broker.stomp.server import StompServer
 
 if TYPE_CHECKING:
-    from broker.connector import BuildServer, ProtocolServer
+    from broker.certificates import CertificateStore
+    from broker.connector import BuildServer
+    from broker.connectors import ConnectorConfig
     from broker.region.region import Region
     from broker.serving import ServerContext
+    from broker.wrapping import MakeServer
 
-SERVERS: Final[dict[str, Callable[[ServerContext, str, float, Callable[[], None]], ProtocolServer]]] = {
+SERVERS: Final[dict[str, MakeServer]] = {
     "amqp": AmqpServer,
     "mqtt": MqttServer,
     "openwire": OpenWireServer,
@@ -43,16 +47,13 @@ def broker_id() -> str:
     return f"ID:{socket.gethostname()}-{os.getpid()}-{int(time.time() * 1000)}-0:{next(_number)}"
 
 
-def server_builder(context: ServerContext) -> BuildServer:
-    """What makes the servers for one connector's clients, for one mastership."""
-    make = SERVERS[context.config.protocol]
-    for start in STARTERS:
-        start(context.region)
-    return lambda remote, now_s, wake: make(context, remote, now_s, wake)
+def lack(config: ConnectorConfig) -> str:
+    """What has to be installed before a connector can be served; empty: nothing."""
+    problem = _lack(config.protocol)
+    return problem and f"The connector {config.name} does not listen: {problem}"
 
 
-def lack(protocol: str) -> str:
-    """What has to be installed before a protocol can be spoken; empty: nothing."""
+def _lack(protocol: str) -> str:
     if protocol != "amqp":
         return ""
     try:
@@ -60,3 +61,47 @@ def lack(protocol: str) -> str:
     except ConfigurationInvalid as error:
         return str(error)
     return ""
+
+
+def server_builder(context: ServerContext, certificates: CertificateStore | None = None) -> BuildServer:
+    """What makes the servers for one connector's clients, for one mastership.
+
+    Args:
+        context: what they share.
+        certificates: if the connector speaks TLS.
+    """
+    make = _make(context.config, certificates)
+    for start in STARTERS:
+        start(context.region)
+    return lambda remote, now_s, wake: make(context, remote, now_s, wake)
+
+
+def _make(config: ConnectorConfig, certificates: CertificateStore | None) -> MakeServer:
+    plain = _plain(config)
+    if certificates is None:
+        return plain
+    from broker.tls_server import TlsServer  # noqa: PLC0415 - a broker without TLS stays small
+
+    tls: MakeServer = partial(TlsServer, store=certificates, make=plain)
+    return tls if config.requires_tls else _auto(config, {"tls": tls})
+
+
+def _plain(config: ConnectorConfig) -> MakeServer:
+    if config.protocol == "ws":
+        return _websocket()
+    return _auto(config, {}) if config.protocol == "auto" else SERVERS[config.protocol]
+
+
+def _auto(config: ConnectorConfig, more: dict[str, MakeServer]) -> MakeServer:
+    from broker.auto import AutoServer  # noqa: PLC0415 - as above
+
+    known: dict[str, MakeServer] = {**SERVERS, "ws": _websocket()}
+    wanted = config.auto_protocols or known.keys()
+    chosen = {name: make for name, make in known.items() if name in wanted and not _lack(name)}
+    return partial(AutoServer, chosen | more)
+
+
+def _websocket() -> MakeServer:
+    from broker.websocket import WebSocketServer  # noqa: PLC0415 - as above
+
+    return partial(WebSocketServer, {name: make for name, make in SERVERS.items() if not _lack(name)})

@@ -48,6 +48,10 @@ class Authenticator(Protocol):
         """
         ...
 
+    def admit(self, user: str, done: Callable[[Verdict], None]) -> None:
+        """As `authenticate`, for who has proven in another way who he is: he only has to be a user."""
+        ...
+
 
 class Users(Authenticator, Protocol):
     """Knows the users, too."""
@@ -72,7 +76,7 @@ class PasswordAuthenticator:
         self._checks: dict[tuple[bytes, str], list[Callable[[Verdict], None]]] = {}
         self._queue: deque[Callable[[], None]] = deque()
         self._running = 0
-        self._unanswered: list[tuple[str, str, Callable[[Verdict], None]]] = []
+        self._unanswered: list[Callable[[], None]] = []
         self._nobody: str | None = None
         self._changed: Callable[[], None] | None = None
 
@@ -89,8 +93,8 @@ class PasswordAuthenticator:
         """The records have changed (or are known now); who waited for them is answered."""
         self._users = users
         waiting, self._unanswered = self._unanswered, []
-        for user, password, done in waiting:
-            self.authenticate(user, password, done)
+        for ask_again in waiting:
+            ask_again()
         if self._changed is not None:
             self._changed()
 
@@ -103,7 +107,7 @@ class PasswordAuthenticator:
             done(AccessDenied("User name or password is too long."))
             return
         if self._users is None:
-            self._wait_for_users(user, password, done)
+            self._wait_for_users(lambda: self.authenticate(user, password, done), done)
             return
         record = self._users.get(user)
         stored = "" if record is None else record.password_hash
@@ -121,11 +125,20 @@ class PasswordAuthenticator:
             self._queue.append(lambda: self._check(key, user, password))
             self._next()
 
-    def _wait_for_users(self, user: str, password: str, done: Callable[[Verdict], None]) -> None:
+    def admit(self, user: str, done: Callable[[Verdict], None]) -> None:
+        """See `Authenticator.admit`."""
+        if self._users is None:
+            self._wait_for_users(lambda: self.admit(user, done), done)
+        elif user in self._users:
+            done(None)
+        else:
+            done(AccessDenied(f"The certificate is of {user[:CREDENTIAL_CHARACTERS_MAX]!r}, who is no user."))
+
+    def _wait_for_users(self, ask_again: Callable[[], None], done: Callable[[Verdict], None]) -> None:
         if len(self._unanswered) >= CHECKS_MAX:
             done(ResourceExhausted("The users are not known yet; try again."))
         else:
-            self._unanswered.append((user, password, done))
+            self._unanswered.append(ask_again)
 
     def _fingerprint(self, user: str, password: str) -> bytes:
         text = f"{len(user)}:{user}{password}".encode("utf-8", "surrogatepass")

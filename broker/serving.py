@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from broker.cluster import Cluster
 
 if TYPE_CHECKING:
-    from broker.config import ConnectorConfig
+    from broker.connectors import ConnectorConfig
     from broker.errors import ClientError
     from broker.region.connection import RegionConnection
     from broker.region.region import Region
@@ -41,6 +41,7 @@ class ServerContext:
         broker_name: as configured.
         broker_url: where clients reach this connector.
         cluster: where the brokers of the group serve.
+        transport_user: whom the client's certificate names; None: nobody, and all but one connection's.
     """
 
     config: ConnectorConfig
@@ -50,6 +51,7 @@ class ServerContext:
     broker_name: str
     broker_url: str
     cluster: Cluster = field(default_factory=Cluster)
+    transport_user: str | None = None
 
 
 class ServerSide(Generic[Answer]):
@@ -62,6 +64,8 @@ class ServerSide(Generic[Answer]):
         is_logging_in: the login is being checked; what arrives meanwhile has to be kept by the protocol,
             which goes on with it in `resume`.
         remote: the client's address, for the log.
+        user: who logs in or has logged in; empty before.
+        transport_user: whom the client's certificate names; None: nobody.
 
     Args:
         context: see `ServerContext`.
@@ -75,6 +79,8 @@ class ServerSide(Generic[Answer]):
         self.close_reason = ""
         self.is_logging_in = False
         self.remote = remote
+        self.user = ""
+        self.transport_user = context.transport_user
         self.wake = wake
         self.context = context
         self.region = context.region
@@ -141,7 +147,12 @@ class ServerSide(Generic[Answer]):
     def log_in(
         self, user: str | None, password: str | None, decided: Callable[[ClientError | None], None]
     ) -> None:
-        """Have a login checked; `decided` gets what is wrong, or None, unless the connection ends before."""
+        """Have a login checked; `decided` gets what is wrong, or None, unless the connection ends before.
+
+        Who names no user, or names the one of his certificate without a password, is that user.
+        """
+        certified = self.transport_user
+        self.user = user or certified or ""
         self.is_logging_in = True
 
         def checked(verdict: ClientError | None) -> None:
@@ -151,7 +162,10 @@ class ServerSide(Generic[Answer]):
                 self.resume()
                 self.wake()
 
-        self.context.users.authenticate(user, password, checked)
+        if certified is not None and not password and self.user == certified:
+            self.context.users.admit(certified, checked)
+        else:
+            self.context.users.authenticate(user, password, checked)
 
     def close(self, reason: str) -> None:
         """The region takes back what the client had; what is to be sent is still sent."""

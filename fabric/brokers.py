@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MANAGEMENT: Final = "ActiveMQ.Management"
 """The queue that takes requests."""
-SCHEMES: Final = ("tcp://",)
-"""What the client library connects to."""
+SCHEMES: Final = ("tcp://", "auto://", "ssl://", "auto+ssl://")
+"""What the client library connects to, what needs no certificates first."""
 ANSWER_S: Final = 30.0
 """How long a broker may be silent; a long operation says twice a second how far it is."""
 PAGE: Final = 500
@@ -80,9 +80,10 @@ def url_of(row: ClusterRow) -> str:
     Raises:
         BrokerUnreachable: nowhere.
     """
-    for service in row.services:
-        if service.startswith(SCHEMES):
-            return service
+    for scheme in SCHEMES:
+        for service in row.services:
+            if service.startswith(scheme):
+                return service
     raise BrokerUnreachable(
         row.id, f"it has no OpenWire connector, only {', '.join(row.services) or 'none at all'}"
     )
@@ -91,7 +92,9 @@ def url_of(row: ClusterRow) -> str:
 class BrokerClient:
     """A connection to one broker's management. To be used by one thread."""
 
-    def __init__(self, name: str, url: str, login: Login, *, answer_s: float = ANSWER_S) -> None:
+    def __init__(
+        self, name: str, url: str, login: Login, *, answer_s: float = ANSWER_S, trust_store: str = ""
+    ) -> None:
         """Connect and log in.
 
         Args:
@@ -99,6 +102,7 @@ class BrokerClient:
             url: of its OpenWire connector.
             login: user and password.
             answer_s: how long it may be silent.
+            trust_store: who signs its certificate, where it speaks TLS; empty: whom this system trusts.
 
         Raises:
             BrokerUnreachable: it does not answer.
@@ -111,14 +115,15 @@ class BrokerClient:
         self._session: Session
         self._consumer: MessageConsumer
         self._producer: MessageProducer
-        self._guarded(lambda: self._open(url, login))
+        self._guarded(lambda: self._open(url, login, trust_store))
 
-    def _open(self, url: str, login: Login) -> None:
-        from mqclient import ConnectionFactory  # noqa: PLC0415 - takes long, and not every command asks
+    def _open(self, url: str, login: Login, trust_store: str) -> None:
+        from mqclient import ConnectionFactory, TlsFiles  # noqa: PLC0415 - takes long, and not every command asks
 
         timeout_ms = int(self._answer_s * 1000)
         options = f"jms.alwaysSyncSend=true&jms.sendTimeout={timeout_ms}&connectionTimeout={timeout_ms}"
-        factory = ConnectionFactory(f"{url}?{options}", login.user, login.password)
+        tls = TlsFiles(trust_store)
+        factory = ConnectionFactory(f"{url}?{options}", login.user, login.password, tls=tls)
         self._connection = factory.create_connection()
         try:
             self._connection.start()

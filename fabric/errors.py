@@ -22,6 +22,7 @@ FabricError
 │   ├── ContainerNotRoot
 │   ├── ContainerHasChildren
 │   └── ContainerNotStarted    a container process ended before it was there
+├── CertificatesInvalid        a certificate cannot be made
 ├── RequirementsInvalid
 ├── BrokerOptionsInvalid
 ├── BrokerError
@@ -203,6 +204,10 @@ class ContainerHasChildren(ContainerError):
 
 class ContainerNotStarted(ContainerError):
     """The container process ended before it registered."""
+
+
+class CertificatesInvalid(FabricError):
+    """Certificates cannot be made."""
 
 
 class RequirementsInvalid(FabricError):

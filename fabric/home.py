@@ -4,6 +4,7 @@
       fabric.json                   0600  where the registry is, and its password
       data/                               stores of the brokers, shared by the containers of this host
       zookeeper/                          data of the ZooKeeper server this host runs, if it runs one
+      certificates/                 0700  see `fabric.certificates`
       containers/<name>/            0700
         container.log                     the container's own log
         console.log                       what the process printed before and beside its log
@@ -166,6 +167,7 @@ class Home:
         self.data = path / "data"
         self.zookeeper = path / "zookeeper"
         self.containers = path / "containers"
+        self.certificates = path / "certificates"
         self._fabric = path / "fabric.json"
 
     def make(self) -> None:
@@ -176,6 +178,19 @@ class Home:
     def container(self, name: str) -> ContainerHome:
         """The folder of the named container (it need not exist)."""
         return ContainerHome(self.containers / name)
+
+    def container_certificate(self, name: str) -> Path:
+        """The PEM file with a container's certificate and key (it need not exist)."""
+        return self.certificates / f"{name}.pem"
+
+    def user_certificate(self, name: str) -> Path:
+        """The PEM file with a user's certificate and key (it need not exist)."""
+        return self.certificates / "users" / f"{name}.pem"
+
+    @property
+    def authority_certificate(self) -> Path:
+        """The PEM file of who has signed them (it need not exist)."""
+        return self.certificates / "ca.pem"
 
     def container_names(self) -> list[str]:
         """The containers that have a folder on this host, sorted."""

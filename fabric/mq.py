@@ -27,8 +27,8 @@ DEFAULT_GROUP = "default"
 DEFAULT_PARENT = "mq-base"
 DEFAULT_CLIENT_PARENT = "mq-client-base"
 
-CONNECTORS = ("openwire",)
-"""The connectors the broker of this version has."""
+DEFAULT_CONNECTORS = "openwire"
+"""Of a broker whose template names none."""
 
 _PORT_RANGE = re.compile(r"\$\{port:\d+,\d+\}")
 
@@ -47,7 +47,7 @@ AVAILABLE_KINDS = (BrokerKind.STAND_ALONE, BrokerKind.MASTER_SLAVE)
 
 @dataclass(frozen=True, slots=True)
 class BrokerOptions:
-    """What somebody says about a broker; None leaves it to the defaults."""
+    """What somebody says about a broker; None and nothing leave it to the defaults."""
 
     name: str
     group: str | None = None
@@ -57,6 +57,8 @@ class BrokerOptions:
     client_profile: str | None = None
     client_parent_profile: str | None = None
     data: str | None = None
+    connectors: tuple[str, ...] = ()
+    ssl: bool | None = None
     ports: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     networks: tuple[str, ...] = ()
@@ -118,6 +120,8 @@ def validate(options: BrokerOptions) -> BrokerOptions:
             f"Brokers of the kind {options.kind.value} are not available in this version.",
             f"Choose one of {', '.join(kind.value for kind in AVAILABLE_KINDS)} with --kind.",
         )
+    for connector in options.connectors:
+        _validate_connector(connector, options.properties)
     for connector, port in options.ports.items():
         _validate_port(connector, port)
     for option, number in (
@@ -131,11 +135,19 @@ def validate(options: BrokerOptions) -> BrokerOptions:
     return options
 
 
-def _validate_port(connector: str, port: str) -> None:
-    if connector not in CONNECTORS:
+def _validate_connector(connector: str, properties: Mapping[str, str]) -> None:
+    from broker.connectors import connector_names, kind_of  # noqa: PLC0415 - only this command needs it
+
+    given = properties.get(f"{connector}-protocol")
+    if kind_of(given or connector) is None:
         raise BrokerOptionsInvalid(
-            f"The broker has no connector {connector!r}.", f"There is {', '.join(CONNECTORS)}."
+            f"There is no connector {given or connector!r}.",
+            f"There is {', '.join(connector_names())}. A second one of a protocol has another name, and says "
+            f"its protocol: --property NAME-protocol=openwire.",
         )
+
+
+def _validate_port(connector: str, port: str) -> None:
     if _PORT_RANGE.fullmatch(port):
         return
     if not (port.isascii() and port.isdecimal() and int(port) <= 65535):
@@ -159,7 +171,11 @@ def broker_values(
     values["broker-name"] = options.name
     values["data"] = options.data or now.get("data") or options.default_data
     values["kind"] = options.kind.value
-    values["ssl"] = "false"
+    if options.ssl is not None or "ssl" not in values:
+        values["ssl"] = "true" if options.ssl else "false"
+    connectors = _connectors(options, values.get("connectors") or DEFAULT_CONNECTORS)
+    if connectors != values.get("connectors"):
+        values["connectors"] = connectors
     optional = {
         "group": options.group,
         "network": ",".join(options.networks) or None,
@@ -171,7 +187,21 @@ def broker_values(
         **options.properties,
     }
     values.update({key: value for key, value in optional.items() if value is not None})
+    for connector in options.ports:
+        if connector not in values["connectors"].split():
+            raise BrokerOptionsInvalid(
+                f"The broker has no connector {connector!r}.",
+                f"It has {values['connectors']}; --connectors says which it is to have.",
+            )
     return values
+
+
+def _connectors(options: BrokerOptions, now: str) -> str:
+    """The connectors by name; with `ssl` each has a second one with TLS, as in the original."""
+    names = list(options.connectors or now.split())
+    if options.ssl:
+        names += [f"{name}+ssl" for name in names if not name.endswith(("ssl", "wss"))]
+    return " ".join(dict.fromkeys("wss" if name == "ws+ssl" else name for name in names))
 
 
 def _text(number: int | None) -> str | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mqclient.modes import AcknowledgeMode, DeliveryMode, RedeliveryPolicy
     from mqclient.producer import MessageProducer
     from mqclient.session import Session
+    from mqclient.tls import TlsFiles
 
 __all__ = [
     "AcknowledgeMode",
@@ -51,6 +52,7 @@ __all__ = [
     "TemporaryQueue",
     "TemporaryTopic",
     "TextMessage",
+    "TlsFiles",
     "Topic",
 ]
 
@@ -69,6 +71,7 @@ _MODULES = {
     "Session": "session",
     "TemporaryQueue": "destination",
     "TemporaryTopic": "destination",
+    "TlsFiles": "tls",
     "Topic": "destination",
 }
 

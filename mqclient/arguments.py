@@ -181,6 +181,10 @@ _EXAMPLES = """
            otherwise $FABRIC_ZOOKEEPER_URL and $FABRIC_ZOOKEEPER_PASSWORD, then what `fabric create` wrote
            to $FABRIC_HOME/fabric.json (default home ~/.local/share/fabric), then localhost:2181 and admin
 
+ TLS:      [-Djavax.net.ssl.trustStore=ca.pem]   whom to trust; default: whom this system trusts
+           [-Djavax.net.ssl.keyStore=me.pem]     a certificate and its key, instead of user and password
+           otherwise $FABRIC_TRUST_STORE and $FABRIC_KEY_STORE
+
  examples:
    mq-client producer --brokerUrl discovery:fabric:default --user admin --password admin \\
              --destination queue://workshop.test --count 10

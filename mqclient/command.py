@@ -11,9 +11,10 @@ from typing import TextIO
 from mqclient.arguments import Action, Arguments
 from mqclient.destination import parse_destination
 from mqclient.discovery import RegistryAddress
-from mqclient.errors import ClientError, InvalidDestination, InvalidUrl
+from mqclient.errors import ClientError, InvalidDestination, InvalidUrl, TlsUnusable
 from mqclient.factory import ConnectionFactory
-from mqclient.settings import SettingsError, registry_address
+from mqclient.settings import SettingsError, registry_address, tls_files
+from mqclient.tls import TlsFiles
 from mqclient.workers import Browser, Consumer, Producer, Worker
 
 EXIT_DONE, EXIT_USAGE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -75,11 +76,13 @@ def run(arguments: Arguments, environment: Mapping[str, str], output: Output) ->
     output.say(f"Using destination: {destination}, on broker: {arguments.broker_url}")
     try:
         parse_destination(destination)
-        factory = _factory(arguments, registry_address(arguments.properties or {}, environment))
+        properties = arguments.properties or {}
+        registry = registry_address(properties, environment)
+        factory = _factory(arguments, registry, tls_files(properties, environment))
     except (InvalidUrl, InvalidDestination) as error:
         output.complain(f"Invalid usage: {error}")
         return EXIT_USAGE
-    except SettingsError as error:
+    except (SettingsError, TlsUnusable) as error:
         output.complain(f"Execution failed with: {error}")
         return EXIT_FAILED
     workers = [
@@ -92,13 +95,14 @@ def run(arguments: Arguments, environment: Mapping[str, str], output: Output) ->
     return code
 
 
-def _factory(arguments: Arguments, registry: RegistryAddress) -> ConnectionFactory:
+def _factory(arguments: Arguments, registry: RegistryAddress, tls: TlsFiles) -> ConnectionFactory:
     return ConnectionFactory(
         arguments.broker_url,
         arguments.user,
         arguments.password,
         zookeeper_url=registry.url,
         zookeeper_password=registry.password,
+        tls=tls,
     )
 
 

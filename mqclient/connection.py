@@ -44,6 +44,7 @@ from mqclient.network import Link
 from mqclient.options import UNLIMITED
 from mqclient.replay import ConnectionState
 from mqclient.session import Session
+from mqclient.tls import ClientTls
 from mqclient.url import BrokerAddress, BrokerUrl
 
 FAILOVER_LOG = logging.getLogger("mqclient.failover")
@@ -77,6 +78,7 @@ class Connection:
         password: str | None,
         client_id: str | None,
         discovery: Discovery | None,
+        tls: ClientTls | None = None,
     ) -> None:
         self.options = url.client
         self.connection_id = new_connection_id()
@@ -112,7 +114,7 @@ class Connection:
             rng=random.Random(),  # noqa: S311 - spreads clients over brokers, guards nothing
             follow_broker=url.discovery is None and url.failover is not None,
         )
-        self.link = Link(transport, self._take_event, f"mqclient {self.connection_id}")
+        self.link = Link(transport, self._take_event, f"mqclient {self.connection_id}", tls)
 
     # The program
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mqclient.errors import InvalidUrl, RegistryUnreachable
 from mqclient.options import WireOptions
-from mqclient.url import BrokerAddress, DiscoveryAgent, parse_address
+from mqclient.url import TCP_SCHEMES, TLS_SCHEMES, BrokerAddress, DiscoveryAgent, parse_address
 
 if TYPE_CHECKING:
     from registry.discovery import DiscoveryView
@@ -24,9 +24,6 @@ LOG = logging.getLogger("mqclient.discovery")
 
 CONNECT_TIMEOUT_S = 10.0
 """For the first answer of ZooKeeper, as in the original."""
-
-SCHEMES = ("tcp", "nio")
-"""What this client can connect to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,21 @@ Listener = Callable[[tuple[BrokerAddress, ...]], None]
 
 
 class Discovery:
-    """The brokers of one group, told to every listener when they change; thread-safe."""
+    """The brokers of one group, told to every listener when they change; thread-safe.
 
-    def __init__(self, agent: DiscoveryAgent, registry: RegistryAddress, wire: WireOptions) -> None:
+    Of a group with connectors of both kinds those without TLS are taken: they need no files.
+
+    Args:
+        agent: which brokers.
+        registry: where they are found.
+        wire: options of their URLs.
+        tls_only: pass over what is not encrypted.
+    """
+
+    def __init__(
+        self, agent: DiscoveryAgent, registry: RegistryAddress, wire: WireOptions, *, tls_only: bool = False
+    ) -> None:
+        self._schemes = TLS_SCHEMES if tls_only else (*TCP_SCHEMES, *TLS_SCHEMES)
         self._agent = agent
         self._registry = registry
         self._wire = wire
@@ -112,7 +121,7 @@ class Discovery:
         except errors.RegistryError as error:
             raise RegistryUnreachable(str(error)) from error
         view = discovery.DiscoveryView(
-            session, self._agent.group, self._changed, broker_id=self._agent.broker_id, schemes=SCHEMES
+            session, self._agent.group, self._changed, broker_id=self._agent.broker_id, schemes=self._schemes
         )
         self._session, self._view = session, view
         view.start()
@@ -124,8 +133,9 @@ class Discovery:
                 addresses.append(parse_address(url, self._wire))
             except InvalidUrl as error:
                 LOG.warning("Ignoring a broker of group %s: %s", self._agent.group, error)
+        plain = [address for address in addresses if not address.is_tls]
         with self._lock:
-            self._known = tuple(addresses)
+            self._known = tuple(plain or addresses)
             listeners = list(self._listeners)
         for listener in listeners:
             listener(self._known)

@@ -4,6 +4,7 @@
 
     ClientError
     ├── InvalidUrl                the broker URL, or one of its options
+    ├── TlsUnusable               a trust store or key store
     ├── IllegalState              a call that does not fit (closed, not transacted, …)
     ├── MessageFormatError        a body or property that cannot be sent or read
     ├── ConnectionFailed          no broker could be reached, or the connection is gone for good
@@ -34,6 +35,10 @@ class ClientError(Exception):
 
 class InvalidUrl(ClientError):
     """The broker URL is not valid."""
+
+
+class TlsUnusable(ClientError):
+    """The files for TLS cannot be used."""
 
 
 class IllegalState(ClientError):

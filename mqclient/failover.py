@@ -561,7 +561,9 @@ def _addresses(text: str | None, present: BrokerAddress | None) -> list[BrokerAd
         if not name.strip():
             continue
         try:
-            addresses.append(parse_address(name.partition("?")[0], present.wire if present else None))
+            address = parse_address(name.partition("?")[0], present.wire if present else None)
         except InvalidUrl:
             continue
+        if address.is_tls or present is None or not present.is_tls:  # who wanted TLS is not led away from it
+            addresses.append(address)
     return addresses

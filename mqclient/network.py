@@ -16,14 +16,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+from broker.errors import TlsFailed
 from broker.openwire.commands import BaseCommand, Response
 from broker.openwire.errors import CodecError
-from mqclient.errors import ConnectionFailed, FailoverTimeout, MessageFormatError, TimedOut
+from mqclient.errors import ConnectionFailed, FailoverTimeout, MessageFormatError, TimedOut, TlsUnusable
 from mqclient.events import CloseSocket, Event, OpenSocket, Request
 from mqclient.failover import FailoverTransport
 from mqclient.options import WireOptions
+from mqclient.tls import ClientTls
 from mqclient.url import BrokerAddress
+
+if TYPE_CHECKING:
+    from broker.tls import TlsChannel
 
 READ_BYTES = 256 * 1024
 """Of one read; a compromise between system calls and memory per connection."""
@@ -44,9 +50,12 @@ class Link:
         transport: the core.
         on_event: what the connection makes of the core's events; called in any thread, with the lock held.
         name: of the thread.
+        tls: makes the encryption, where an address asks for it.
     """
 
-    def __init__(self, transport: FailoverTransport, on_event: EventSink, name: str) -> None:
+    def __init__(
+        self, transport: FailoverTransport, on_event: EventSink, name: str, tls: ClientTls | None = None
+    ) -> None:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.transport = transport
@@ -59,6 +68,8 @@ class Link:
         self._posted: deque[Callable[[], list[Event]]] = deque()
         self._socket: socket.socket | None = None
         self._connecting = False
+        self._tls = tls or ClientTls()
+        self._channel: TlsChannel | None = None
         self._candidates: deque[tuple[int, tuple[object, ...]]] = deque()
         self._to_open: BrokerAddress | None = None  # the network thread's own
         self._deadline_s: float | None = None  # likewise
@@ -154,6 +165,10 @@ class Link:
         if self._socket is None or self._connecting:
             return
         data = self.transport.data_to_send()
+        if self._channel is not None:
+            if data:
+                self._channel.send(data)
+            data = self._channel.data_to_send()
         if self._unsent:
             self._unsent += data
             return
@@ -291,7 +306,26 @@ class Link:
         if not data:
             self._lose("the broker closed the connection")
             return
-        self._take_events(self.transport.receive_data(data, time.monotonic()))
+        if self._channel is None:
+            self._take_events(self.transport.receive_data(data, time.monotonic()))
+        else:
+            self._read_encrypted(self._channel, data)
+
+    def _read_encrypted(self, channel: TlsChannel, data: bytes) -> None:
+        was_open = channel.is_open
+        try:
+            plain = channel.receive_data(data)
+        except TlsFailed as error:
+            self._write(channel.data_to_send())
+            self._lose(f"TLS: {error}")
+            return
+        if channel.is_open and not was_open:
+            self._take_events(self.transport.socket_opened(time.monotonic()))
+        if plain:
+            self._take_events(self.transport.receive_data(plain, time.monotonic()))
+        self.flush()
+        if channel.is_closed and self._channel is channel:
+            self._lose("the broker closed the connection")
 
     def _write(self, data: bytes | bytearray) -> int:
         assert self._socket is not None
@@ -348,17 +382,31 @@ class Link:
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code == 0:
             self._connecting = False
-            self._take_events(self.transport.socket_opened(time.monotonic()))
+            self._begin_dialogue()
             return
         self._close_socket(keep_candidates=True)
         address = self.transport.address
         self._connect_next(address.wire if address is not None else WireOptions(), os.strerror(code))
+
+    def _begin_dialogue(self) -> None:
+        """The socket is connected; with TLS, hands have to be shaken before the broker is spoken to."""
+        address = self.transport.address
+        if address is None or not address.is_tls:
+            self._take_events(self.transport.socket_opened(time.monotonic()))
+            return
+        try:
+            self._channel = self._tls.channel(address)
+        except (TlsFailed, TlsUnusable) as error:
+            self._lose(f"TLS: {error}")
+            return
+        self.flush()
 
     def _close_socket(self, *, keep_candidates: bool = False) -> None:
         if self._socket is not None:
             self._selector.unregister(self._socket)
             self._socket.close()
         self._socket = None
+        self._channel = None
         self._connecting = False
         self._unsent.clear()
         self._to_open = None

@@ -64,6 +64,7 @@ class WireOptions:
         tcp_no_delay: send small frames at once.
         keep_alive: TCP keep-alive probes.
         socket_buffer_size: of the kernel, each way; 0: as the kernel likes.
+        verify_host_name: with TLS, the broker's certificate has to be for the host in the URL.
         version: the highest OpenWire version offered.
         tight_encoding_enabled, cache_enabled, cache_size: how commands are encoded; off is faster here.
         stack_trace_enabled: ask for stack traces in errors.
@@ -76,6 +77,7 @@ class WireOptions:
     tcp_no_delay: bool = True
     keep_alive: bool = False
     socket_buffer_size: int = 0
+    verify_host_name: bool = True
     version: int = 12
     tight_encoding_enabled: bool = False
     cache_enabled: bool = False
@@ -211,6 +213,7 @@ _EXTERNAL = {  # field name → external name, where camel case is not enough
     "collision_avoidance_percent": "redeliveryPolicy.collisionAvoidancePercent",
     "pre_dispatch_check": "redeliveryPolicy.preDispatchCheck",
     "client_id": "clientID",
+    "verify_host_name": "socket.verifyHostName",
     "maximum_pending_message_limit": "prefetchPolicy.maximumPendingMessageLimit",
 }
 
@@ -219,7 +222,9 @@ ALL_PREFETCHES = "jms.prefetchPolicy.all"
 
 _PREFETCHES = ("queue_prefetch", "topic_prefetch", "durable_topic_prefetch", "queue_browser_prefetch")
 
-_SOCKET_FIELDS = frozenset({"connection_timeout", "tcp_no_delay", "keep_alive", "socket_buffer_size"})
+_SOCKET_FIELDS = frozenset(
+    {"connection_timeout", "tcp_no_delay", "keep_alive", "socket_buffer_size", "verify_host_name"}
+)
 
 _MINIMUM: dict[str, float] = {
     "max_reconnect_attempts": UNLIMITED,

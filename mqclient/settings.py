@@ -1,4 +1,4 @@
-"""Where the mq-client finds the registry: options, environment, the fabric's own file, defaults."""
+"""Where the mq-client finds registry and certificates: options, environment, the fabric's own file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mqclient.discovery import RegistryAddress
+from mqclient.tls import TlsFiles
 
 DEFAULT_HOME = "~/.local/share/fabric"
 FILE_NAME = "fabric.json"
@@ -37,6 +38,25 @@ def registry_address(properties: Mapping[str, str], environment: Mapping[str, st
     if password is None and url in (None, file_url):
         password = file_password
     return RegistryAddress(url or file_url or default.url, default.password if password is None else password)
+
+
+def tls_files(properties: Mapping[str, str], environment: Mapping[str, str]) -> TlsFiles:
+    """What to trust and to show: PEM files under the names of Java's system properties, or the environment's.
+
+    Args:
+        properties: from -Dname=value.
+        environment: of the process.
+    """
+
+    def find(java: str, variable: str) -> str:
+        return properties.get(f"javax.net.ssl.{java}") or environment.get(variable, "")
+
+    return TlsFiles(
+        trust_store=find("trustStore", "FABRIC_TRUST_STORE"),
+        key_store=find("keyStore", "FABRIC_KEY_STORE"),
+        key_store_key=find("keyStoreKey", "FABRIC_KEY_STORE_KEY"),
+        key_store_password=find("keyStorePassword", "FABRIC_KEY_STORE_PASSWORD"),
+    )
 
 
 def _read_file(environment: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -3,11 +3,13 @@
 ::
 
     tcp://host:port[?wireFormat.x=…&jms.x=…]           one broker, no reconnecting
+    ssl://host:port[?socket.verifyHostName=false&…]    the same with TLS
     failover:(tcp://a:1,tcp://b:2)[?option=…]          also failover://tcp://a:1 and failover:tcp://a:1,tcp://b:2
     discovery:(fabric:group[?id=broker])[?option=…]    also discovery:fabric:group
 
-``nio`` means ``tcp``. Discovery takes failover's options; those for each broker's URL need the prefix
-``discovered.`` (failover: ``nested.``). Options that start with ``jms.`` are the connection's.
+``nio`` and ``auto`` mean ``tcp``, ``nio+ssl`` and ``auto+ssl`` mean ``ssl``. Discovery takes failover's
+options; those for each broker's URL need the prefix ``discovered.`` (failover: ``nested.``). Options that
+start with ``jms.`` are the connection's.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ DEFAULT_GROUP = "default"
 BROKER_URLS_MAX = 1000
 """URLs in one failover list; a longer one is a mistake."""
 
-_TCP_SCHEMES = ("tcp", "nio")
-_TLS_SCHEMES = ("ssl", "nio+ssl", "auto+ssl")
+TCP_SCHEMES = ("tcp", "nio", "auto")
+TLS_SCHEMES = ("ssl", "nio+ssl", "auto+ssl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class BrokerAddress:
     host: str
     port: int
     wire: WireOptions = field(default_factory=WireOptions)
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.url.partition("://")[0] in TLS_SCHEMES
 
     def __str__(self) -> str:
         return self.url
@@ -93,12 +100,10 @@ def parse_address(text: str, defaults: WireOptions | None = None) -> BrokerAddre
         port = parts.port if parts.port is not None else DEFAULT_PORT
     except ValueError as error:
         raise InvalidUrl(f"{text}: {error}") from None
-    if parts.scheme in _TLS_SCHEMES:
-        raise InvalidUrl(f"{text}: TLS is not supported by this client yet; use tcp://host:port")
-    if parts.scheme not in _TCP_SCHEMES:
-        raise InvalidUrl(f"{text or 'nothing'} is not a broker URL; use tcp://host:port")
+    if parts.scheme not in (*TCP_SCHEMES, *TLS_SCHEMES):
+        raise InvalidUrl(f"{text or 'nothing'} is not a broker URL; use tcp://host:port or ssl://host:port")
     if not parts.hostname or port == 0 or parts.path not in ("", "/") or parts.username is not None:
-        raise InvalidUrl(f"{text} is not of the form tcp://host:port")
+        raise InvalidUrl(f"{text} is not of the form {parts.scheme}://host:port")
     wire = parse_options(defaults or WireOptions(), given)
     shown_host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return BrokerAddress(f"{parts.scheme}://{shown_host}:{port}", parts.hostname, port, wire)

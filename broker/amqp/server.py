@@ -72,9 +72,6 @@ Answer = tuple[Receiving, "Pointer"] | Callable[[], None]
 class AmqpServer(ServerSide[Answer]):
     """Serves one client.
 
-    Attributes:
-        transport_user: whom the transport has authenticated, by a certificate; None: nobody.
-
     Args:
         context: see `ServerContext`.
         remote: the client's address, for the log.
@@ -84,7 +81,6 @@ class AmqpServer(ServerSide[Answer]):
 
     def __init__(self, context: ServerContext, remote: str, now_s: float, wake: Callable[[], None]) -> None:
         super().__init__(context, remote, wake)
-        self.transport_user: str | None = None
         self._now_s = now_s
         self._deadline_s: float | None = None
         self._user = ""
@@ -185,8 +181,11 @@ class AmqpServer(ServerSide[Answer]):
             self._user = asked.user or ""
             self.log_in(asked.user, asked.password, self._decided)
             return
-        external = self.transport_user if asked.mechanism == EXTERNAL else None
-        self._user = ANONYMOUS_USER if external is None else external
+        if asked.mechanism == EXTERNAL:
+            self._user = self.transport_user or ""
+            self.log_in(None, None, self._decided)
+            return
+        self._user = ANONYMOUS_USER
         self._decided(None)
 
     def _decided(self, verdict: ClientError | None) -> None:

@@ -240,7 +240,7 @@ class MqttServer(ServerSide[Answer]):
 
     def _open(self, connect: Connect) -> None:
         """The client is who it says: it gets its session."""
-        region, user = self.region, connect.user_name or ""
+        region, user = self.region, self.user
         if connect.will is not None:
             region.permit(user, Permission.WRITE, translation.destination_of(connect.will.topic))
         client_id = connect.client_id or f"{self.context.broker_name}-{uuid.uuid4().hex}"

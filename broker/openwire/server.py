@@ -428,13 +428,13 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
                 self,
                 self._id,
                 info.client_id,
-                user=info.user_name or "",
+                user=self.user,
                 failover_reconnect=info.failover_reconnect,
                 remote=self.remote,
             )
         except ClientError as error:
             self._refuse(info.command_id, info.response_required, error)
-            self.close(f"login of {info.user_name!r} refused: {error}")
+            self.close(f"login of {self.user!r} refused: {error}")
             return
         self._opened = OpenedConnection(self.connection, self._id)
         if info.response_required:

@@ -233,7 +233,7 @@ class StompServer(ServerSide[bytes]):
             if verdict is not None:
                 raise verdict
             self.connection = self.region.connect(
-                self, connection_id, client_id, user=login or "", remote=self.remote
+                self, connection_id, client_id, user=self.user, remote=self.remote
             )
         except ClientError as error:
             self._wire.send_error(str(error), headers.get("receipt"))

@@ -90,7 +90,14 @@ class BrokerAccess:
                 brokers.broker_rows(self._context.session, self.group), self.group, self._name
             )
             login = brokers.Login(self._user, self.password)
-            self._client = brokers.BrokerClient(row.id, brokers.url_of(row), login, answer_s=self._timeout_s)
+            authority = self._context.home.authority_certificate
+            self._client = brokers.BrokerClient(
+                row.id,
+                brokers.url_of(row),
+                login,
+                answer_s=self._timeout_s,
+                trust_store=str(authority) if authority.exists() else "",
+            )
         return self._client
 
     def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON

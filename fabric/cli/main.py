@@ -29,6 +29,7 @@ class CommandEntry(NamedTuple):
 
 COMMANDS: dict[str, CommandEntry] = {
     "broker-list": CommandEntry("broker", "List the brokers and how much there is in each."),
+    "certificate-create": CommandEntry("certificate", "Make certificates for containers and users."),
     "cluster-list": CommandEntry("cluster", "List the clusters, their masters, slaves and services."),
     "connection-close": CommandEntry("connection", "Close a client's connection to a broker."),
     "connection-list": CommandEntry("connection", "List the clients connected to a broker."),

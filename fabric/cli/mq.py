@@ -20,6 +20,11 @@ NETWORKS_NOTE = (
     "Note: brokers of this version do not connect to networks of brokers; the profile keeps the setting."
 )
 
+CERTIFICATES_NOTE = (
+    "Note: connectors with TLS need certificates: `fabric certificate-create` makes them, "
+    "or name your own in the properties ssl.keyStore and ssl.keyStoreKey."
+)
+
 _KINDS = [kind.value for kind in BrokerKind]
 
 
@@ -28,6 +33,7 @@ _KINDS = [kind.value for kind in BrokerKind]
     examples=[
         "fabric mq-create --group default --kind MasterSlave tolerantbroker",
         "fabric mq-create --port openwire=61620 --create-container node tolerantbroker",
+        "fabric mq-create --connectors 'openwire stomp' --port stomp=61613 --create-container node orders",
         "fabric mq-create --data /mnt/shared/orders --assign-container node1,node2 orders",
     ],
 )
@@ -39,10 +45,23 @@ _KINDS = [kind.value for kind in BrokerKind]
     "--client-parent-profile", help=f"Profile it inherits from.  [default: {DEFAULT_CLIENT_PARENT}]"
 )
 @click.option("--property", "-D", "properties", multiple=True, metavar="KEY=VALUE", help="Further property.")
-@click.option("--config", metavar="FILE", help="Accepted for compatibility; only broker.xml.")
+@click.option(
+    "--config", metavar="FILE", help="Accepted for compatibility; only broker.xml or ssl-broker.xml."
+)
 @click.option("--data", metavar="DIR", help="Where its messages are kept.  [default: ${fabric.data}/NAME]")
 @click.option(
-    "--port", "--ports", "ports", multiple=True, metavar="CONNECTOR=PORT", help="Fixed port, openwire=61620."
+    "--connectors",
+    multiple=True,
+    metavar="'NAME …'",
+    help="What it listens with, 'openwire stomp+ssl'.  [default: as in mq-base]",
+)
+@click.option(
+    "--port",
+    "--ports",
+    "ports",
+    multiple=True,
+    metavar="CONNECTOR=PORT",
+    help="Fixed port of a connector, openwire=61620.",
 )
 @click.option("--group", help="Group it joins.  [default: default]")
 @click.option(
@@ -66,14 +85,19 @@ _KINDS = [kind.value for kind in BrokerKind]
     show_default=True,
     help=f"How its brokers work together; now {' or '.join(kind.value for kind in AVAILABLE_KINDS)}.",
 )
-@click.option("--ssl/--no-ssl", "ssl", default=None, help="Only --no-ssl, which is the default.")
+@click.option(
+    "--ssl/--no-ssl",
+    "ssl",
+    default=None,
+    help="Give each connector a second one with TLS, openwire+ssl.  [default: --no-ssl]",
+)
 def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa: ANN401 - the options above
     """Create the profile of a message broker NAME, or change it.
 
     Containers run the broker as soon as they have the profile: give it to them with --assign-container,
     create them with --create-container, or later with container-create-child or container-add-profile.
     """
-    _refuse_unavailable(given["config"], given["ssl"])
+    _refuse_unavailable(given["config"])
     options = validate(_options(name, given))
     version = context.version_or_default(given["version"])
     assigned = _names(given["assign_container"])
@@ -84,6 +108,9 @@ def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa
     click.echo(f"MQ profile {profile} ready")
     if options.networks:
         click.echo(NETWORKS_NOTE, err=True)
+    is_tls = options.ssl or any(name.endswith(("ssl", "wss")) for name in options.connectors)
+    if is_tls and "ssl.keyStore" not in options.properties:
+        _note_certificates(context)
     for container in assigned:
         context.containers.add_profiles(container, [profile])
     if created:
@@ -92,12 +119,14 @@ def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa
         create_children(context, _parent(context), created, profiles=[profile], version=version)
 
 
-def _refuse_unavailable(config: str | None, ssl: bool | None) -> None:
-    if ssl:
-        raise BrokerOptionsInvalid(
-            "Connectors with TLS are not available in this version.", "Leave --ssl out."
-        )
-    if config not in (None, "broker.xml"):
+def _note_certificates(context: CommandContext) -> None:
+    """Tell who has none that connectors with TLS need certificates."""
+    if not context.home.authority_certificate.exists():
+        click.echo(CERTIFICATES_NOTE, err=True)
+
+
+def _refuse_unavailable(config: str | None) -> None:
+    if config not in (None, "broker.xml", "ssl-broker.xml"):
         raise BrokerOptionsInvalid(
             f"The broker does not read {config}: it has no XML configuration.",
             "Leave --config out, and say what differs from the defaults with --property.",
@@ -114,6 +143,8 @@ def _options(name: str, given: dict[str, Any]) -> BrokerOptions:
         client_profile=given["client_profile"],
         client_parent_profile=given["client_parent_profile"],
         data=given["data"],
+        connectors=tuple(name for names in given["connectors"] for name in names.replace(",", " ").split()),
+        ssl=given["ssl"],
         ports=_pairs("--port", given["ports"]),
         properties=_pairs("--property", given["properties"]),
         networks=tuple(group for groups in given["networks"] for group in _names(groups)),

@@ -38,10 +38,9 @@ class BrokerFactory:
         def read(values: Mapping[str, str]) -> BrokerConfig:
             temporary = str(context.home.container(context.container).path / "tmp")
             ported = within_ports(values, context.port_min, context.port_max)
+            own = {"tmpDataDirectory": temporary, **own_certificates(values, context)}
             try:
-                return BrokerConfig.from_properties(
-                    {"tmpDataDirectory": temporary, **ported}, container=context.container
-                )
+                return BrokerConfig.from_properties({**own, **ported}, container=context.container)
             except ConfigurationInvalid as error:
                 raise FabricError(
                     f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
@@ -97,6 +96,27 @@ class HostedBroker:
     def status(self) -> Mapping[str, object]:
         """Return the broker's status; it is settled as slave or master."""
         return self._broker.status()
+
+
+def own_certificates(properties: Mapping[str, str], context: ServiceContext) -> dict[str, str]:
+    """The properties of the certificates that `certificate-create` has made, where others are not named.
+
+    A connector with TLS is given their paths also if they are missing: then its error names what is missing.
+    """
+    from broker.connectors import kind_of  # noqa: PLC0415 - a container without a broker stays small
+
+    home = context.home
+    certificate = home.container_certificate(context.container)
+    names = (properties.get("connectors") or "openwire").split()
+    kinds = [kind_of(properties.get(f"{name}-protocol") or name) for name in names]
+    needed = any(kind is not None and kind[2] for kind in kinds)
+    own = {}
+    if not properties.get("ssl.keyStore") and (needed or certificate.exists()):
+        own["ssl.keyStore"] = str(certificate)
+    if not properties.get("ssl.trustStore") and home.authority_certificate.exists():
+        own["ssl.trustStore"] = str(home.authority_certificate)
+        own["ssl.certificateLogin"] = "true"  # this authority signs for no users but the fabric's
+    return own
 
 
 def within_ports(properties: Mapping[str, str], port_min: int, port_max: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ from support.openwire_client import Users
 from support.region import MemoryStore, new_region
 
 from broker.amqp.server import AmqpServer
-from broker.config import ConnectorConfig, PortRange
+from broker.connectors import ConnectorConfig, PortRange
 from broker.region.region import Region
 from broker.serving import ServerContext
 

@@ -24,7 +24,7 @@ from support.openwire_client import Users
 from support.region import MemoryStore, new_region
 
 from broker.authorization import Authorization, Rights
-from broker.config import ConnectorConfig, PortRange
+from broker.connectors import ConnectorConfig, PortRange
 from broker.mqtt.server import MqttServer
 from broker.mqtt.sessions import Sessions
 from broker.region.region import Region

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from support.region import MemoryStore, new_region
 
 from broker.cluster import Cluster
-from broker.config import ConnectorConfig, PortRange
+from broker.connectors import ConnectorConfig, PortRange
 from broker.errors import AccessDenied, ClientError
 from broker.openwire import commands
 from broker.openwire.commands import (
@@ -59,6 +59,10 @@ class Users:
             done(verdict)
         else:
             self.waiting.append(lambda: done(verdict))
+
+    def admit(self, user: str, done: Callable[[ClientError | None], None]) -> None:
+        """Everybody whose certificate was accepted, except Eve."""
+        done(AccessDenied("Eve is no user.") if user == "eve" else None)
 
 
 class Broker:

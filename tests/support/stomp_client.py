@@ -12,7 +12,7 @@ from typing import Any
 from support.openwire_client import Users
 from support.region import MemoryStore, new_region
 
-from broker.config import ConnectorConfig, PortRange
+from broker.connectors import ConnectorConfig, PortRange
 from broker.region.region import Region
 from broker.serving import ServerContext
 from broker.stomp.server import StompServer

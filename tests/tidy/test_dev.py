@@ -112,7 +112,25 @@ def test_all_that_is_missing_is_said_at_once(checkout: Checkout) -> None:
     shutil.rmtree(checkout.folder / ".venv")
     done = checkout.run(["setup"], ZOOKEEPER_HOME="/opt/zookeeper")
     assert done.returncode == 1
-    assert done.stderr.startswith("Missing: python3-venv git default-jdk-headless")
+    assert done.stderr.startswith("Missing: python3-venv gcc libc6-dev ")
+    for package in ("pkg-config", "git", "default-jdk-headless"):
+        assert f" {package}" in done.stderr.splitlines()[0]
+
+
+def test_a_compiler_is_asked_for_only_if_something_is_to_be_compiled(checkout: Checkout) -> None:
+    """The AMQP library needs C's headers, Python's and OpenSSL's; who has it needs nothing of that."""
+    checkout.give("java", "exit 0")
+    checkout.give("apt-get", 'echo "must not be called"')
+    (checkout.folder / ".venv" / ".installed-from").unlink()
+    python = checkout.folder / ".venv" / "bin" / "python"
+    checkout.write(python, "[[ $2 != *proton* ]]")
+    checkout.give("gcc", "exit 0")
+    checkout.give("python3", "[[ $2 != *Python.h* ]]")
+    done = checkout.run(["lab"], ZOOKEEPER_HOME="/opt/zookeeper")
+    assert done.returncode == 1
+    missing = done.stderr.splitlines()[0]
+    assert "python3-dev pkg-config" in missing
+    assert "gcc" not in missing
 
 
 def test_no_python_at_all(checkout: Checkout) -> None:

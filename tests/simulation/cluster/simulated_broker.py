@@ -16,7 +16,7 @@ from simulation.cluster.threads import SteppedCaretaker, SteppedWriter
 from simulation.cluster.zookeeper import ZooKeeperClient
 from support.fake_disk import FakeFiles
 
-from broker.config import ConnectorConfig, PortRange
+from broker.connectors import ConnectorConfig, PortRange
 from broker.openwire.commands import Response
 from broker.openwire.server import OpenWireServer
 from broker.region.region import Region

@@ -10,8 +10,8 @@ from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from broker.config import ConnectorConfig, PortRange
 from broker.connector import HANDSHAKE_S_MAX, LINGER_S, UNSENT_BYTES_MAX, ClientTransport, TransportConnector
+from broker.connectors import ConnectorConfig, PortRange
 from broker.errors import PortUnavailable
 from broker.region.connection import RegionConnection
 from broker.region.consumer import ConsumerOptions

@@ -90,6 +90,15 @@ def test_external(broker: Broker) -> None:
     assert Client(broker, "c2", mechanisms="EXTERNAL").server.connection is None
 
 
+def test_external_of_nobody(broker: Broker) -> None:
+    """A certificate of somebody who is no user does not log in."""
+
+    def certified(server: AmqpServer) -> None:
+        server.transport_user = "eve"
+
+    assert Client(broker, mechanisms="EXTERNAL", prepare=certified).server.connection is None
+
+
 def test_a_login_that_takes_a_while(broker: Broker) -> None:
     """What comes meanwhile is kept."""
     broker.users.at_once = False

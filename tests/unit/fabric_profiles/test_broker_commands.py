@@ -46,7 +46,10 @@ class FakeClient(BrokerClient):
     logins: list[tuple[str, str, str]]
     fails: list[Exception]
 
-    def __init__(self, name: str, url: str, login: Login, *, answer_s: float = 30.0) -> None:
+    def __init__(
+        self, name: str, url: str, login: Login, *, answer_s: float = 30.0, trust_store: str = ""
+    ) -> None:
+        del trust_store
         self.name = name
         self.answer_s = answer_s
         self.logins.append((url, login.user, login.password))

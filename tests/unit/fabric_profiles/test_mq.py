@@ -147,7 +147,8 @@ def test_kinds_that_are_not_there(kind: BrokerKind) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ports": {"mqtt": "1883"}},
+        {"connectors": ("gopher",)},
+        {"connectors": ("inside",), "properties": {"inside-protocol": "gopher"}},
         {"ports": {"openwire": "x"}},
         {"ports": {"openwire": "-1"}},
         {"ports": {"openwire": "65536"}},
@@ -163,6 +164,18 @@ def test_options_that_make_no_broker(changes: dict[str, Any]) -> None:
     """Ports, numbers and directories are checked before anything is written."""
     with pytest.raises(BrokerOptionsInvalid):
         validate(replace(LAB, **changes))
+
+
+def test_a_port_is_for_a_connector_that_there_is(profiles: ProfileStore) -> None:
+    """Nothing is written for a connector that the broker does not have."""
+    with pytest.raises(BrokerOptionsInvalid, match="It has openwire"):
+        create_broker(profiles, replace(LAB, ports={"ws": "61614"}), "1.0")
+    assert not profiles.exists(LAB.profile_id, "1.0")
+    create_broker(profiles, replace(LAB, connectors=("openwire", "ws"), ports={"ws": "61614"}), "1.0")
+    values = profiles.get(LAB.profile_id, "1.0").configuration[PID]
+    assert (values["connectors"], values["ws-port"]) == ("openwire ws", "61614")
+    create_broker(profiles, LAB, "1.0")
+    assert profiles.get(LAB.profile_id, "1.0").configuration[PID]["connectors"] == "openwire ws"
 
 
 @pytest.mark.parametrize("port", ["0", "61620", "65535", "${port:61616,61626}"])

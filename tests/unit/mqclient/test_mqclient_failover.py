@@ -339,7 +339,7 @@ def test_brokers_named_by_the_broker_are_known() -> None:
     client = Client(FailoverOptions(), follow_broker=True)
     client.start()
     broker = client.connect()
-    broker.send(ConnectionControl(connected_brokers="tcp://b:1,bogus,ssl://c:1"))
+    broker.send(ConnectionControl(connected_brokers="tcp://b:1,bogus,https://c:1"))
     client.exchange()
     assert client.core.addresses == (A, B)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mqclient.discovery import RegistryAddress
-from mqclient.settings import SettingsError, registry_address
+from mqclient.settings import SettingsError, registry_address, tls_files
+from mqclient.tls import TlsFiles
 
 
 def home(folder: Path, content: str | None = None) -> dict[str, str]:
@@ -64,3 +65,12 @@ def test_a_damaged_file_is_told(tmp_path: Path, content: str) -> None:
     """The error names the file."""
     with pytest.raises(SettingsError, match=r"fabric\.json"):
         registry_address({}, home(tmp_path, content))
+
+
+def test_files_for_tls_are_named_as_javas(tmp_path: Path) -> None:
+    """Properties go over the environment; with nothing said, nothing is asked for."""
+    assert not tls_files({}, {}).is_given
+    properties = {"javax.net.ssl.trustStore": "a", "javax.net.ssl.keyStore": "b"}
+    environment = {"FABRIC_TRUST_STORE": "x", "FABRIC_KEY_STORE_KEY": "c", "FABRIC_KEY_STORE_PASSWORD": "d"}
+    assert tls_files(properties, environment) == TlsFiles("a", "b", "c", "d")
+    assert tls_files(properties, environment).is_given

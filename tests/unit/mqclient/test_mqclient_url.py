@@ -71,6 +71,24 @@ def test_options_reach_their_place() -> None:
     assert (url.client.use_async_send, url.client.queue_prefetch) == (True, 1)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_tls"),
+    [
+        ("tcp://a", False),
+        ("nio://a", False),
+        ("auto://a", False),
+        ("ssl://a", True),
+        ("nio+ssl://a", True),
+        ("auto+ssl://a:1?socket.verifyHostName=false", True),
+    ],
+)
+def test_the_scheme_says_whether_it_is_tls(text: str, is_tls: bool) -> None:
+    """The names of the original; its option for the broker's host name, too."""
+    [address] = parse_url(text).addresses
+    assert address.is_tls is is_tls
+    assert address.wire.verify_host_name is ("false" not in text)
+
+
 def test_options_of_discovered_brokers() -> None:
     """The prefix ``discovered.`` is for the sockets to the brokers that are found."""
     url = parse_url("discovery:(fabric:default)?discovered.tcpNoDelay=false&initialReconnectDelay=100")
@@ -89,7 +107,8 @@ def test_options_of_discovered_brokers() -> None:
         ("tcp://host:0", "not of the form"),
         ("tcp://host:99999", "out of range"),
         ("tcp://host:1/queue", "not of the form"),
-        ("ssl://host:1", "TLS is not supported"),
+        ("ssl://host:1?socket.verifyHostName=perhaps", "true or false"),
+        ("https://host:1", "use tcp://host:port or ssl://host:port"),
         ("failover:()", "at least one broker"),
         ("failover:(tcp://a", "not closed"),
         ("failover:(tcp://a)x", "behind the closing parenthesis"),
