@@ -227,7 +227,7 @@ class StompServer(ServerSide[bytes]):
         verdict: ClientError | None,
     ) -> None:
         """Goes on after the login was checked."""
-        login, client_id = headers.get("login"), headers.get("client-id") or None
+        client_id = headers.get("client-id") or None
         connection_id = f"{self.context.broker_id.rpartition('-')[0]}-stomp:{next(_numbers)}"
         try:
             if verdict is not None:
@@ -237,7 +237,7 @@ class StompServer(ServerSide[bytes]):
             )
         except ClientError as error:
             self._wire.send_error(str(error), headers.get("receipt"))
-            self.close(f"login of {login!r} refused: {error}")
+            self.close(f"login of {self.user!r} refused: {error}")
             return
         self._opened = OpenedConnection(self, self.connection, self._wire)
         self._wire.open()
