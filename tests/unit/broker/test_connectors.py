@@ -134,7 +134,7 @@ def test_origins_of_web_pages() -> None:
         (
             "inside",
             {"inside-protocol": "gopher"},
-            "inside-protocol 'gopher' does not exist; there is: openwire",
+            "inside-protocol 'gopher' does not exist; there is: ",
         ),
         ("a/b", {"a/b-protocol": "openwire"}, "'a/b' does not exist"),
         (" ".join(f"c{number}" for number in range(51)), {}, "at most 50"),
