@@ -44,7 +44,6 @@ class Receiving:
         destination: None: each message says where it goes.
         temporary: the link has made its destination.
         answered: messages answered since it got credit.
-        messages: how many have come.
     """
 
     link: Link
@@ -52,11 +51,6 @@ class Receiving:
     destination: Destination | None
     temporary: bool = False
     answered: int = 0
-    messages: int = 0
-
-    def new_id(self) -> str:
-        """An id for a message that has none."""
-        return f"{self.producer_id}:{self.messages}"
 
 
 @dataclass(slots=True, eq=False)

@@ -3,23 +3,26 @@
 The only module that knows Proton, by its C interface (`cproton`): what its Python classes wrap around every
 link and delivery takes ten times as long as what is done here for a message. Pointers are kept as long as
 what they point at lives and no longer: a delivery until it is settled, or its link or session is freed; so
-nothing is done for a link that `is_open` no more.
+nothing is done for a link that `is_open` no more, and nothing is freed before the events that came before its
+end have been taken care of.
 
 Nothing is imported before the first client comes: without Proton everything else works.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
+from broker.amqp.errors import DECODE_ERROR
 from broker.amqp.events import (
     REJECTED,
     Attached,
     Closed,
     Detached,
     Disposed,
+    Ended,
     Event,
     Failed,
     Flowed,
@@ -27,6 +30,7 @@ from broker.amqp.events import (
     Opened,
     Pointer,
     Terminus,
+    TooLong,
     Transferred,
 )
 from broker.amqp.limits import CHANNEL_MAX, PARTIAL_BYTES_MAX
@@ -52,6 +56,33 @@ def proton() -> Any:  # noqa: ANN401 - it has no types
     return cproton
 
 
+class _Frames:
+    """Where frames end, behind the header.
+
+    A client may say all that it has to say without waiting, and Proton gives a session a window only when it
+    works out what it has to say itself.
+    """
+
+    def __init__(self) -> None:
+        self._left = len(b"AMQP\0\1\0\0")
+        self._size = b""
+
+    def next_end(self, data: bytes, begin: int) -> int:
+        """Where the frame that goes on at a place ends in some bytes, or these do."""
+        at = begin
+        if not self._left:
+            missing = 4 - len(self._size)
+            self._size += data[at : at + missing]
+            at = min(at + missing, len(data))
+            if len(self._size) < 4:
+                return at
+            self._left = max(int.from_bytes(self._size, "big") - 4, 1)
+            self._size = b""
+        end = min(at + self._left, len(data))
+        self._left -= end - at
+        return end
+
+
 class ProtonConnection:
     """One connection.
 
@@ -69,6 +100,8 @@ class ProtonConnection:
         self._idle_ms = idle_ms
         self._links: dict[Pointer, Link] = {}
         self._partial_bytes = 0
+        self._frames = _Frames()
+        self._has_session = False
         self._freed = False
         self.is_over = False
         self._transport = lib.pn_transport()
@@ -103,19 +136,32 @@ class ProtonConnection:
 
     # ---- bytes and time
 
-    def receive_data(self, data: bytes) -> list[Event]:
-        """Takes what arrived."""
+    def receive_data(self, data: bytes) -> Iterator[list[Event]]:
+        """Takes what arrived; what has happened is to be taken care of before the next is asked for."""
+        begin = 0
+        while not self._has_session and begin < len(data) and not self.is_over:
+            end = self._frames.next_end(data, begin)
+            yield self._push(data, begin, end)
+            self._make_output()
+            begin = end
+        yield self._push(data, begin, len(data))
+
+    def _make_output(self) -> None:
+        """Have Proton work out what it has to say: only then the first session has a window."""
+        if not self._freed:
+            self._lib.pn_transport_pending(self._transport)
+
+    def _push(self, data: bytes, at: int, end: int) -> list[Event]:
         events: list[Event] = []
         if self._freed:
             return events
         lib, transport = self._lib, self._transport
         buffer = self._ffi.from_buffer(data)
-        at, size = 0, len(data)
-        while at < size:
+        while at < end:
             room = lib.pn_transport_capacity(transport)
             if room <= 0:
                 break
-            taken = lib.pn_transport_push(transport, buffer + at, min(room, size - at))
+            taken = lib.pn_transport_push(transport, buffer + at, min(room, end - at))
             if taken <= 0:
                 break
             at += taken
@@ -183,7 +229,11 @@ class ProtonConnection:
                 if link is not None and link.sends:
                     events.append(Flowed(link))
             else:
-                self._read_endpoint(kind, event, events)
+                try:
+                    self._read_endpoint(kind, event, events)
+                except CodecError as error:
+                    self.close(DECODE_ERROR, str(error))
+                    events.append(Failed(str(error)))
             lib.pn_collector_pop(collector)
 
     def _read_delivery(self, delivery: Pointer, events: list[Event]) -> None:
@@ -213,9 +263,7 @@ class ProtonConnection:
             length = sum(map(len, link.partial))
             if length > self._message_bytes_max or self._partial_bytes > PARTIAL_BYTES_MAX:
                 self._drop_partial(link)
-                text = f"A message has more than {self._message_bytes_max} bytes."
-                self.end_link(link, "amqp:link:message-size-exceeded", text)
-                events.append(Detached(link, closed=False))
+                events.append(TooLong(link))
                 return
             if lib.pn_delivery_partial(delivery):
                 return
@@ -249,11 +297,12 @@ class ProtonConnection:
                 self._detached(link, kind == c.PN_LINK_REMOTE_CLOSE, events)
         elif kind == c.PN_SESSION_REMOTE_OPEN:
             lib.pn_session_open(lib.pn_event_session(event))
+            self._has_session = True
         elif kind == c.PN_SESSION_REMOTE_CLOSE:
             self._ended(lib.pn_event_session(event), events)
         elif kind == c.PN_CONNECTION_REMOTE_OPEN:
-            container = c.pn_connection_remote_container(self._connection) or ""
-            events.append(Opened(container, c.pn_connection_remote_hostname(self._connection) or ""))
+            container = self._text(lib.pn_connection_remote_container(self._connection))
+            events.append(Opened(container or ""))
         elif kind == c.PN_CONNECTION_REMOTE_CLOSE:
             condition = lib.pn_connection_remote_condition(self._connection)
             events.append(Closed(*self._condition(condition)))
@@ -264,17 +313,31 @@ class ProtonConnection:
     def _condition(self, condition: Pointer) -> tuple[str, str]:
         if not self._lib.pn_condition_is_set(condition):
             return "", ""
+        lib = self._lib
         return (
-            self._c.pn_condition_get_name(condition) or "",
-            self._c.pn_condition_get_description(condition) or "",
+            self._text(lib.pn_condition_get_name(condition)) or "",
+            self._text(lib.pn_condition_get_description(condition)) or "",
         )
+
+    def _text(self, pointer: Pointer) -> str | None:
+        """A text of Proton's, which has looked at its length only.
+
+        Raises:
+            CodecError: it is not UTF-8.
+        """
+        if not pointer:
+            return None
+        try:
+            text: str = self._ffi.string(pointer).decode()
+        except UnicodeDecodeError as error:
+            raise CodecError(f"a text is not UTF-8: {error}") from error
+        return text
 
     def _attached(self, pointer: Pointer, events: list[Event]) -> None:
         lib, c = self._lib, self._c
         session = lib.pn_link_session(pointer)
-        link = Link(
-            pointer, session, c.pn_link_name(pointer) or "", sends=bool(lib.pn_link_is_sender(pointer))
-        )
+        name = self._text(lib.pn_link_name(pointer)) or ""
+        link = Link(pointer, session, name, sends=bool(lib.pn_link_is_sender(pointer)))
         link.source = self._terminus(lib.pn_link_remote_source(pointer))
         link.target = self._terminus(lib.pn_link_remote_target(pointer))
         link.presettled = lib.pn_link_remote_snd_settle_mode(pointer) == c.PN_SND_SETTLED
@@ -283,26 +346,27 @@ class ProtonConnection:
         events.append(Attached(link))
 
     def _detached(self, link: Link, closed: bool, events: list[Event]) -> None:
-        """The peer's end of a link is gone; if ours is gone already there is nothing left of it."""
+        """The peer's end of a link is gone; what came before is still to be taken care of."""
         self._drop_partial(link)
-        if link.is_open:
-            events.append(Detached(link, closed))
-        else:
-            self._forget(link)
+        events.append(Detached(link, closed))
 
     def _ended(self, session: Pointer, events: list[Event]) -> None:
-        lib = self._lib
         for link in [each for each in self._links.values() if each.session == session]:
             self._drop_partial(link)
-            if link.is_open:
-                link.is_open = False
-                events.append(Detached(link, closed=False))
-            self._links.pop(link.pointer, None)
-        lib.pn_session_close(session)
-        lib.pn_session_free(session)
+            events.append(Detached(link, closed=False))
+        events.append(Ended(session))
+
+    def answer_end(self, session: Pointer) -> None:
+        """The peer has ended a session: so do we, and forget it with its links."""
+        for link in [each for each in self._links.values() if each.session == session]:
+            link.is_open = False
+            del self._links[link.pointer]
+        self._lib.pn_session_close(session)
+        self._lib.pn_session_free(session)
 
     def _forget(self, link: Link) -> None:
-        if self._links.pop(link.pointer, None) is not None:
+        if self._links.get(link.pointer) is link:  # another one may be at the same address by now
+            del self._links[link.pointer]
             self._lib.pn_link_free(link.pointer)
 
     # ---- what Proton keeps in trees of values
@@ -331,7 +395,7 @@ class ProtonConnection:
         terminus = Terminus(kinds.get(lib.pn_terminus_get_type(pointer), ""))
         if not terminus.kind:
             return terminus
-        terminus.address = c.pn_terminus_get_address(pointer)
+        terminus.address = self._text(lib.pn_terminus_get_address(pointer))
         terminus.durability = lib.pn_terminus_get_durability(pointer)
         terminus.expiry = lib.pn_terminus_get_expiry_policy(pointer)
         terminus.dynamic = bool(lib.pn_terminus_is_dynamic(pointer))
@@ -426,14 +490,13 @@ class ProtonConnection:
         self._lib.pn_link_close(link.pointer)
 
     def answer_detach(self, link: Link, *, closed: bool) -> None:
-        """The peer has detached: so do we, and forget it."""
-        if not link.is_open:
-            return
-        link.is_open = False
-        if closed:
-            self._lib.pn_link_close(link.pointer)
-        else:
-            self._lib.pn_link_detach(link.pointer)
+        """The peer has detached: so do we, if we have not before, and forget it."""
+        if link.is_open:
+            link.is_open = False
+            if closed:
+                self._lib.pn_link_close(link.pointer)
+            else:
+                self._lib.pn_link_detach(link.pointer)
         self._forget(link)
 
     def flow(self, link: Link, credit: int) -> None:

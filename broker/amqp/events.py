@@ -93,7 +93,6 @@ class Opened(NamedTuple):
     """The peer has opened the connection."""
 
     container_id: str
-    hostname: str
 
 
 class Closed(NamedTuple):
@@ -114,6 +113,18 @@ class Detached(NamedTuple):
 
     link: Link
     closed: bool
+
+
+class Ended(NamedTuple):
+    """The peer has ended a session; its links were told of before."""
+
+    session: Pointer
+
+
+class TooLong(NamedTuple):
+    """A message has come in part that is longer than there may be, or there are too many of them."""
+
+    link: Link
 
 
 class Flowed(NamedTuple):
@@ -147,4 +158,4 @@ class Failed(NamedTuple):
     reason: str
 
 
-Event = Opened | Closed | Attached | Detached | Flowed | Transferred | Disposed | Failed
+Event = Opened | Closed | Attached | Detached | Ended | TooLong | Flowed | Transferred | Disposed | Failed

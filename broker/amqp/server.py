@@ -31,11 +31,13 @@ from broker.amqp.events import (
     Closed,
     Detached,
     Disposed,
+    Ended,
     Event,
     Failed,
     Flowed,
     Link,
     Opened,
+    TooLong,
     Transferred,
 )
 from broker.amqp.handshake import ANONYMOUS, EXTERNAL, PLAIN, Handshake, LoginAsked, Outcome
@@ -46,6 +48,7 @@ from broker.amqp.rewriting import rewrite
 from broker.amqp.transactions import Coordinating, Transactions
 from broker.amqp.types import Symbol
 from broker.errors import AccessDenied, BrokerError, ClientError, CodecError, MessageInvalid, SendBlocked
+from broker.naming import MessageNames, new_connection_id
 from broker.region import settling
 from broker.region.consumer import DELIVERED_NONE
 from broker.serving import ServerContext, ServerSide
@@ -63,7 +66,6 @@ ANONYMOUS_USER: Final = "anonymous"
 """Who has logged in as nobody in particular. Source: ActiveMQ's `simpleAuthenticationPlugin`."""
 
 _log: Final = logging.getLogger("broker.amqp")
-_numbers: Final = itertools.count(1)
 
 Answer = tuple[Receiving, "Pointer"] | Callable[[], None]
 """Of a message that has come; or of something rarer."""
@@ -84,6 +86,7 @@ class AmqpServer(ServerSide[Answer]):
         self._now_s = now_s
         self._deadline_s: float | None = None
         self._user = ""
+        self._names: MessageNames
         self._handshake: Handshake | None = None
         self._links = itertools.count(1)
         config = context.config
@@ -113,7 +116,7 @@ class AmqpServer(ServerSide[Answer]):
             return
         handshake = self._handshake or self._begin()
         if handshake.is_done:
-            self._take_all(self._engine.receive_data(data))
+            self._take_data(data)
             return
         for event in handshake.receive_data(data):
             if isinstance(event, LoginAsked):
@@ -201,10 +204,11 @@ class AmqpServer(ServerSide[Answer]):
         handshake = self._handshake
         if handshake is not None and handshake.is_done and not self.closing:
             self._user = self._user or ANONYMOUS_USER
-            self._take_all(self._engine.receive_data(handshake.rest()))
+            self._take_data(handshake.rest())
 
     def _open(self, event: Opened) -> None:
-        connection_id = f"{self.context.broker_id}-amqp:{next(_numbers)}"
+        connection_id = new_connection_id(self.context.broker_id)
+        self._names = MessageNames(connection_id)
         try:
             self.connection = self.region.connect(
                 self, connection_id, event.container_id or None, user=self._user, remote=self.remote
@@ -232,6 +236,10 @@ class AmqpServer(ServerSide[Answer]):
 
     # ---- events
 
+    def _take_data(self, data: bytes) -> None:
+        for events in self._engine.receive_data(data):
+            self._take_all(events)
+
     def _take_all(self, events: list[Event]) -> None:
         deliveries = self._deliveries
         for event in events:
@@ -257,6 +265,10 @@ class AmqpServer(ServerSide[Answer]):
                 self._attached(event.link)
             case Detached():
                 self._detached(event.link, event.closed)
+            case Ended():
+                self._engine.answer_end(event.session)
+            case TooLong():
+                self._end_receiving(event.link)
             case Opened():
                 self._open(event)
             case Closed():
@@ -276,9 +288,8 @@ class AmqpServer(ServerSide[Answer]):
             self._transactions.take(connection, owner, event)
             return
         assert isinstance(owner, Receiving)
-        owner.messages += 1
         try:
-            message = take(event.content, owner.destination, self.region.now_ms, owner.new_id)
+            message = take(event.content, owner.destination, self.region.now_ms, self._names.next)
             transaction = None
             if event.state == TRANSACTIONAL:
                 transaction = self._transactions.of_transfer(event.delivery)
@@ -431,7 +442,7 @@ class AmqpServer(ServerSide[Answer]):
 
     def _attached(self, link: Link) -> None:
         connection = self.connection
-        if connection is None:
+        if connection is None or not link.is_open:
             return
         try:
             if link.sends:
@@ -476,6 +487,15 @@ class AmqpServer(ServerSide[Answer]):
                 case Coordinating():
                     self._transactions.roll_back_all(connection, owner)
         self.answer(batch, lambda: self._engine.answer_detach(link, closed=closed))
+
+    def _end_receiving(self, link: Link) -> None:
+        """A message is longer than the limit: the link has said so, and ends."""
+        owner, link.owner = link.owner, None
+        if isinstance(owner, Receiving) and self.connection is not None:
+            self.connection.remove_producer(owner.producer_id)
+            self._drop_temporary(self.connection, owner)
+        text = f"A message has more than {self.context.config.frame_bytes_max} bytes."
+        self._engine.end_link(link, errors.MESSAGE_SIZE_EXCEEDED, text)
 
     def _remove_sending(self, connection: RegionConnection, sending: Sending, closed: bool) -> int:
         self._sendings.pop(sending.key, None)

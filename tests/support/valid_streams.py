@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from support import amqp_frames as amqp
+
 from broker.openwire import commands as ow
 from broker.openwire.codec import Codec
 from broker.openwire.constants import TransactionType
@@ -127,10 +129,79 @@ def _openwire_streams() -> list[Stream]:
     ]
 
 
-STREAMS: dict[str, Callable[[], list[Stream]]] = {"openwire": _openwire_streams}
+# ---- AMQP 1.0
+
+
+def _amqp_links() -> bytes:
+    """Senders and receivers of every kind, and what they say."""
+    text, details = amqp.message("text", colour="red", n=7), amqp.message({"a": [1, b"b"]}, durable=False)
+    nowhere = amqp.target(None)
+    return b"".join(
+        (
+            amqp.attach(0, amqp.SENDER, amqp.source("q"), amqp.target("queue://q")),
+            amqp.transfer(0, 0, text),
+            amqp.transfer(0, 1, details[:20], more=True),
+            amqp.transfer(0, 1, details[20:]),
+            amqp.transfer(0, 2, b"no message"),
+            amqp.transfer(0, 3, text, settled=True),
+            amqp.attach(1, amqp.RECEIVER, amqp.source("q", filter=amqp.selector("n > 5")), nowhere),
+            amqp.flow(1, 10),
+            amqp.accepted(0, 0),
+            amqp.attach(2, amqp.RECEIVER, amqp.source(None, dynamic=True), nowhere),
+            amqp.attach(3, amqp.RECEIVER, amqp.source("topic://t", durable=amqp.UInt(2)), nowhere, name="s"),
+            amqp.attach(4, amqp.RECEIVER, amqp.source("q", mode=amqp.Symbol("copy")), nowhere, settled=True),
+            amqp.flow(4, 5, drain=True),
+            amqp.attach(5, amqp.RECEIVER, amqp.source("q", filter=amqp.selector("n >")), nowhere),
+            amqp.detach(3, closed=False),
+            amqp.detach(1),
+        )
+    )
+
+
+def _amqp_transaction() -> bytes:
+    """One that is committed, and one that there is not."""
+    state = amqp.Described(amqp.ULong(0x34), [bytes(7) + b"\1"])
+    return b"".join(
+        (
+            amqp.attach(0, amqp.SENDER, amqp.source(None), amqp.coordinator()),
+            amqp.transfer(0, 0, amqp.command(0x31)),
+            amqp.attach(1, amqp.SENDER, amqp.source("q"), amqp.target(None)),
+            amqp.transfer(1, 1, amqp.message("nowhere"), state=state),
+            amqp.attach(2, amqp.SENDER, amqp.source("q"), amqp.target("q")),
+            amqp.transfer(2, 2, amqp.message("within"), state=state),
+            amqp.transfer(0, 3, amqp.command(0x32, bytes(7) + b"\1", False)),
+            amqp.transfer(0, 4, amqp.command(0x32, b"other", True)),
+        )
+    )
+
+
+def _amqp_streams() -> list[Stream]:
+    login = amqp.plain_login() + amqp.opened()
+    end = amqp.frame(amqp.END) + amqp.frame(amqp.CLOSE)
+    return [
+        Stream("links", login, _amqp_links() + end),
+        Stream("transactions", login, _amqp_transaction() + end),
+        Stream("left open", login, _amqp_links()),
+    ]
+
+
+STREAMS: dict[str, Callable[[], list[Stream]]] = {"amqp": _amqp_streams, "openwire": _openwire_streams}
 """By the connector's name."""
 
 TOKENS: dict[str, tuple[bytes, ...]] = {
+    "amqp": (
+        b"AMQP",
+        b"\0\0\0\x08\2\0\0\0",
+        b"\xff\xff\xff\xff",
+        *(
+            b"\0\x53" + bytes((code,))
+            for code in (*range(0x10, 0x19), *range(0x23, 0x35), *range(0x70, 0x79))
+        ),
+        *(
+            bytes((code,))
+            for code in (0x40, 0x43, 0x45, 0xA0, 0xA1, 0xB0, 0xC0, 0xC1, 0xD0, 0xD1, 0xE0, 0xF0)
+        ),
+    ),
     "openwire": (
         b"ActiveMQ",
         b"\0\0\0\1\x0a",

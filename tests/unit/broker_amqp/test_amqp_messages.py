@@ -11,9 +11,10 @@ import pytest
 from proton import Described, Message, byte, int32, symbol, timestamp, ubyte, uint, ulong
 
 from broker.amqp.ids import id_text, id_value
-from broker.amqp.inbound import is_textual, take, text_body
+from broker.amqp.inbound import is_textual, take
 from broker.amqp.outbound import outgoing
 from broker.amqp.rewriting import rewrite  # noqa: F401 - enters itself
+from broker.conversion import text_body
 from broker.destination import Destination
 from broker.errors import CodecError
 from broker.message import BodyKind, decode_message, encode_message, readdressed, rewritten
