@@ -8,19 +8,21 @@ A message that came by MQTT keeps what its subscribers are sent, as :data:`WIRE_
     lengths      2 bytes of the message id, 2 of the topic, 4 of the properties
     message id, topic, properties of 5.0 that go to subscribers unchanged, payload
 
-Everybody else sees the neutral attributes: a bytes message, persistent if its QoS is above 0, whose
+Everybody else sees the neutral attributes: a bytes message, or a text message if the payload format indicator
+says that it is UTF-8, persistent if its QoS is above 0, whose
 properties are the user properties and those named below. Source: ActiveMQ's `MQTTProtocolConverter`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from broker.conversion import as_text, marshalled, payload_of, utf8_text
+from broker.conversion import as_text, marshalled, payload_of, text_body_of_utf8, utf8_text
 from broker.destination import Destination, DestinationKind
 from broker.errors import CodecError, MessageInvalid
 from broker.message import WIRE_READERS, WIRE_REWRITERS, BodyKind, Message
@@ -41,7 +43,9 @@ PAYLOAD_FORMAT_PROPERTY: Final = "ActiveMQ.MQTT.PayloadFormat"
 RETAIN_PROPERTY: Final = "ActiveMQ.Retain"
 RETAINED_PROPERTY: Final = "ActiveMQ.Retained"
 TYPE_PROPERTY: Final = "JMSType"
-"""The user property that has a message's type, of messages that came by another protocol."""
+GROUP_ID_PROPERTY: Final = "JMSXGroupID"
+GROUP_SEQUENCE_PROPERTY: Final = "JMSXGroupSeq"
+"""The user properties that have a message's type and group, of messages that came by another protocol."""
 OWN_PREFIX: Final = "ActiveMQ."
 """What the names of properties begin with that mean something to the broker; user properties of such names
 are not for others."""
@@ -136,6 +140,9 @@ def _message(  # noqa: PLR0917 - the fields of the frame, in their order
         wire=wire,
     )
     if properties is not NO_PROPERTIES:
+        if properties.payload_format == 1:
+            with contextlib.suppress(CodecError):  # its publisher is wrong: bytes
+                message.body, message.body_kind = text_body_of_utf8(payload), BodyKind.TEXT
         if properties.response_topic:
             message.reply_to = destination_of(properties.response_topic)
         if properties.correlation_data is not None:
@@ -283,6 +290,11 @@ def _properties(message: Message) -> Properties:
     if message.correlation_id is not None:
         properties.correlation_data = _correlation_data(message.correlation_id)
     user = [] if message.type is None else [(TYPE_PROPERTY, message.type)]
+    if message.group_id is not None:
+        user += [
+            (GROUP_ID_PROPERTY, message.group_id),
+            (GROUP_SEQUENCE_PROPERTY, str(message.group_sequence)),
+        ]
     user += [(name, as_text(value)) for name, value in values.items() if not name.startswith(OWN_PREFIX)]
     properties.user = tuple(
         (name, value) for name, value in user[:USER_PROPERTIES_MAX] if _fits(name) and _fits(value)
