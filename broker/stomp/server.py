@@ -151,9 +151,23 @@ class StompServer(ServerSide[bytes]):
                 self.close(event.reason)
             elif self.is_logging_in:
                 self._waiting.append(event)
+            elif event[0] == b"ACK" and self._opened is not None:
+                self._acknowledge(self._opened, event[1])
             else:
                 self._take_frame(event)
         self._finish()
+
+    def _acknowledge(self, opened: OpenedConnection, head: bytes) -> None:
+        try:
+            if self._goodbye is None:
+                opened.acknowledge(head)
+        except ClientError as error:
+            self._refuse(error, head)
+
+    def _refuse(self, error: ClientError, head: bytes) -> None:
+        """A frame asked for what cannot be done; what came before it still counts."""
+        self._finish()
+        self.fail(str(error), _receipt_of(head, self._wire.version))
 
     def _finish(self) -> None:
         """The ACKs that came one behind the other go to the journal together."""
@@ -169,8 +183,6 @@ class StompServer(ServerSide[bytes]):
                 self._begin(COMMANDS[command], head)
             elif self._goodbye is not None:
                 pass  # what comes behind DISCONNECT is none of a client's requests
-            elif command == b"ACK":
-                opened.acknowledge(head)
             else:
                 if opened.is_gathering:
                     opened.finish()
@@ -179,8 +191,7 @@ class StompServer(ServerSide[bytes]):
                 else:
                     opened.carry_out(COMMANDS[command], head)
         except ClientError as error:
-            self._finish()
-            self.fail(str(error), _receipt_of(head, self._wire.version))
+            self._refuse(error, head)
 
     def fail(self, reason: str, receipt_id: str | None = None, **headers: str) -> None:
         """Tells the client what is wrong, and ends the connection."""

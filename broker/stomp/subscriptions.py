@@ -44,7 +44,8 @@ INDIVIDUAL: Final = "client-individual"
 
 _INT_MAX: Final = 2**31 - 1
 _KEPT_IDS_MIN: Final = 64
-_DIGITS_MAX: Final = 18
+REF_DIGITS_MAX: Final = 18
+"""Digits of a message's number; no broker comes so far."""
 
 ConsumerKey = Hashable
 """How the region names the consumer: the session, -1 as in ActiveMQ, and the subscription's number."""
@@ -77,6 +78,11 @@ class Subscription:
     needs_ack_id: bool
     refs: dict[bytes, int] | None
     consumer: Consumer | None = field(default=None, repr=False)
+
+    @property
+    def is_cumulative(self) -> bool:
+        """Whether an acknowledgement is also for the messages before."""
+        return self.ack_mode != INDIVIDUAL
 
     def note(self, message_id: bytes, ref: int) -> None:
         """A message was dispatched that will be acknowledged by its id."""
@@ -150,6 +156,10 @@ def _flag(headers: Mapping[str, str], name: str) -> bool:
 class Subscriptions:
     """Those of one connection.
 
+    Attributes:
+        by_key: all of them.
+        by_number: those whose messages are acknowledged by the `ack` header, by what it begins with.
+
     Args:
         connection: of the region.
         version: what is spoken.
@@ -158,7 +168,7 @@ class Subscriptions:
     def __init__(self, connection: RegionConnection, version: Version) -> None:
         self.by_key: dict[ConsumerKey, Subscription] = {}
         self._by_id: dict[str, Subscription] = {}
-        self._by_number: dict[bytes, Subscription] = {}
+        self.by_number: dict[bytes, Subscription] = {}
         self._connection = connection
         self._version = version
         self._last = 0
@@ -178,7 +188,9 @@ class Subscriptions:
             raise FrameInvalid("Queue Browser feature only valid for Stomp v1.1+ clients!")
         self._last += 1
         subscription = self._made(id_, destination, ack_mode_of(headers), options)
-        self.by_key[subscription.key] = self._by_number[subscription.number] = subscription
+        self.by_key[subscription.key] = subscription
+        if subscription.needs_ack_id:
+            self.by_number[subscription.number] = subscription
         try:
             batch = self._connection.add_consumer(subscription.key, destination, options)
         except ClientError:
@@ -236,7 +248,7 @@ class Subscriptions:
         """One is closed."""
         subscription = self.by_key.pop(key, None)
         if subscription is not None:
-            self._by_number.pop(subscription.number, None)
+            self.by_number.pop(subscription.number, None)
             if subscription.id is not None and self._by_id.get(subscription.id) is subscription:
                 del self._by_id[subscription.id]
 
@@ -244,14 +256,13 @@ class Subscriptions:
 
     def acknowledge(self, subscription: Subscription, ref: int) -> None:
         """A message, and but for `INDIVIDUAL` those before it, are done with; see `gather` of the region."""
-        cumulative = subscription.ack_mode != INDIVIDUAL
-        self._connection.gather(subscription.key, ref, cumulative=cumulative)
+        self._connection.gather(subscription.key, ref, cumulative=subscription.is_cumulative)
 
     def acknowledge_in(self, transaction: str, subscription: Subscription, ref: int) -> None:
         """They will be done with when a transaction is committed."""
-        individual = subscription.ack_mode == INDIVIDUAL
-        kind = AckKind.INDIVIDUAL if individual else AckKind.STANDARD
-        first = ref if individual else 0
+        cumulative = subscription.is_cumulative
+        kind = AckKind.STANDARD if cumulative else AckKind.INDIVIDUAL
+        first = 0 if cumulative else ref
         self._connection.acknowledge(subscription.key, kind, first, ref, transaction=transaction)
 
     def refuse(self, subscription: Subscription, ref: int, transaction: str | None) -> int:
@@ -274,9 +285,9 @@ class Subscriptions:
     def by_ack_id(self, ack_id: bytes) -> tuple[Subscription, int] | None:
         """What an `ack` header of a MESSAGE means, if it is not acknowledged yet."""
         number, _, ref = ack_id.partition(b"-")
-        if not ref.isdigit() or len(ref) > _DIGITS_MAX:
+        if not ref.isdigit() or len(ref) > REF_DIGITS_MAX:
             return None
-        return self._waiting(self._by_number.get(number), int(ref))
+        return self._waiting(self.by_number.get(number), int(ref))
 
     def by_message_id(self, message_id: bytes, id_: str | None) -> tuple[Subscription, int] | None:
         """What a message-id means, if it is not acknowledged yet; in 1.0 no subscription need be named."""
