@@ -24,7 +24,7 @@ from perf.statistics_of_runs import machine, median, table
 from support.apache import INTEROP_SOURCES, JavaMissingError, JavaPrograms
 
 LOAD_SOURCES = Path(__file__).parent / "java"
-PROGRAMS = ("ApacheBroker", "Jms", "Load")
+PROGRAMS = ("ApacheBroker", "Load")
 ALL = (OURS, APACHE, RABBIT, SINK)
 LABELS = {OURS: "ours", APACHE: "ActiveMQ", RABBIT: "RabbitMQ", SINK: "sink"}
 

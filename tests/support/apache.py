@@ -66,8 +66,9 @@ class JavaPrograms:
         self._class_path = os.pathsep.join(map(str, [*class_path(), classes]))
         found = (source for folder in source_folders for source in sorted(folder.glob("*.java")))
         sources = [str(source) for source in found if not only or source.stem in only]
-        command = ["javac", "-Xlint:all", "-Werror", "-cp", self._class_path, "-d", str(classes), *sources]
-        subprocess.run(command, check=True)
+        needed = ["-sourcepath", os.pathsep.join(map(str, source_folders)), "-implicit:class"]
+        command = ["javac", "-Xlint:all", "-Werror", "-cp", self._class_path, *needed, "-d", str(classes)]
+        subprocess.run([*command, *sources], check=True)
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """The command line that runs a program."""
