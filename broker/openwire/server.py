@@ -251,13 +251,13 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
             self._fail(str(error))
             return
         assert self._opened is not None
-        message, command_id, response_required = received
+        message, command_id, response_required, transaction_id = received
         try:
-            batch = self._opened.send(message, None)
+            batch = self._opened.send(message, transaction_id)
         except ClientError as error:
-            self._refuse(command_id, response_required, error)
+            self._refuse_send(self._opened, transaction_id, command_id, response_required, error)
         except SendBlocked:
-            self._block_send(self._opened, message, None, command_id, response_required)
+            self._block_send(self._opened, message, transaction_id, command_id, response_required)
         else:
             self._answer_message(message, command_id, response_required, batch)
 
@@ -309,13 +309,27 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
             message = _translated(command, frame)
             batch = opened.send(message, transaction_id)
         except ClientError as error:
-            if transaction_id is not None and not command.response_required:
-                opened.refuse_commit(transaction_id, error)  # its client would commit without knowing
-            raise
+            self._refuse_send(opened, transaction_id, command.command_id, command.response_required, error)
         except SendBlocked:
             self._block_send(opened, message, transaction_id, command.command_id, command.response_required)
         else:
             self._answer_message(message, command.command_id, command.response_required, batch)
+
+    def _refuse_send(
+        self,
+        opened: OpenedConnection,
+        transaction_id: TransactionId | None,
+        command_id: int,
+        response_required: bool,
+        error: ClientError,
+    ) -> None:
+        """A message cannot be taken."""
+        if transaction_id is not None and not response_required:
+            try:
+                opened.refuse_commit(transaction_id, error)  # its client would commit without knowing
+            except ClientError as other:
+                error = other
+        self._refuse(command_id, response_required, error)
 
     # ---- sends that wait for space
 

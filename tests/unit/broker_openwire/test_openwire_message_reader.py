@@ -27,6 +27,7 @@ from broker.openwire.commands import (
     Message,
     MessageId,
     ProducerId,
+    XATransactionId,
 )
 from broker.openwire.errors import CodecError
 from broker.openwire.message_reader import message_of_frame, read_message
@@ -52,12 +53,13 @@ PLAIN = [
     replace(MESSAGE, priority=99, expiration=123, arrival=5, redelivery_counter=6, droppable=True),
     replace(MESSAGE, correlation_id="", type="", user_id="", broker_in_time=1, broker_out_time=2),
 ]
+TRANSACTED = replace(MESSAGE, transaction_id=LocalTransactionId(9, ConnectionId("ID:host-1-2-3:1")))
 RARE = [
     replace(MESSAGE, producer_id=None),
     replace(MESSAGE, destination=None),
     replace(MESSAGE, destination=ActiveMQQueue(None)),
     replace(MESSAGE, destination=ActiveMQQueue(" ")),
-    replace(MESSAGE, transaction_id=LocalTransactionId(1, ConnectionId("c"))),
+    replace(MESSAGE, transaction_id=XATransactionId(1, b"g", b"b")),
     replace(MESSAGE, original_transaction_id=LocalTransactionId(1, ConnectionId("c"))),
     replace(MESSAGE, original_destination=ActiveMQQueue("q")),
     replace(MESSAGE, message_id=None),
@@ -69,6 +71,8 @@ RARE = [
     replace(MESSAGE, target_consumer_id=ConsumerId("c", 1, 1)),
     replace(MESSAGE, broker_path=()),
     replace(MESSAGE, cluster=()),
+    replace(MESSAGE, transaction_id=LocalTransactionId(1, None)),
+    replace(MESSAGE, transaction_id=LocalTransactionId(1, ConnectionId(None))),
 ]
 
 
@@ -107,7 +111,21 @@ def test_both_ways_agree_on_any_message(data: st.DataObject) -> None:
         assert received.message == translation.to_message(message, frame)
 
 
-@pytest.mark.parametrize("message", PLAIN, ids=range(len(PLAIN)))
+def test_a_transaction_is_taken_out_of_the_frame() -> None:
+    """What is kept is the message as if it stood for itself; the transaction is told beside it."""
+    for _ in range(2):
+        received = read_message(written(TRANSACTED))
+        assert received is not None
+        assert received.transaction_id == TRANSACTED.transaction_id
+        plain = read_message(written(MESSAGE))
+        assert plain is not None
+        assert received.message == plain.message
+        assert received.message.native == plain.message.native
+        assert (received.command_id, received.response_required) == (7, True)
+        assert plain.transaction_id is None
+
+
+@pytest.mark.parametrize("message", [*PLAIN, TRANSACTED], ids=range(len(PLAIN) + 1))
 def test_damage_is_found_by_both_ways(message: Message) -> None:
     """A frame cut anywhere, or with bytes behind its end, is refused."""
     frame = written(message)
@@ -172,7 +190,7 @@ def test_a_kept_frame_is_read_however_rare_it_is() -> None:
             message_of_frame(frame)
 
 
-KEPT = [*PLAIN, RARE[0], *RARE[4:7], RARE[8], *RARE[10:]]
+KEPT = [*PLAIN, TRANSACTED, RARE[0], *RARE[4:7], RARE[8], *RARE[10:]]
 
 
 @pytest.mark.parametrize("message", KEPT, ids=range(len(KEPT)))
