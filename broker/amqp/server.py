@@ -207,6 +207,11 @@ class AmqpServer(ServerSide[Answer]):
             self._take_data(handshake.rest())
 
     def _open(self, event: Opened) -> None:
+        if self.connection is not None:
+            reason = "The connection is open already."
+            self._engine.close("amqp:illegal-state", reason)
+            self.close(reason)
+            return
         connection_id = new_connection_id(self.context.broker_id)
         self._names = MessageNames(connection_id)
         try:

@@ -14,9 +14,14 @@ from support.region import MemoryStore, new_region
 from broker import naming
 from broker.config import BrokerConfig
 from broker.connector import ProtocolServer
-from broker.protocols import SERVERS
+from broker.mqtt import server as mqtt_server
+from broker.protocols import server_builder
 from broker.region.region import Region
 from broker.serving import ServerContext
+from broker.stomp import server as stomp_server
+
+_NUMBERS = ((naming, "_connections"), (stomp_server, "_numbers"), (mqtt_server, "_numbers"))
+"""What the servers of a process count."""
 
 
 class Served:
@@ -35,7 +40,8 @@ class Served:
         self.said = b""
         self.now_s = 0.0
         self.server: ProtocolServer
-        naming._connections = itertools.count(1)  # so that the same bytes get the same answers
+        for module, name in _NUMBERS:  # so that the same bytes get the same answers
+            setattr(module, name, itertools.count(1))
 
     def connect(self) -> None:
         """One more client comes."""
@@ -43,7 +49,7 @@ class Served:
         context = ServerContext(
             self._config, self.region, self._users, "ID:broker-1", "broker", "tcp://127.0.0.1:1"
         )
-        self.server = SERVERS[self._config.protocol](context, "tcp://127.0.0.1:2", self.now_s, lambda: None)
+        self.server = server_builder(context)("tcp://127.0.0.1:2", self.now_s, lambda: None)
 
     def feed(self, data: bytes, cuts: Sequence[int] = ()) -> None:
         """The client says something, in pieces that end at these places."""
@@ -57,7 +63,7 @@ class Served:
         """The journal makes everything durable, what can be dispatched is, the client reads."""
         store = self.region.store
         assert isinstance(store, MemoryStore)
-        for _ in range(2):  # what becomes durable may append more
+        for _ in range(4):  # what becomes durable may append more
             store.durable_batch = len(store.batches)
             self.region.durable(store.durable_batch)
             self.server.durable(store.durable_batch)

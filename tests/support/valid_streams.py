@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from support import amqp_frames as amqp
+from support import mqtt_peer as mqtt
 
 from broker.openwire import commands as ow
 from broker.openwire.codec import Codec
@@ -185,7 +186,92 @@ def _amqp_streams() -> list[Stream]:
     ]
 
 
-STREAMS: dict[str, Callable[[], list[Stream]]] = {"amqp": _amqp_streams, "openwire": _openwire_streams}
+# ---- STOMP
+
+
+def _stomp(command: str, body: str = "", **headers: str) -> bytes:
+    """A frame; names of headers are written with `_` for `-`."""
+    lines = "".join(f"{name.replace('_', '-')}:{value}\n" for name, value in headers.items())
+    return f"{command}\n{lines}\n{body}\0\n".encode()
+
+
+def _stomp_stream(version: str) -> Stream:
+    login = {"login": "admin", "passcode": "admin", "client-id": "c", "heart-beat": "0,0"}
+    if version != "1.0":
+        login |= {"accept-version": version, "host": "h"}
+    ids = [{"id": str(number)} for number in range(4)]
+    extensions = {"activemq.prefetchSize": "1", "activemq.subscriptionName": "s"}
+    ack = {"id": "unknown"} if version == "1.2" else {"message-id": "unknown", "subscription": "0"}
+    tail = (
+        _stomp("SUBSCRIBE", destination="/queue/q", ack="client", selector="n > 5 OR n IS NULL", **ids[0]),
+        _stomp("SUBSCRIBE", destination="/topic/t.>", receipt="r1", **extensions, **ids[1]),
+        _stomp("SUBSCRIBE", destination="/temp-queue/answers", ack="client-individual", **ids[2]),
+        _stomp("SEND", "text ü", destination="/queue/q", persistent="true", receipt="r2", n="7"),
+        _stomp("SEND", "a\0b", destination="/queue/q", content_length="3", priority="9", expires="99999"),
+        _stomp("SEND", "x", destination="/topic/t.a", reply_to="/temp-queue/answers", JMSXGroupID="g"),
+        _stomp("SEND", "later", destination="/queue/q", AMQ_SCHEDULED_DELAY="100"),
+        _stomp("BEGIN", transaction="x1"),
+        _stomp("SEND", "within", destination="/queue/q", transaction="x1"),
+        _stomp("COMMIT", transaction="x1", receipt="r3"),
+        _stomp("BEGIN", transaction="x2"),
+        _stomp("ABORT", transaction="x2"),
+        b"\n\n",
+        b"" if version == "1.0" else _stomp("SUBSCRIBE", destination="/queue/q", browser="true", **ids[3]),
+        _stomp("UNSUBSCRIBE", **ids[2]),
+        _stomp("DISCONNECT", receipt="bye"),
+    )
+    wrong = _stomp("NACK" if version != "1.0" else "ACK", **ack)
+    head = _stomp("CONNECT" if version != "1.1" else "STOMP", **login)
+    return Stream(f"version {version}", head, b"".join(tail[:-1]) + tail[-1] + wrong)
+
+
+def _stomp_streams() -> list[Stream]:
+    return [_stomp_stream(version) for version in ("1.0", "1.1", "1.2")]
+
+
+# ---- MQTT
+
+_LONG_TEXT = "x" * 200
+
+
+def _mqtt_stream(version: int) -> Stream:
+    new = version == 5
+    will = ("w", b"gone", 1, False)
+    login = mqtt.connect("c", version=version, clean=False, will=will, user="admin", password=b"admin")
+    values = [(0x01, 1), (0x02, 60), (0x03, "text/plain"), (0x08, "a/b"), (0x09, b"c"), (0x26, ("k", "v"))]
+    tail = (
+        mqtt.subscribe(1, [("t/#", 2), ("+/x", 1), ("$SYS/#", 0)], version=version),
+        mqtt.publish("t/a", b"0", version=version),
+        mqtt.publish("t/a", b"1", 1, 2, version=version, **({"values": values} if new else {})),
+        mqtt.publish("t/b", _LONG_TEXT.encode(), 2, 3, retain=True, version=version),
+        mqtt.ack(mqtt.PUBREL, 3),
+        mqtt.publish("t/b", b"", 0, retain=True, version=version),
+        mqtt.pingreq(),
+        mqtt.unsubscribe(4, ["+/x"], version=version),
+        *(
+            (
+                mqtt.subscribe(5, [("$share/g/s", 1)], version=5, values=[(0x0B, 7)]),
+                mqtt.publish("alias", b"", 0, version=5, values=[(0x23, 1)]),
+                mqtt.publish("", b"again", 0, version=5, values=[(0x23, 1)]),
+            )
+            if new
+            else ()
+        ),
+        mqtt.disconnect(0, [(0x11, 0)]) if new else mqtt.disconnect(),
+    )
+    return Stream(f"version {version}", login, b"".join(tail))
+
+
+def _mqtt_streams() -> list[Stream]:
+    return [_mqtt_stream(version) for version in (3, 4, 5)]
+
+
+STREAMS: dict[str, Callable[[], list[Stream]]] = {
+    "amqp": _amqp_streams,
+    "mqtt": _mqtt_streams,
+    "openwire": _openwire_streams,
+    "stomp": _stomp_streams,
+}
 """By the connector's name."""
 
 TOKENS: dict[str, tuple[bytes, ...]] = {
@@ -202,11 +288,36 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
             for code in (0x40, 0x43, 0x45, 0xA0, 0xA1, 0xB0, 0xC0, 0xC1, 0xD0, 0xD1, 0xE0, 0xF0)
         ),
     ),
+    "mqtt": (
+        b"MQTT",
+        b"\xff\xff\xff\x7f",
+        b"\xff\xff\xff\xff",
+        b"\0\0",
+        b"#",
+        b"/+/",
+        b"$share/",
+        *(bytes((first,)) for first in range(0, 256, 8)),
+    ),
     "openwire": (
         b"ActiveMQ",
         b"\0\0\0\1\x0a",
         b"\x7f\xff\xff\xff",
         *(bytes((code,)) for code in sorted(ow.BY_TYPE_CODE)),
+    ),
+    "stomp": (
+        *(b"%b\n" % name for name in (b"SEND", b"SUBSCRIBE", b"ACK", b"NACK", b"BEGIN", b"COMMIT")),
+        *(b"%b\n" % name for name in (b"ABORT", b"UNSUBSCRIBE", b"DISCONNECT", b"CONNECT", b"STOMP")),
+        b"\0",
+        b"\n\n",
+        b"\r\n",
+        b":",
+        b"\\n",
+        b"\\",
+        b"\ncontent-length:",
+        b"\ndestination:/queue/q",
+        b"\ntransaction:x1",
+        b"\nreceipt:r",
+        b"\xff",
     ),
 }
 """What a protocol's parser looks for; put into streams where it does not belong."""

@@ -7,6 +7,7 @@ import functools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import amqp_frames
 from support.served import Served
 from support.valid_streams import STREAMS, Stream
 
@@ -86,3 +87,12 @@ def edited(stream: Stream, edits: list[tuple[int, int, bytes]], *, in_head: bool
         at = where % (len(data) + 1)
         data[at : at + gone] = come
     return bytes(data) if in_head else stream.head + bytes(data)
+
+
+def test_an_amqp_connection_is_opened_once() -> None:
+    """A second `open` ends the connection, and the region is left with nothing of the first."""
+    served = Served("amqp")
+    again = amqp_frames.frame(amqp_frames.OPEN, "c2", "host")
+    said = served.answers(amqp_frames.plain_login() + amqp_frames.opened() + again)
+    assert b"amqp:illegal-state" in said
+    assert not served.region.connections
