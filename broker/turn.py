@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.region import Region
 
+STALE_S: Final = 0.001
+"""In a turn that lasts longer the time is told again; it is counted in milliseconds."""
 SWEEP_S: Final = 1.0
 """How often the deadlines of idle connections are looked at; inactivity is counted in tens of seconds."""
 
@@ -71,6 +73,8 @@ class Turn:
         self._holding: dict[Line, None] = {}
         self._heard = 0
         self._alone = False
+        self._told_s = 0.0
+        """When the region was told the time, monotonic."""
         self._end: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
         self._alarm_ms = 0
@@ -107,12 +111,17 @@ class Turn:
     def begin(self) -> float:
         """Something arrives: the region is told the time, if this is the first in a turn.
 
+        And once more if the turn has lasted: a process that was stopped in its middle must not take what was
+        sent meanwhile for older than it is.
+
         Returns:
             Monotonic seconds.
         """
-        if self._end is None:
+        now_s = self.monotonic_s()
+        if self._end is None or now_s > self._told_s + STALE_S:
+            self._told_s = now_s
             self._region.now_ms = self._clock_ms()
-        return self.monotonic_s()
+        return now_s
 
     def touch(self, line: Line) -> None:
         """The line has something to send."""

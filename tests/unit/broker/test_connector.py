@@ -226,6 +226,20 @@ def test_a_lone_client_is_answered_at_once_and_several_are_gathered() -> None:
     assert socket.writes[3:] == [b"d", b"e"]
 
 
+def test_a_turn_that_was_held_up_is_told_the_time_again() -> None:
+    """A process that stood still in the middle of a turn does not take what it reads then for older."""
+    bench = Bench()
+    bench.turn.begin()
+    assert bench.region.now_ms == 1000
+    bench.turn.schedule()
+    bench.now_ms += 5000
+    bench.turn.begin()
+    assert bench.region.now_ms == 1000
+    bench.reactor.rightNow += 5.0
+    bench.turn.begin()
+    assert bench.region.now_ms == 6000
+
+
 def test_held_replies_leave_when_their_batch_is_durable() -> None:
     """P1: nothing is acknowledged before its sync; then it is, in the same turn."""
     bench = Bench()
