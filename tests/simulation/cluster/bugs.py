@@ -11,8 +11,11 @@ from simulation.cluster.threads import SteppedWriter
 from support.fake_disk import FakeDataFile, FakeFiles
 
 from broker.region.connection import RegionConnection
+from broker.region.dead_letters import DeadLetters
 from broker.region.durable import DurableSubscription
 from broker.region.queue import Queue
+from broker.region.schedule import Schedule
+from broker.scheduled import Terms
 from journal import reader as reader_module
 from journal.batch import BatchHeader
 from journal.errors import StoreIncomplete
@@ -20,6 +23,7 @@ from journal.fence import Steps, claims, live_epochs
 from journal.mastership import Mastership
 from journal.record import AcknowledgeSubscription, Record, Seal
 from journal.recovery import StoreReader
+from journal.state import State
 from journal.upkeep import Doomed, Upkeep
 from mqclient import delivery
 from mqclient.audit import AcknowledgementAudit
@@ -258,6 +262,89 @@ def _acknowledged_for_all(replace: Callable[[Any, str, Any], None]) -> None:
         ]
 
     replace(DurableSubscription, "consumed", consumed_by_all)
+
+
+@bug("priorities do not count")
+def _no_priorities(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(Queue, "_rank", lambda self, entry, priority: None)
+
+
+@bug("priorities do not count for durable subscribers")
+def _no_priorities_of_subscribers(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(DurableSubscription, "_rank", lambda self: None)
+
+
+@bug("priorities are forgotten in a takeover")
+def _priorities_forgotten(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(State, "_rank", lambda self, messages, ref, queue, priority: None)
+
+
+@bug("expired messages are dispatched")
+def _expired_dispatched(replace: Callable[[Any, str, Any], None]) -> None:
+    dispatch = Queue.dispatch
+
+    def dispatch_long_ago(self: Any) -> None:
+        now_ms, self.region.now_ms = self.region.now_ms, 0
+        dispatch(self)
+        self.region.now_ms = now_ms
+
+    replace(Queue, "dispatch", dispatch_long_ago)
+
+
+@bug("messages expire too early")
+def _early_expiry(replace: Callable[[Any, str, Any], None]) -> None:
+    dispatch = Queue.dispatch
+
+    def dispatch_soon(self: Any) -> None:
+        now_ms = self.region.now_ms
+        self.region.now_ms += 300
+        dispatch(self)
+        self.region.now_ms = now_ms
+
+    replace(Queue, "dispatch", dispatch_soon)
+
+
+@bug("expired messages are dropped")
+def _expired_dropped(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(DeadLetters, "_letters", lambda self, places, cause, *, expired: [])
+
+
+@bug("a dead letter is stored before its message is removed")
+def _two_batches_of_a_dead_letter(replace: Callable[[Any, str, Any], None]) -> None:
+    post = DeadLetters._post
+
+    def post_apart(self: Any, letters: Any, records: list[Any]) -> int:
+        post(self, letters, [])
+        self._region.store.flush()
+        return post(self, [], records)
+
+    replace(DeadLetters, "_post", post_apart)
+
+
+@bug("what is due is stored before it leaves the schedule")
+def _two_batches_of_a_delivery(replace: Callable[[Any, str, Any], None]) -> None:
+    send = Schedule._send
+
+    def send_apart(self: Any, message: Any, end: list[Any]) -> None:
+        send(self, message, [])
+        self._region.store.flush()
+        self._region.append(end)
+
+    replace(Schedule, "_send", send_apart)
+
+
+@bug("scheduled messages are due at once")
+def _due_at_once(replace: Callable[[Any, str, Any], None]) -> None:
+    replace(Terms, "first_due_ms", lambda self, now_ms: now_ms)
+
+
+@bug("a new master does not read the schedule")
+def _schedule_unread(replace: Callable[[Any, str, Any], None]) -> None:
+    def read(self: Any, after_ref: int) -> None:
+        del after_ref
+        self._unread = None
+
+    replace(Schedule, "_read", read)
 
 
 # ---- the client

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.clock import Process, Timer
 from simulation.cluster.network import Stream
-from simulation.cluster.promises import Order, body_of, is_topic, name_in
+from simulation.cluster.promises import Order, Terms, body_of, is_topic, name_in
 from simulation.cluster.zookeeper import ZooKeeperClient
 
 from broker.openwire.commands import (
@@ -34,6 +34,9 @@ from broker.openwire.commands import (
 )
 from broker.openwire.constants import AckType, TransactionType
 from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
+from broker.primitive_map import Long, encode_map
+from broker.scheduled import DELAY
+from journal.record import NORMAL_PRIORITY
 from mqclient.audit import AcknowledgementAudit
 from mqclient.delivery import Arrival, Delivery, DeliveryLedger, acknowledgement, new_delivery, ranges
 from mqclient.errors import ClientError, TransactionRolledBack
@@ -281,9 +284,23 @@ class Producer(SimulatedClient):
             content=body_of(name, self.random.choice((40, 300, 700))),
             message_id=MessageId(producer_id=self._id, producer_sequence_id=self._sent),
         )
-        self.world.promises.sending(name, self.plan.queue)
+        self.world.promises.sending(name, self.plan.queue, self._terms(message))
         self.world.note(self.name, f"sends {name}")
         return name, message
+
+    def _terms(self, message: ActiveMQBytesMessage) -> Terms:
+        """Give a message the terms that it is to have, by chance."""
+        plan, now_s = self.plan, self.clock.now_s
+        priority = self.random.choice(plan.priorities) if plan.priorities else NORMAL_PRIORITY
+        message.priority = priority
+        if plan.lives_s and self.random.random() < 0.5:
+            message.expiration = int((now_s + plan.lives_s) * 1000)
+            return Terms(priority, expires_s=message.expiration / 1000)
+        if plan.delay_s and self.random.random() < 0.5:
+            delay_ms = int(plan.delay_s * self.random.choice((500, 1000)))
+            message.marshalled_properties = encode_map({DELAY: Long(delay_ms)})
+            return Terms(priority, due_s=now_s + delay_ms / 1000)
+        return Terms(priority)
 
     def _told(self, names: list[str], request: Request) -> None:
         self.unanswered -= 1
@@ -310,7 +327,14 @@ class Consumer(SimulatedClient):
         self.plan = plan
         self._id = ConsumerId(connection_id=self.connection_id, session_id=SESSION, value=1)
         self._ledger = DeliveryLedger(AcknowledgementAudit())
-        self._order = Order(world.promises, name, is_alone=is_alone, subscriber=self._subscriber)
+        self._order = Order(
+            world.promises,
+            name,
+            plan.queue,
+            is_alone=is_alone,
+            is_stepwise=plan.prefetch_size == plan.together == 1,
+            subscriber=self._subscriber,
+        )
         self._waiting: deque[Delivery] = deque()
         self._held: dict[Delivery, None] = {}
         self._returned = 0
@@ -373,7 +397,7 @@ class Consumer(SimulatedClient):
         name = self._name(dispatch)
         if not name:
             return
-        self._order.dispatched(name)
+        self._order.dispatched(name, self.clock.now_s)
         self.world.note(self.name, f"is given {name}")
         arrived = new_delivery(dispatch, self._ledger.epoch, SUBSCRIPTION if self._subscriber else None)
         arrival, delivery = self._ledger.arrive(arrived)
@@ -381,7 +405,7 @@ class Consumer(SimulatedClient):
             self._waiting.append(delivery)
             self._work_later()
         elif arrival is Arrival.REPEATED:
-            self.core.send(acknowledgement([delivery], AckType.STANDARD))
+            self._tell([delivery])
 
     def _work_later(self) -> None:
         if not self._busy:
@@ -414,8 +438,15 @@ class Consumer(SimulatedClient):
             names = ", ".join(self._name(delivery.dispatch) for delivery in together)
             self.world.note(self.name, f"acknowledges {names}{'' if told else ', to nobody'}")
             if told:
-                self.core.send(acknowledgement(told, AckType.STANDARD))
+                self._tell(told)
         self.world.progress()
+
+    def _tell(self, deliveries: list[Delivery]) -> None:
+        """Acknowledge to the broker, which may dispatch the next."""
+        self.core.send(acknowledgement(deliveries, AckType.STANDARD))
+        broker = None if self._stream is None else self._stream.peer.process
+        mastership = getattr(broker, "mastership", None)
+        self._order.asked(None if mastership is None else mastership.reign, self.clock.now_s)
 
     def _name(self, dispatch: Any) -> str:
         content = dispatch.message.content

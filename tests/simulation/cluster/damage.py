@@ -24,6 +24,7 @@ from journal.record import (
     FILE_HEADER_BYTES,
     AcknowledgeSubscription,
     AddMessage,
+    AddScheduled,
     AddSubscription,
     Memory,
     MovedMessage,
@@ -92,7 +93,7 @@ def _messages(disk: SharedDisk, files: list[str]) -> dict[int, set[str]]:
     for file in files:
         for _, records in _batches(bytes(disk.files[file].content)):
             for record, _, _ in records:
-                if isinstance(record, AddMessage | MovedMessage):
+                if isinstance(record, AddMessage | AddScheduled | MovedMessage):
                     names.setdefault(record.ref, set()).add(name_in(record.body))
     return names
 
@@ -105,7 +106,7 @@ def _flippable(content: bytes, messages: dict[int, set[str]]) -> list[_Part]:
         parts.append(_Part(at, at + BATCH_HEADER_BYTES, "a batch header", set(), False))
         for record, start, end in records:
             names: set[str] = set()
-            if isinstance(record, AddMessage | MovedMessage):
+            if isinstance(record, AddMessage | AddScheduled | MovedMessage):
                 names = {name_in(record.body)}
             elif isinstance(record, RemoveMessage | AcknowledgeSubscription):
                 names = messages.get(record.ref, set())

@@ -27,6 +27,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.cluster.damage import chosen_bit
+from simulation.cluster.promises import plain
 from simulation.cluster.simulated_broker import SimulatedBroker
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _flip(world: World, fault: Fault, process: Process) -> None:
     disk, promises = world.disk, world.promises
     if disk.damaged:
         return
-    chosen = chosen_bit(disk, disk.random, {name.partition("@")[0] for name in promises.left})
+    chosen = chosen_bit(disk, disk.random, {plain(name) for name in promises.left})
     if chosen is not None:
         disk.damaged = True
         file = disk.files[chosen.file]

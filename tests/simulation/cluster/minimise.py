@@ -86,6 +86,9 @@ def _simpler_producers(producer: ProducerPlan) -> Iterator[ProducerPlan]:
         yield replace(producer, window=1)
     if producer.transaction:
         yield replace(producer, transaction=0)
+    for name, value in (("priorities", ()), ("lives_s", 0.0), ("delay_s", 0.0)):
+        if getattr(producer, name) != value:
+            yield replace(producer, **{name: value})
     if producer.discovers:
         yield replace(producer, discovers=False)
 

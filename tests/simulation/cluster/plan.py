@@ -29,6 +29,12 @@ class ProducerPlan:
     """It finds its brokers in ZooKeeper, instead of trying those it was told."""
     transaction: int = 0
     """So many messages are sent in a transaction; 0: each by itself."""
+    priorities: tuple[int, ...] = ()
+    """Of its messages, chosen by chance; none: all have the normal one."""
+    lives_s: float = 0.0
+    """Half of its messages expire after so many seconds; 0: none does."""
+    delay_s: float = 0.0
+    """Half of its messages are to be delivered so many seconds later, or half as many; 0: none is."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,10 @@ def plan_of(seed: int) -> Plan:
     for _ in range(rng.choice((0, 1, 2, 3, 4) if chain is None else (0, 0, 1, 1, 2))):
         faults.append(_anything(rng, names, clients))
     news, readers = _topic(random.Random(f"plan {seed} topics"))
-    return Plan(
+    producers, consumers = _some_rank(random.Random(f"plan {seed} priorities"), producers, consumers)
+    news, readers = _some_rank(random.Random(f"plan {seed} priorities of topics"), news, readers)
+    producers = _some_wait(random.Random(f"plan {seed} times"), producers)
+    plan = Plan(
         seed,
         brokers,
         producers + news,
@@ -210,6 +219,9 @@ def plan_of(seed: int) -> Plan:
         sector_bytes=64 if chain is _torn else rng.choice((64, 512)),
         store_bytes=rng.choice((1500, 3000)) if rng.random() < 0.15 else 0,
     )
+    if any(each.lives_s for each in producers):
+        return replace(plan, store_bytes=0)  # nobody takes dead letters out
+    return plan
 
 
 def _some_return(rng: random.Random, consumers: tuple[ConsumerPlan, ...]) -> tuple[ConsumerPlan, ...]:
@@ -217,6 +229,28 @@ def _some_return(rng: random.Random, consumers: tuple[ConsumerPlan, ...]) -> tup
     if rng.random() < 0.15:
         return (replace(consumers[0], returns=rng.choice((1, 4))), *consumers[1:])
     return consumers
+
+
+def _some_rank(
+    rng: random.Random, producers: tuple[ProducerPlan, ...], consumers: tuple[ConsumerPlan, ...]
+) -> tuple[tuple[ProducerPlan, ...], tuple[ConsumerPlan, ...]]:
+    """In some histories priorities differ, and consumers are slow and ask for one message at a time."""
+    if rng.random() >= 0.2:
+        return producers, consumers
+    return (
+        tuple(replace(each, priorities=(1, 4, 9)) for each in producers),
+        tuple(replace(each, prefetch_size=1, together=1, work_s=0.15) for each in consumers),
+    )
+
+
+def _some_wait(rng: random.Random, producers: tuple[ProducerPlan, ...]) -> tuple[ProducerPlan, ...]:
+    """In some histories messages expire, or are to be delivered later."""
+    kind, times = rng.random(), {}
+    if kind < 0.12:
+        times = {"lives_s": rng.choice((0.05, 0.5, 1.5))}
+    elif kind < 0.24:
+        times = {"delay_s": rng.choice((0.1, 1.0, 2.5))}
+    return tuple(each if each.transaction else replace(each, **times) for each in producers)
 
 
 def _topic(rng: random.Random) -> tuple[tuple[ProducerPlan, ...], tuple[ConsumerPlan, ...]]:

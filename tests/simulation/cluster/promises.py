@@ -2,15 +2,19 @@
 
 A message is known by its name, such as ``p0/17``: producer and number. Every body carries its name, so that
 it is recognised wherever it lies. What is sent to a topic waits for each durable subscriber by itself:
-``p0/17@c1`` is what c1 is to get.
+``p0/17@c1`` is what c1 is to get. What is to be delivered later is ``p0/17#later`` until then, and the dead
+letter of what has expired ``p0/17#dead``: in the end one of them, or the message, is where the other was.
 
 =====  =====================================================================================================
 P1     what a journal has reported as durable, or a producer was told, is in the store of every later master,
        until its removal was at least asked for; and at the end it has been consumed
 P2     what is reported as durable after a successor has begun to serve is known to that successor
 P3     no message is stored a second time; none is delivered to a consumer that has acknowledged it
-P4     one producer's messages reach the only consumer of a queue in the order sent, after a failover, too
+P4     one producer's messages of one priority reach the only consumer of a queue in the order sent, after a
+       failover, too; who asks for one at a time gets none while one of a higher priority waits
 P9     the files of a store that is at rest stay within their bound
+times  nothing is delivered before it is due, or asked for and dispatched after it has expired; what expires
+       becomes a dead letter, once and not before; what is due is taken from the schedule as it is stored
 also   transactions are stored whole or not at all; what was consumed for good, or what a serving master did
        not have, does not come back; bodies are as they were sent; nothing is reported as damaged that was not
        damaged; after the last fault everybody gets on with their work
@@ -19,16 +23,33 @@ also   transactions are stored whole or not at all; what was consumed for good, 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from journal.record import AcknowledgeSubscription, AddMessage, AddSubscription, RemoveMessage
+from broker.region.dead_letters import SHARED
+from journal.record import (
+    NORMAL_PRIORITY,
+    SCHEDULED,
+    AcknowledgeSubscription,
+    AddMessage,
+    AddScheduled,
+    AddSubscription,
+    RemoveMessage,
+)
 
 NAME = re.compile(rb"<(p\d+/\d+):(\d+)>")
 """How a body says its name, and how long it is in all."""
+
+
+LATER = "#later"
+DEAD = "#dead"
+_MARKS = {SCHEDULED: LATER, SHARED.uri: DEAD}
+SLACK_S = 0.002
+"""Brokers count milliseconds."""
 
 
 @cache
@@ -52,8 +73,36 @@ def waiting(name: str, subscriber: str) -> str:
     return f"{name}@{subscriber}" if subscriber else name
 
 
+def mark_of(destination: str) -> str:
+    """What the names of messages in a place end with."""
+    return _MARKS.get(destination, "")
+
+
+def plain(name: str) -> str:
+    """The name of a message, wherever it is and whoever waits for it."""
+    return name.partition("@")[0].partition("#")[0]
+
+
 class PromiseBroken(Exception):
     """A promise is not kept; says which."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a producer wants for a message.
+
+    Attributes:
+        priority: 0 to 9.
+        expires_s: when it is to be given up, in seconds of the world's clock.
+        due_s: when it is to be delivered at the earliest.
+    """
+
+    priority: int = NORMAL_PRIORITY
+    expires_s: float = math.inf
+    due_s: float = 0.0
+
+
+ORDINARY = Terms()
 
 
 @dataclass
@@ -67,6 +116,7 @@ class Reign:
             added included.
         subscribers: the destinations of durable subscriptions.
         pending: what it has appended and not yet reported as durable: batch, whether added, name.
+        arrived: what it has reported as durable, in that order.
     """
 
     epoch: int
@@ -75,6 +125,7 @@ class Reign:
     subscribers: dict[str, str]
     pending: list[tuple[int, bool, str]] = field(default_factory=list)
     added: set[tuple[str, int]] = field(default_factory=set)
+    arrived: list[str] = field(default_factory=list)
 
 
 class Promises:
@@ -88,6 +139,10 @@ class Promises:
         self.broken = ""
         self.sent: dict[str, str] = {}
         """Every message whose sending was begun, and its queue."""
+        self.terms: dict[str, Terms] = {}
+        """Of every message that has any."""
+        self.moves: set[tuple[str, str]] = set()
+        """What was removed in the same append in which something else became of it, and that."""
         self.answered: set[str] = set()
         self.stored: set[str] = set()
         self.removing: set[str] = set()
@@ -128,6 +183,7 @@ class Promises:
         if len(known) < len(names) and not self.forgetful:
             twice = sorted(name for name in known if list(names.values()).count(name) > 1)
             self.break_(f"P3: epoch {epoch} has stored {twice[0]} twice")
+        self._check_moves(epoch, known)
         lost = (self.stored | self.answered) - self.removing - known - self.excused
         if lost:
             self.break_(f"P1: epoch {epoch} serves without {_some(lost)}, which was acknowledged")
@@ -153,30 +209,58 @@ class Promises:
         self.reigns.append(reign)
         return reign
 
-    def appended(self, reign: Reign, batch: int, records: Sequence[Any]) -> None:
+    def _check_moves(self, epoch: int, known: frozenset[str]) -> None:
+        """What has become something else is one of both."""
+        for name in known - self.excused:
+            base = plain(name)
+            if name != base and "@" not in name and base in known and base not in self.excused:
+                self.break_(f"times: epoch {epoch} has {name} and {base}")
+        for name, made in self.moves:
+            here = name in known or made in known or made in self.removing
+            if not here and self.is_safe(name) and not {name, made} & self.excused:
+                self.break_(f"times: epoch {epoch} has neither {name} nor {made}")
+
+    def appended(self, reign: Reign, batch: int, records: Sequence[Any], now_s: float) -> None:
         """A master has put records into a batch."""
+        added: set[str] = set()
+        removed: set[str] = set()
         for record in records:
+            if isinstance(record, AddMessage | AddScheduled):
+                destination = record.destination if isinstance(record, AddMessage) else SCHEDULED
+                name = name_in(record.body) + mark_of(destination)
+                if reign.names.get((record.ref, "")) == name:
+                    continue  # compaction has moved it
+                added.add(name)
+                if name.endswith(DEAD) and now_s < self.terms_of(name).expires_s - SLACK_S:
+                    self.break_(f"times: epoch {reign.epoch} gives {name} up too early")
             match record:
-                case AddMessage():
-                    for subscriber in _subscribers(reign, record.destination):
-                        name = waiting(name_in(record.body), subscriber)
+                case AddMessage() | AddScheduled():
+                    for subscriber in _subscribers(reign, destination):
+                        name = waiting(name_in(record.body) + mark_of(destination), subscriber)
                         reign.names[record.ref, subscriber] = name
                         reign.added.add((name, record.ref))
                         reign.pending.append((batch, True, name))
                 case RemoveMessage():
                     for subscriber in _subscribers(reign, record.destination):
-                        self._removed(reign, batch, record.ref, subscriber)
+                        removed.add(self._removed(reign, batch, record.ref, subscriber))
                 case AcknowledgeSubscription():
                     self._removed(reign, batch, record.ref, record.client_id)
                 case AddSubscription():
                     reign.subscribers[record.client_id] = record.destination
                 case _:
                     pass
+        for name in added:
+            self.moves |= {(each, name) for each in removed if plain(each) == plain(name)}
 
-    def _removed(self, reign: Reign, batch: int, ref: int, subscriber: str) -> None:
+    def terms_of(self, name: str) -> Terms:
+        """What a producer wanted for a message, wherever it is."""
+        return self.terms.get(plain(name), ORDINARY)
+
+    def _removed(self, reign: Reign, batch: int, ref: int, subscriber: str) -> str:
         name = reign.names.get((ref, subscriber), "")
         self.removing.add(name)
         reign.pending.append((batch, False, name))
+        return name
 
     def durable(self, reign: Reign, batch: int) -> None:
         """A master's journal reports batches up to this one as safe."""
@@ -189,6 +273,7 @@ class Promises:
             if (name in self.stored or name in reign.known) and not self.may_repeat(name):
                 self.break_(f"P3: epoch {reign.epoch} stores {name} again")
             self.stored.add(name)
+            reign.arrived.append(name)
             for later in self.reigns:
                 if later.epoch > reign.epoch and name not in later.known | self.removing | self.excused:
                     self.break_(
@@ -206,7 +291,12 @@ class Promises:
     def excuse(self, names: Iterable[str], subscribers: Iterable[str]) -> None:
         """Damage may cost these messages, or bring them back, for all who wait for them."""
         everybody = ("", *subscribers)
-        self.excused |= {waiting(name, subscriber) for name in names for subscriber in everybody}
+        self.excused |= {
+            waiting(name + mark, subscriber)
+            for name in names
+            for mark in ("", LATER, DEAD)
+            for subscriber in everybody
+        }
 
     def may_repeat(self, name: str) -> bool:
         """Whether damage is to blame for a repetition."""
@@ -214,9 +304,10 @@ class Promises:
 
     # ---- clients
 
-    def sending(self, name: str, queue: str) -> None:
+    def sending(self, name: str, queue: str, terms: Terms) -> None:
         """A producer begins to send."""
         self.sent[name] = queue
+        self.terms[name] = terms
         if is_topic(queue):
             self._expected[name] = frozenset(who for who, topic in self.subscribers.items() if topic == queue)
 
@@ -230,6 +321,10 @@ class Promises:
             self._told(waiting(name, subscriber))
 
     def _told(self, name: str) -> None:
+        for each in (name + LATER, name + DEAD):  # a message that was not simply stored
+            if each in self.stored or any(each in reign.known for reign in self.reigns):
+                name = each
+                break
         self.answered.add(name)
         if name in self.stored | self.removing | self.excused:
             return
@@ -257,6 +352,7 @@ class Promises:
             return set()
         newest = max(self.reigns, key=lambda reign: reign.epoch)
         left = (self.stored | newest.known) - self.removed - self.excused
+        left = {name for name in left if not name.endswith(DEAD)}
         if left:
             here = newest.known | {name for name, _ in newest.added}
             left = {name for name in left if name in here or name not in self.removing}
@@ -265,11 +361,19 @@ class Promises:
     @property
     def lost_to_damage(self) -> list[str]:
         """What was acknowledged and never consumed, since a bit was flipped."""
-        return sorted((self.answered | self.stored) & self.excused - self.consumed)
+        return sorted(self._unconsumed & self.excused)
+
+    @property
+    def _unconsumed(self) -> set[str]:
+        """What was acknowledged, or stored, and neither consumed nor given up; by plain names in queues."""
+        kept = self.stored.union(*(reign.known for reign in self.reigns))
+        dead = {plain(name) for name in kept if name.endswith(DEAD)}
+        names = {name.partition("#")[0] for name in self.answered | self.stored}
+        return names - self.consumed - dead
 
     def at_end(self) -> None:
-        """Everything acknowledged has been consumed."""
-        missing = (self.answered | self.stored) - self.consumed - self.excused
+        """Everything acknowledged has been consumed, or has become a dead letter."""
+        missing = self._unconsumed - self.excused
         if missing:
             self.break_(f"P1: {_some(missing)} was acknowledged and never consumed")
         unknown = {name.partition("@")[0] for name in self.consumed} - set(self.sent)
@@ -283,34 +387,86 @@ class Order:
     Args:
         promises: to be kept.
         name: of the consumer.
+        queue: it takes from.
         is_alone: whether the queue has no other consumer.
+        is_stepwise: whether it is given nothing before it has acknowledged what it was given before.
         subscriber: who has the durable subscription; "" if it is a queue.
     """
 
-    def __init__(self, promises: Promises, name: str, *, is_alone: bool, subscriber: str) -> None:
+    def __init__(
+        self,
+        promises: Promises,
+        name: str,
+        queue: str,
+        *,
+        is_alone: bool,
+        is_stepwise: bool,
+        subscriber: str,
+    ) -> None:
         self._promises = promises
         self._name = name
+        self._queue = queue
         self._is_alone = is_alone
+        self._is_stepwise = is_stepwise
         self._subscriber = subscriber
-        self._dispatched: dict[str, int] = {}
+        self._dispatched: dict[tuple[str, int], int] = {}
+        self._here: set[str] = set()
+        """What it was given in this connection."""
+        self._asked: tuple[float, frozenset[str]] | None = None
+        """When it last asked for one more, and what the broker had then; None: not since it has connected."""
         self._first: dict[str, int] = {}
         self._acknowledged: set[str] = set()
 
     def connected(self) -> None:
         """A new connection: what was not acknowledged comes again, in order."""
         self._dispatched.clear()
+        self._here.clear()
+        self._asked = None
 
-    def dispatched(self, name: str) -> None:
+    def asked(self, reign: Reign | None, now_s: float) -> None:
+        """It acknowledges to the broker of a reign, and so asks for one more."""
+        if self._is_stepwise and self._is_alone:
+            had = frozenset() if reign is None else reign.known.union(reign.arrived)
+            self._asked = now_s, had
+
+    def dispatched(self, name: str, now_s: float) -> None:
         """A broker has dispatched a message."""
         producer, _, number = name.partition("/")
+        terms = self._promises.terms_of(name)
         if not self._promises.is_safe(waiting(name, self._subscriber)):
             self._promises.break_(f"P1: {self._name} gets {name} before it is safe")
+        if now_s < terms.due_s - SLACK_S:
+            self._promises.break_(f"times: {self._name} gets {name} before it is due")
         if not self._is_alone:
             return
-        if int(number) <= self._dispatched.get(producer, 0) and not self._may_repeat(name):
-            before = self._dispatched[producer]
+        self._check_choice(name, terms)
+        self._here.add(name)
+        if terms.due_s:
+            return
+        line = producer, terms.priority
+        if int(number) <= self._dispatched.get(line, 0) and not self._may_repeat(name):
+            before = self._dispatched[line]
             self._promises.break_(f"P4: {self._name} gets {name} after {producer}/{before}")
-        self._dispatched[producer] = int(number)
+        self._dispatched[line] = int(number)
+
+    def _check_choice(self, name: str, terms: Terms) -> None:
+        """Whether nothing of a higher priority waited, and it had not expired, when it asked for one."""
+        promises = self._promises
+        if self._asked is None or promises.excused or promises.forgetful:
+            return
+        asked_s, had = self._asked
+        if terms.expires_s < asked_s - SLACK_S:
+            promises.break_(f"times: {self._name} gets {name} after it has expired")
+        for other, its in promises.terms.items():
+            if (
+                its.priority > terms.priority
+                and its.expires_s == math.inf
+                and promises.sent[other] == self._queue
+                and (token := waiting(other, self._subscriber)) in had
+                and token not in promises.removing
+                and other not in self._here
+            ):
+                promises.break_(f"P4: {self._name} gets {name} while {other} waits")
 
     def delivered(self, name: str) -> None:
         """The program gets a message."""

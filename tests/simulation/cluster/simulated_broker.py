@@ -169,7 +169,9 @@ class Mastership:
         ).begin(
             broker,
             is_inline=world.plan.is_fast_disk,
-            on_append=lambda batch, records: world.promises.appended(reign, batch, records),
+            on_append=lambda batch, records: world.promises.appended(
+                reign, batch, records, broker.clock.now_s
+            ),
         )
         upkeep = Upkeep(files, state, writer, reign.epoch, opened.first.end, options)
         losses = Losses(files, state, writer)

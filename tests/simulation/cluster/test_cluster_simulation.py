@@ -16,7 +16,7 @@ from simulation.cluster.world import Outcome, live
 
 HISTORIES = 2_000
 PARTS = 20
-BUG_SEEDS = 200
+BUG_SEEDS = 600
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 
 
@@ -63,7 +63,7 @@ def test_what_once_failed_holds(plan: Plan) -> None:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
-    """The checkers can fail: each mistake breaks a promise within 200 histories."""
+    """The checkers can fail: each mistake breaks a promise within 600 histories."""
     with planted(name):
         assert any(live(plan_of(seed)).violation for seed in range(BUG_SEEDS))
 
