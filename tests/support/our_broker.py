@@ -41,6 +41,7 @@ class OurBroker:
         name: str = "b",
         properties: Mapping[str, str] | None = None,
         store: Path | None = None,
+        session_timeout_ms: int = 4000,
     ) -> None:
         self.port = port
         self.log = folder / f"{container}.log"
@@ -52,6 +53,7 @@ class OurBroker:
             "--container": container,
             "--data": str(store or folder / "store"),
             "--port": str(port),
+            "--session-timeout": str(session_timeout_ms),
         }
         command = [sys.executable, "-m", "broker", *(word for pair in arguments.items() for word in pair)]
         for key, value in (properties or {}).items():

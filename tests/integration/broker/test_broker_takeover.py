@@ -19,14 +19,19 @@ pytestmark = pytest.mark.integration
 QUEUE = "workshop.test"
 
 
-@pytest.fixture
-def pair(zookeeper: ZooKeeperForTests, tmp_path: Path) -> Iterator[tuple[OurBroker, OurBroker]]:
-    """A master and a slave."""
+@pytest.fixture(params=[4000])
+def pair(
+    request: pytest.FixtureRequest, zookeeper: ZooKeeperForTests, tmp_path: Path
+) -> Iterator[tuple[OurBroker, OurBroker]]:
+    """A master and a slave; their sessions last so many milliseconds."""
     add_user(zookeeper)
-    master = OurBroker(zookeeper, tmp_path, port=free_port(), container="first")
+    lasts_ms: int = request.param
+    options = {"port": free_port(), "session_timeout_ms": lasts_ms}
+    master = OurBroker(zookeeper, tmp_path, container="first", **options)
     with running(master):
         master.wait_listening()
-        slave = OurBroker(zookeeper, tmp_path, port=free_port(), container="second")
+        options["port"] = free_port()
+        slave = OurBroker(zookeeper, tmp_path, container="second", **options)
         with running(slave):
             logged(slave, "is waiting to become the master")
             yield master, slave
@@ -56,6 +61,7 @@ def test_the_slave_takes_over_from_a_killed_master(pair: tuple[OurBroker, OurBro
         assert client.drain(QUEUE, 50) == [f"m{number}" for number in range(50)]
 
 
+@pytest.mark.parametrize("pair", [40_000], indirect=True)
 def test_a_stopped_master_hands_over_at_once(pair: tuple[OurBroker, OurBroker]) -> None:
     """SIGTERM leaves the group before anything slow: the slave does not wait for a session timeout."""
     master, slave = pair
@@ -68,7 +74,7 @@ def test_a_stopped_master_hands_over_at_once(pair: tuple[OurBroker, OurBroker]) 
         took_s = time.monotonic() - began_s
         client.wait_closed()
     assert master.process.wait(timeout=30) == 0
-    assert took_s < 3.0, "that was the session timeout, not a handover"
+    assert took_s < 30.0, "that was the session timeout, not a handover"
     with OpenWirePeer(slave.port) as client:
         client.log_in()
         assert client.drain(QUEUE, 1) == ["kept"]
