@@ -38,6 +38,8 @@ from broker.amqp.types import Array, Symbol, decode, encode
 from broker.errors import CodecError, ConfigurationInvalid
 
 _TAG_BYTES: Final = 8
+OUTCOMES: Final = ("amqp:accepted:list", "amqp:rejected:list", "amqp:released:list", "amqp:modified:list")
+"""What may become of a message that a client gets."""
 
 
 @cache
@@ -444,12 +446,13 @@ class ProtonConnection:
     # ---- links
 
     def attach(self, link: Link, source: Terminus, target: Terminus) -> None:
-        """Answer a peer's `attach`: these are the ends as they are."""
+        """Answer a peer's `attach`: these are the ends as they are.
+
+        They are written anew: what the peer has put into its own may be nothing that Proton can write.
+        """
         lib, c, pointer = self._lib, self._c, link.pointer
-        lib.pn_terminus_copy(lib.pn_link_source(pointer), lib.pn_link_remote_source(pointer))
-        lib.pn_terminus_copy(lib.pn_link_target(pointer), lib.pn_link_remote_target(pointer))
-        self._set(lib.pn_link_source(pointer), source, link.source)
-        self._set(lib.pn_link_target(pointer), target, link.target)
+        self._set(lib.pn_link_source(pointer), source)
+        self._set(lib.pn_link_target(pointer), target)
         lib.pn_link_set_snd_settle_mode(pointer, lib.pn_link_remote_snd_settle_mode(pointer))
         lib.pn_link_set_rcv_settle_mode(pointer, c.PN_RCV_FIRST)
         if not link.sends:
@@ -457,23 +460,24 @@ class ProtonConnection:
         lib.pn_link_open(pointer)
         link.is_attached = True
 
-    def _set(self, pointer: Pointer, wanted: Terminus, given: Terminus) -> None:
+    def _set(self, pointer: Pointer, wanted: Terminus) -> None:
         lib, c = self._lib, self._c
-        if wanted.kind == "source" and not given.kind:
-            lib.pn_terminus_set_type(pointer, c.PN_SOURCE)
-        if wanted.address != given.address:
+        kinds = {"source": c.PN_SOURCE, "target": c.PN_TARGET, "coordinator": c.PN_COORDINATOR}
+        lib.pn_terminus_set_type(pointer, kinds.get(wanted.kind, c.PN_UNSPECIFIED))
+        if wanted.kind in ("source", "target"):
             c.pn_terminus_set_address(pointer, wanted.address)
-        if wanted.durability != given.durability:
             lib.pn_terminus_set_durability(pointer, wanted.durability)
-        if wanted.expiry != given.expiry:
             lib.pn_terminus_set_expiry_policy(pointer, wanted.expiry)
-        if wanted.copy != given.copy:
-            lib.pn_terminus_set_distribution_mode(pointer, c.PN_DIST_MODE_COPY)
-        if wanted.filters != given.filters:
+            lib.pn_terminus_set_dynamic(pointer, wanted.dynamic)
+        if wanted.kind == "source":
+            if wanted.copy:
+                lib.pn_terminus_set_distribution_mode(pointer, c.PN_DIST_MODE_COPY)
             if wanted.filters:
                 self._put(lib.pn_terminus_filter(pointer), wanted.filters)
-            else:
-                lib.pn_data_clear(lib.pn_terminus_filter(pointer))
+            self._put(lib.pn_terminus_outcomes(pointer), Array(Symbol(name) for name in OUTCOMES))
+        if wanted.capabilities:
+            names = [each for each in wanted.capabilities if isinstance(each, Symbol)]
+            self._put(lib.pn_terminus_capabilities(pointer), Array(names))
 
     def refuse(self, link: Link, condition: str, text: str) -> None:
         """There is no such link: it is attached without an end of ours, and closed with the reason."""

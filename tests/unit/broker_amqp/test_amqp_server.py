@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from proton import Delivery, Disposition, Endpoint, Message, Terminus, symbol
+from support import amqp_frames as amqp
 from support.amqp_client import QUEUE, Broker, Client
 
+from broker.amqp.engine import proton
 from broker.amqp.server import AmqpServer
+from broker.connectors import ConnectorConfig, PortRange
 from broker.destination import Destination
+from broker.protocols import lack
 
 
 @pytest.fixture
@@ -445,3 +451,66 @@ def test_the_socket_is_gone(broker: Broker) -> None:
     other.receiver()
     ((message, _),) = other.take()
     assert message.delivery_count == 1
+
+
+def told(broker: Broker, *frames: bytes) -> AmqpServer:
+    """A server that these frames have come to, behind a login."""
+    server = broker.server()
+    server.receive_data(amqp.plain_login() + amqp.opened() + b"".join(frames), 0.0)
+    server.data_to_send()
+    return server
+
+
+def test_capabilities_that_are_none(broker: Broker) -> None:
+    """An array that says it has more elements than it has is not handed back to Proton, which would fall."""
+    symbols = amqp.encode(amqp.Array([amqp.Symbol("queue")]))
+    size_at = symbols.index(b"\0\0\0\1")
+    damaged = symbols[:size_at] + b"\0\0\x10\1" + symbols[size_at + 4 :]
+    link = amqp.attach(
+        0, amqp.SENDER, amqp.source("q"), amqp.target("q", capabilities=amqp.Array([amqp.Symbol("queue")]))
+    )
+    server = told(broker, link.replace(symbols, damaged))
+    assert symbols in link
+    server.connection_lost("gone")
+
+
+def test_everything_at_once(broker: Broker) -> None:
+    """A session that ends in the same bytes as it begins: what came in between still counts."""
+    server = told(
+        broker,
+        amqp.attach(0, amqp.SENDER, amqp.source("q"), amqp.target("q")),
+        amqp.transfer(0, 0, amqp.message("one"), settled=True),
+        amqp.frame(amqp.END),
+    )
+    assert broker.region.targets[Destination.queue("q")].size == 1
+    assert not server.closing
+
+
+def test_opened_twice(broker: Broker) -> None:
+    """The second time ends it."""
+    server = told(broker, amqp.frame(amqp.OPEN, "c2", "host"))
+    assert server.closing
+
+
+@pytest.mark.parametrize("where", ["container", "link", "address"])
+def test_names_that_are_no_text(broker: Broker, where: str) -> None:
+    """The connection ends, as what it says cannot be read."""
+    if where == "container":
+        server = broker.server()
+        server.receive_data(amqp.plain_login() + amqp.opened().replace(b"c1", b"\xff1", 1), 0.0)
+    else:
+        link = amqp.attach(0, amqp.SENDER, amqp.source("q"), amqp.target("addr"), name="name")
+        server = told(broker, link.replace(b"name" if where == "link" else b"addr", b"\xff\xff\xff\xff"))
+    assert "not UTF-8" in server.close_reason
+
+
+def test_without_proton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connector says what to install; nothing else needs it."""
+    monkeypatch.setitem(sys.modules, "cproton", None)
+    proton.cache_clear()
+    try:
+        ports = PortRange(0, 0)
+        assert "fabric-mq[amqp]" in lack(ConnectorConfig("amqp", "amqp", "amqp", ports))
+        assert lack(ConnectorConfig("openwire", "openwire", "tcp", ports)) == ""
+    finally:
+        proton.cache_clear()
