@@ -7,6 +7,7 @@
 `/temp-topic/NAME`       likewise
 `/remote-temp-queue/N`   another connection's, as a reply-to tells it
 `/remote-temp-topic/N`   likewise
+any other name           a queue, but in `reply-to`
 =======================  ========================================================================
 
 Source: ActiveMQ's `LegacyFrameTranslator`.
@@ -34,11 +35,17 @@ _TEMPORARY: Final = {
     "/temp-queue/": DestinationKind.TEMP_QUEUE,
     "/temp-topic/": DestinationKind.TEMP_TOPIC,
 }
+_ALL: Final = (*_PREFIXES, *_TEMPORARY)
 
 
 def name_of(destination: Destination) -> str:
     """What STOMP calls a destination, whoever asks."""
     return _NAMES[destination.kind] + destination.name
+
+
+def has_prefix(name: str) -> bool:
+    """Whether a name says what it is of; only such are taken for destinations in `reply-to`."""
+    return name.strip().startswith(_ALL)
 
 
 def destination_of(name: str) -> Destination:
@@ -54,10 +61,7 @@ def destination_of(name: str) -> Destination:
             if "://" in rest and "," not in rest:
                 return Destination.parse(rest)
             return Destination(kind, check_name(rest))
-    raise InvalidDestination(
-        f"Illegal destination name: [{name}] -- STOMP destinations must begin with one of: /queue/ /topic/ "
-        "/temp-queue/ /temp-topic/"
-    )
+    return Destination.parse(name.partition("?")[0].strip())
 
 
 class Destinations:

@@ -208,9 +208,10 @@ class StompServer(ServerSide[bytes]):
         accepted = headers.get("accept-version", Version.V1_0.text)
         versions = [VERSIONS[each] for text in accepted.split(",") if (each := text.strip()) in VERSIONS]
         if not versions:
-            known = ",".join(VERSIONS)
+            known = ", ".join(reversed(VERSIONS))
             self.fail(
-                f"Invalid Protocol version[{accepted[:100]}], supported versions are: {known}", version=known
+                f"Invalid Protocol version[{accepted[:100]}], supported versions are: [{known}]",
+                version=",".join(VERSIONS),
             )
             return
         version = max(versions)

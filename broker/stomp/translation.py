@@ -30,7 +30,7 @@ from broker.destination import Destination
 from broker.errors import ClientError, CodecError, InvalidDestination, MessageInvalid
 from broker.message import WIRE_FIRSTS, WIRE_READERS, BodyKind, Message
 from broker.primitive_map import encode_map
-from broker.stomp.destinations import destination_of, name_of
+from broker.stomp.destinations import destination_of, has_prefix, name_of
 from broker.stomp.errors import FrameInvalid
 from broker.stomp.headers import Version, lines, parsed_headers
 
@@ -165,7 +165,7 @@ def _number(headers: dict[str, str], name: str, default: int, high: int) -> int:
 def _reply_to(headers: dict[str, str], resolve: Resolve) -> Destination | None:
     """Where answers go; what is no destination stays a property, as ActiveMQ has it."""
     name = headers.get("reply-to")
-    if name is None:
+    if name is None or not has_prefix(name):
         return None
     try:
         found = resolve(name)
@@ -180,7 +180,7 @@ def _is_text(headers: Mapping[str, str], has_length: bool) -> bool:
     if wanted is None:
         return not has_length
     if wanted.lower() not in (TEXT_TYPE, BYTES_TYPE):
-        raise FrameInvalid(f"Unsupported message type '{wanted[:100]}'.")
+        raise FrameInvalid(f"Unsupported message type '{wanted[:100]}'")
     return wanted.lower() == TEXT_TYPE
 
 

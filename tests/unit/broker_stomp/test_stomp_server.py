@@ -301,7 +301,7 @@ def test_topics() -> None:
     ("command", "headers", "reason"),
     [
         ("SEND", {}, "SEND received without a Destination"),
-        ("SEND", {"destination": "workshop"}, "Illegal destination name: [workshop]"),
+        ("SEND", {"destination": "x://workshop"}, "Destination 'x://workshop' has an unknown scheme."),
         ("SEND", {"destination": "/queue/"}, "A destination needs a name."),
         ("SEND", {"destination": QUEUE, "expires": "soon"}, "The header expires 'soon'"),
         ("SEND", {"destination": QUEUE, "priority": "9999999999"}, "The header priority"),

@@ -215,13 +215,15 @@ def test_adapted_to_1_0() -> None:
     assert adapted(wire, Version.V1_0, str) == b"a:b:c:d e\n\n\\c"
 
 
-@pytest.mark.parametrize("name", ["/queue/a?x=y", " /queue/a ", "/queue/queue://a"])
+@pytest.mark.parametrize(
+    "name", ["/queue/a?x=y", " /queue/a ", "/queue/queue://a", "a", "a?x=y", "queue://a"]
+)
 def test_names_that_mean_a_queue(name: str) -> None:
     """Spaces and options do not count."""
     assert destination_of(name) == QUEUE
 
 
-@pytest.mark.parametrize("name", ["", "a", "/dsub/a", "/queue/", "/queue/ ?x", "/queue/x://a", "queue://a"])
+@pytest.mark.parametrize("name", ["", " ", "/queue/", "/queue/ ?x", "/queue/x://a", "x://a"])
 def test_names_that_mean_nothing(name: str) -> None:
     """They are refused."""
     with pytest.raises(ClientError):
