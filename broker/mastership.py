@@ -245,7 +245,12 @@ class Mastership:
     @property
     def problem(self) -> str:
         """What an operator should see to while the broker serves; empty if there is nothing."""
-        return ("" if self.region is None else self.region.usage.problem) or " ".join(self._lacking)
+        return "" if self.region is None else self.region.usage.problem
+
+    @property
+    def notice(self) -> str:
+        """What does not listen, for lack of what could be installed; empty if all do."""
+        return " ".join(self._lacking)
 
     async def close(self) -> None:
         """Take nothing more, and make durable what was taken; its replies still leave.

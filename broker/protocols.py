@@ -6,8 +6,9 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from broker.amqp.engine import proton
@@ -51,6 +52,15 @@ def lack(config: ConnectorConfig) -> str:
     """What has to be installed before a connector can be served; empty: nothing."""
     problem = _lack(config.protocol)
     return problem and f"The connector {config.name} does not listen: {problem}"
+
+
+def prepare(connectors: Iterable[ConnectorConfig]) -> None:
+    """Import what they need, so that nobody waits for it when the broker becomes the master."""
+    for config in connectors:
+        lack(config)
+        if config.tls is not None:
+            import_module("broker.certificates")
+        _make(config, None)
 
 
 def _lack(protocol: str) -> str:

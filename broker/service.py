@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from broker.cluster import Cluster
 from broker.errors import BrokerError
 from broker.mastership import Mastership
+from broker.protocols import prepare
 from journal.errors import JournalError, StoreFenced
 from journal.files import PosixFiles
 from journal.follower import FollowerThread
@@ -105,6 +106,7 @@ class BrokerService(Service):
             self,
             on_group_changed=self._group_changed,
         )
+        prepare(self._config.connectors)
         _log.info("Broker %s is waiting to become the master", self._config.name)
         self._users.call_when_changed(self._change_rights)
         self._follow()
@@ -157,8 +159,9 @@ class BrokerService(Service):
         Returns:
             `role` (`offline`, `slave`, `taking over`, `master`, `stepping down`), `broker`, `group`,
             `settled` (whether the group has decided about it), `services`, `connections`, `usage` (see
-            `broker.region.usage.Usage.report`; empty while it does not serve), and `error`: why the last
-            attempt to serve failed, or what the master lacks, or empty, also if another broker serves since.
+            `broker.region.usage.Usage.report`; empty while it does not serve), `notice` (what is
+            incomplete although it works), and `error`: why the last attempt to serve failed, or what the
+            master lacks, or empty, also if another broker serves since.
         """
         election, mastership = self._election, self._mastership
         return {
@@ -169,6 +172,7 @@ class BrokerService(Service):
             "services": list(self._services),
             "connections": 0 if mastership is None else mastership.clients,
             "usage": {} if mastership is None else mastership.usage(),
+            "notice": "" if mastership is None else mastership.notice,
             "error": "" if election is not None and election.other_serves else self._fault(),
         }
 

@@ -212,7 +212,8 @@ class Agent:
         if isinstance(self._effective, FabricError):
             return self._write(Provision(ERROR, str(self._effective), running))
         problems = self._services.problems()
-        return self._write(Provision(ERROR if problems else SUCCESS, "\n".join(problems), running))
+        texts = problems + self._services.notices()
+        return self._write(Provision(ERROR if problems else SUCCESS, "\n".join(texts), running))
 
     def _write_result(self, result: str) -> Deferred[None]:
         if not self._is_new:

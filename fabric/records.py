@@ -40,7 +40,7 @@ class Provision:
     result: str = ""
     """`analyzing`, …, `success`, `error`, `stopping`, `stopped`; empty before the first attempt."""
     exception: str = ""
-    """Why it failed; the first line is for lists."""
+    """Why it failed, whose first line is for lists; or, with `success`, what is incomplete all the same."""
     services: tuple[str, ...] = ()
     """What runs, one entry per PID."""
 

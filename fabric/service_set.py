@@ -95,6 +95,11 @@ class ServiceSet:
                 problems.append(f"{pid}: {status['error']}")
         return problems
 
+    def notices(self) -> list[str]:
+        """Return what people should know although nothing is wrong."""
+        statuses = self.statuses().items()
+        return [f"{pid}: {status['notice']}" for pid, status in statuses if status.get("notice")]
+
     def is_settled(self) -> bool:
         """Whether every service has got to what it will do, or says what keeps it from that."""
         if any(running.starting for running in self._running.values()):

@@ -152,7 +152,8 @@ def container_info(context: CommandContext, name: str, verbose: bool, output: st
         }
     facts["Provision Status"] = record.provision.status
     if record.provision.exception:
-        facts["Provision Error"] = record.provision.exception
+        kind = "Error" if record.provision.result == ERROR else "Note"
+        facts[f"Provision {kind}"] = record.provision.exception
     click.echo(
         render(output, facts, lambda: "\n".join(fact(f"{key}:", value) for key, value in facts.items()))
     )

@@ -56,7 +56,8 @@ class ContainerService(Protocol):
         is stopped and made anew.
 
         ``role`` says it in a word (``master``, ``slave``, …); ``error`` what is wrong with it, if anything
-        is; ``settled`` is False while it is still on its way to what it will do (default: True).
+        is; ``notice`` what is incomplete although it works; ``settled`` is False while it is still on its
+        way to what it will do (default: True).
         """
 
 

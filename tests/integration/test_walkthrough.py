@@ -117,7 +117,13 @@ def test_step_6_look_at_the_cluster(fabric: FabricForTests) -> None:
     lines = fabric.run("cluster-list", "amq/default").splitlines()
     assert lines[0].split()[:4] == ["[cluster]", "[masters]", "[slaves]", "[services]"]
     assert lines[-1].split()[:3] == [BROKER, master, slave]
-    assert re.fullmatch(r"tcp://127\.0\.0\.1:\d+", lines[-1].split()[3])
+    services = lines[-1].split()[3:]
+    assert [re.fullmatch(r"(\w+)://127\.0\.0\.1:\d+,?", service)[1] for service in services] == [
+        "tcp",
+        "mqtt",
+        "amqp",
+        "stomp",
+    ]
 
 
 def test_step_7_send_and_receive(fabric: FabricForTests) -> None:

@@ -64,7 +64,7 @@ class FakeMastership:
         self.begun: Deferred[list[str]] = Deferred()
         self.did: list[str] = []
         self.clients = 3
-        self.problem = ""
+        self.problem = self.notice = ""
         self.began_s = 0.0
 
     def usage(self) -> dict[str, object]:

@@ -241,6 +241,18 @@ def test_trouble_of_a_running_service_is_shown_while_it_lasts(world: World) -> N
     assert (world.provision("result"), world.provision("exception")) == ("success", "")
 
 
+def test_a_service_that_lacks_something_is_no_trouble(world: World) -> None:
+    """What is incomplete is told beside `success`, and beside an error."""
+    world.configure("p", A)
+    world.start()
+    world.kind.services[A].state = {"notice": "no AMQP"}
+    world.reactor.pass_time(1)
+    assert (world.provision("result"), world.provision("exception")) == ("success", f"{A}: no AMQP")
+    world.kind.services[A].state = {"notice": "no AMQP", "error": "x"}
+    world.reactor.pass_time(1)
+    assert (world.provision("result"), world.provision("exception")) == ("error", f"{A}: x\n{A}: no AMQP")
+
+
 def test_success_waits_for_services_to_settle(world: World) -> None:
     """`success` means that services are where they are going, unless that takes too long."""
     world.configure("p", A)

@@ -262,6 +262,10 @@ def test_info_shows_the_details_and_the_error(run: Run, session: Session) -> Non
     assert "Network Address:               127.0.0.1\n" in output
     assert "Provision Status:              error - first line\n" in output
     assert "Provision Error:               first line\nsecond line\n" in output
+    ContainerStore(session).set_provision("root", Provision("success", "AMQP is not installed"))
+    output = run("container-info").output
+    assert "Provision Status:              success\n" in output
+    assert "Provision Note:                AMQP is not installed\n" in output
     assert "does not exists!" in run("container-info", "nobody", code=1).output
     assert "Children:" in run("container-info", "root", "-v").output
 

@@ -23,7 +23,7 @@ def test_the_labs_broker(profiles: ProfileStore) -> None:
     assert profile.parents == ("mq-base",)
     assert profile.configuration == {
         PID: {
-            "connectors": "openwire",
+            "connectors": "openwire mqtt amqp stomp",
             "group": "default",
             "standby.pool": "default",
             "broker-name": "tolerantbroker",
@@ -68,7 +68,7 @@ def test_every_option_has_its_property(profiles: ProfileStore) -> None:
     assert create_broker(profiles, options, "1.0") == "shop"
     values = profiles.get("shop", "1.0").configuration["io.fabric8.mq.fabric.server-b"]
     assert values == {
-        "connectors": "openwire",
+        "connectors": "openwire mqtt amqp stomp",
         "group": "east",
         "standby.pool": "default",
         "broker-name": "b",
@@ -168,7 +168,7 @@ def test_options_that_make_no_broker(changes: dict[str, Any]) -> None:
 
 def test_a_port_is_for_a_connector_that_there_is(profiles: ProfileStore) -> None:
     """Nothing is written for a connector that the broker does not have."""
-    with pytest.raises(BrokerOptionsInvalid, match="It has openwire"):
+    with pytest.raises(BrokerOptionsInvalid, match="It has openwire mqtt amqp stomp"):
         create_broker(profiles, replace(LAB, ports={"ws": "61614"}), "1.0")
     assert not profiles.exists(LAB.profile_id, "1.0")
     create_broker(profiles, replace(LAB, connectors=("openwire", "ws"), ports={"ws": "61614"}), "1.0")
