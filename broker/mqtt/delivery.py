@@ -197,13 +197,17 @@ class Delivery:
 
     # ---- answers
 
-    def take_puback(self, packet: Puback) -> None:
-        """A message of QoS 1 has arrived, or is refused, which is its end, too."""
+    def gather(self, packet: Puback) -> None:
+        """A message of QoS 1 has arrived, or is refused, which is its end, too; `finish_gathered` follows."""
         sent = self._inflight.pop(packet.packet_id, None)
         if sent is not None:
-            self._done(sent.filter, sent.ref)
+            self._region_connection.gather(sent.filter, sent.ref, cumulative=False)
         else:
             self._session.sent.pop(packet.packet_id, None)
+
+    def finish_gathered(self) -> None:
+        """What was acknowledged is done with, and there is room for more."""
+        self._region_connection.finish_gathered()
         if self._waiting:
             self._send_waiting()
 

@@ -187,13 +187,24 @@ class MqttServer(ServerSide[Answer]):
     # ---- events
 
     def _take_all(self, events: list[Event]) -> None:
+        gathers = False
         for event in events:
-            if event.__class__ is Publish:
-                self._publish(event)
+            kind = event.__class__
+            if kind is Puback:
+                gathers = True
+                self._delivery.gather(event)  # type: ignore[union-attr, arg-type] # its class says it
+                continue
+            if gathers:
+                gathers = False
+                self._delivery.finish_gathered()  # type: ignore[union-attr] # likewise
+            if kind is Publish:
+                self._publish(event)  # type: ignore[arg-type] # likewise
             else:
-                _TAKERS[event.__class__](self, event)
+                _TAKERS[kind](self, event)
             if self.closing:
                 return
+        if gathers:
+            self._delivery.finish_gathered()  # type: ignore[union-attr] # likewise
 
     def _take_violation(self, event: ProtocolViolation) -> None:
         self.close(str(event))
@@ -387,10 +398,6 @@ class MqttServer(ServerSide[Answer]):
             batch = self.region.append((session.note(f"{RECEIVED}{packet_id}"),))
         self._reply(batch, lambda: self._wire.send_pubcomp(packet_id))
 
-    def _take_puback(self, packet: Puback) -> None:
-        assert self._delivery is not None
-        self._delivery.take_puback(packet)
-
     def _take_pubrec(self, packet: Pubrec) -> None:
         assert self._delivery is not None
         self._delivery.take_pubrec(packet)
@@ -525,7 +532,6 @@ def _connect_code(error: ClientError) -> ReasonCode:
 _TAKERS: Final[dict[type, Callable[..., None]]] = {
     Connect: MqttServer._take_connect,
     Pubrel: MqttServer._take_pubrel,
-    Puback: MqttServer._take_puback,
     Pubrec: MqttServer._take_pubrec,
     Pubcomp: MqttServer._take_pubcomp,
     Subscribe: MqttServer._take_subscribe,
