@@ -86,6 +86,7 @@ class Connection:
         "_aliases_in",
         "_aliases_out",
         "_framing",
+        "_goes_on",
         "_incoming",
         "_last_received_s",
         "_options",
@@ -108,6 +109,7 @@ class Connection:
         self._framing = Framing(options.packet_bytes_max)
         self._to_send: list[bytes] = []
         self._last_received_s = 0.0
+        self._goes_on = False
         self._incoming = Incoming()
         self._outgoing = Outgoing(0)
         self._aliases_in: AliasesIn | None = None
@@ -233,7 +235,8 @@ class Connection:
         if verdict is NEW:
             return packet
         if verdict is Verdict.UNKNOWN:
-            code = _NOT_FOUND if self.version == V5 else 0
+            # In a session that goes on the answer may have been lost; MQTT.js takes the code for a failure.
+            code = _NOT_FOUND if self.version == V5 and not self._goes_on else 0
             self._send(codec.write_ack(PacketType.PUBCOMP, packet.packet_id, code))
         return None
 
@@ -427,6 +430,7 @@ class Connection:
         aliases_max = min(wanted.topic_alias_maximum or 0, options.topic_aliases_max)
         if aliases_max:
             self._aliases_out = AliasesOut(aliases_max, self.client_packet_bytes_max)
+        self._goes_on = session_present
         self._incoming = Incoming(received)
         send_maximum = min(wanted.receive_maximum or limits.PACKET_IDS_MAX, options.send_maximum)
         self._outgoing = Outgoing(send_maximum, sent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +16,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
-from support.zookeeper import ZooKeeperForTests
+from support.zookeeper import ZooKeeperForTests, free_port
 
+pytestmark = pytest.mark.interop
 WAIT_S = 20.0
 FOREVER_S = 0xFFFFFFFF
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Pair:
@@ -239,21 +232,26 @@ def test_a_takeover(clients: Any, pair: Pair, version: int) -> None:
     assert (message.payload, message.retain) == (b"kept", True)
 
 
-def test_exactly_once_through_a_takeover(clients: Any, pair: Pair) -> None:
-    """A stream of QoS 2 whose master is killed in the middle arrives once and in order."""
+def test_a_stream_through_a_takeover(clients: Any, pair: Pair) -> None:
+    """A stream of QoS 2 whose master is killed in the middle arrives whole and in order.
+
+    Paho publishes anew what it had released already if it has to try twice to connect again, so that some
+    may come twice; MQTT.js does not, see `test_mqttjs.py`.
+    """
     subscriber = clients("once-s", expiry_s=FOREVER_S)
     sender = clients("once-o", expiry_s=FOREVER_S)
     subscriber.wait_connected()
     sender.wait_connected()
     subscriber.subscribe("once", 2)
-    count = 300
-    for number in range(count):
-        sender.paho.publish("once", b"%d" % number, 2)  # the client keeps what is not under way yet
+    numbers = [b"%d" % number for number in range(300)]
+    for number in numbers:
+        sender.paho.publish("once", number, 2)  # the client keeps what is not under way yet
     wait_until(lambda: subscriber.got.qsize() > 20, WAIT_S)
     pair.take_over()
-    assert subscriber.payloads(count) == [b"%d" % number for number in range(count)]
+    sender.wait_connected()
     sender.publish("once", b"last", 2)
-    assert subscriber.payloads(1) == [b"last"]
+    got = list(iter(lambda: subscriber.next().payload, b"last"))
+    assert list(dict.fromkeys(got)) == numbers
 
 
 def test_a_will(clients: Any) -> None:

@@ -190,7 +190,7 @@ def test_a_message_of_qos_2_is_taken_once(broker: MqttBroker, settle: bool) -> N
     broker.kill()
     client = back(broker)
     client.say(ack(PUBREL, 5))
-    assert client.take(PUBCOMP).code == 0x92
+    assert client.take(PUBCOMP).code == 0  # the first answer may have been lost
     client.say(publish("a", b"another", 2, 5))
     assert client.take(PUBREC).code == 0
     assert back(broker, "keeper").payloads() == [b"x", b"another"]
