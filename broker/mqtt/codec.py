@@ -363,19 +363,21 @@ def _read_auth(data: bytes, at: int, end: int, version: int) -> Auth:
 
 
 _READERS: Final[dict[int, Callable[[bytes, int, int, int], ClientPacket]]] = {
-    PacketType.PUBACK: _read_puback,
-    PacketType.PUBREC: _read_pubrec,
-    PacketType.PUBREL: _read_pubrel,
-    PacketType.PUBCOMP: _read_pubcomp,
-    PacketType.SUBSCRIBE: _read_subscribe,
-    PacketType.UNSUBSCRIBE: _read_unsubscribe,
-    PacketType.PINGREQ: _read_pingreq,
-    PacketType.DISCONNECT: _read_disconnect,
-    PacketType.AUTH: _read_auth,
+    0x40: _read_puback,
+    0x50: _read_pubrec,
+    0x62: _read_pubrel,
+    0x70: _read_pubcomp,
+    0x82: _read_subscribe,
+    0xA2: _read_unsubscribe,
+    0xC0: _read_pingreq,
+    0xE0: _read_disconnect,
+    0xF0: _read_auth,
 }
-_FLAGS: Final = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
+"""By the first byte, which has the only flags that are allowed."""
+_FLAGS: Final[dict[int, int]] = {PacketType.PUBREL: 2, PacketType.SUBSCRIBE: 2, PacketType.UNSUBSCRIBE: 2}
 """What the lower four bits of the first byte must be where that is not 0."""
 _DUP: Final = 8
+_AUTH: Final = 0xF0
 
 
 def read_packet(first: int, data: bytes, at: int, end: int, version: int) -> ClientPacket:
@@ -391,17 +393,35 @@ def read_packet(first: int, data: bytes, at: int, end: int, version: int) -> Cli
     Raises:
         PacketInvalid: it is none.
     """
+    reader = _READERS.get(first)
+    if reader is None:
+        return _read_odd(first, data, at, end, version)
+    if first == _AUTH and version < V5:
+        raise _no_such_type(PacketType.AUTH)
+    return reader(data, at, end, version)
+
+
+def _read_odd(first: int, data: bytes, at: int, end: int, version: int) -> ClientPacket:
+    """A PUBLISH, or a packet of 3.1 that says that it is sent again.
+
+    Raises:
+        PacketInvalid: it is neither.
+    """
     kind = first >> 4
     if kind == PacketType.PUBLISH:
         return read_publish(first, data, at, end, version)
-    reader = _READERS.get(kind)
-    if reader is None or (kind == PacketType.AUTH and version < V5):
-        raise PacketInvalid(f"a client's packet has the type {kind}", "5.0 §2.1.2", ReasonCode.PROTOCOL_ERROR)
-    wanted = _FLAGS.get(PacketType(kind), 0)
-    flags = first & 0x0F
-    if flags != wanted and not (version == V3_1 and wanted and flags == wanted | _DUP):  # [MQTT-2.1.3-1]
-        raise PacketInvalid(f"the flags of a {PacketType(kind).name} are {flags:#x}", "5.0 §2.1.3")
-    return reader(data, at, end, version)
+    wanted = _FLAGS.get(kind, 0)
+    if kind << 4 | wanted not in _READERS or (kind == PacketType.AUTH and version < V5):
+        raise _no_such_type(kind)
+    if version == V3_1 and wanted and first & 0x0F == wanted | _DUP:
+        return _READERS[kind << 4 | wanted](data, at, end, version)
+    raise PacketInvalid(  # [MQTT-2.1.3-1]
+        f"the flags of a {PacketType(kind).name} are {first & 0x0F:#x}", "5.0 §2.1.3"
+    )
+
+
+def _no_such_type(kind: int) -> PacketInvalid:
+    return PacketInvalid(f"a client's packet has the type {kind}", "5.0 §2.1.2", ReasonCode.PROTOCOL_ERROR)
 
 
 def write_packet(kind: PacketType, body: bytes, flags: int = 0) -> bytes:
@@ -430,6 +450,11 @@ def write_ack(
             return _ACK.pack(kind << 4 | flags, 2, packet_id)
         return write_packet(kind, _SHORT.pack(packet_id) + bytes((code,)), flags)
     return write_packet(kind, b"%b%c%b" % (_SHORT.pack(packet_id), code, _written(properties)), flags)
+
+
+def write_puback(packet_id: int) -> bytes:
+    """A PUBACK that says that all is well."""
+    return _ACK.pack(0x40, 2, packet_id)
 
 
 def write_suback(

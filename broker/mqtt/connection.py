@@ -519,7 +519,10 @@ class Connection:
     def send_puback(self, packet_id: int, code: int = 0, reason: str = "") -> None:
         """Answer a `Publish` of QoS 1; its identifier is free. Older clients are told nothing but that."""
         self._incoming.acknowledge(packet_id)
-        self._send_ack(PacketType.PUBACK, packet_id, code, reason)
+        if code:
+            self._send_ack(PacketType.PUBACK, packet_id, code, reason)
+        else:
+            self._send(codec.write_puback(packet_id))
 
     def send_pubrec(self, packet_id: int, code: int = 0, reason: str = "") -> None:
         """Answer a `Publish` of QoS 2; with a `code` from 0x80 it is refused and forgotten, in 5.0."""

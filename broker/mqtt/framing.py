@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from broker.mqtt import codec, limits
 from broker.mqtt.errors import PacketInvalid
-from broker.mqtt.packets import V5, PacketType
+from broker.mqtt.packets import V5, PacketType, Puback
 from broker.mqtt.property_codec import read_length
 from broker.mqtt.reasons import ReasonCode
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CONNECT: Final = PacketType.CONNECT << 4
 _PUBLISH: Final = PacketType.PUBLISH << 4
+_PUBACK: Final = PacketType.PUBACK << 4
 _NOTHING: Final = bytearray()
 """Shared by all that have nothing: never changed in place."""
 
@@ -139,6 +140,8 @@ class Framing:
             first = data[at]
             if first & 0xF0 == _PUBLISH:
                 packets.append(read_publish(first, data, body, stop, version))
+            elif first == _PUBACK and size == 2 and (packet_id := data[body] << 8 | data[body + 1]):
+                packets.append(Puback(packet_id))
             else:
                 packets.append(codec.read_packet(first, data, body, stop, version))
             at = stop

@@ -285,13 +285,16 @@ class MqttServer(ServerSide[Answer]):
         assert connection is not None
         self._is_accepting = False
         wire = self._wire
-        wire.accept(
+        if not wire.accept(
             self._now_s,
             session_present=is_present,
             properties=told,
             received=session.received,
             sent=session.sent,
-        )
+        ):
+            self.close("the client takes no packet as large as its CONNACK")
+            self.wake()
+            return
         self._delivery = delivery = Delivery(wire, connection, session, self._reply)
         delivery.go_on()
         for subscribed in list(session.subscriptions.values()):

@@ -99,6 +99,13 @@ def test_no_response_information(port: int, wanted: int) -> None:
         assert each.log_in(unique("r"), values=[(0x19, wanted)]).value(0x1A) is None
 
 
+def test_a_client_that_cannot_take_its_connack(port: int) -> None:
+    """Its connection ends, since nothing can be told it."""
+    with MqttPeer(port) as each:
+        each.say(peer.connect(unique("t"), user="admin", password=b"admin", values=[(0x27, 8)]))
+        assert each.wait_closed() == []
+
+
 # ---- answers
 
 
