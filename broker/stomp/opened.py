@@ -171,14 +171,14 @@ class OpenedConnection:
         }
         self._wire.send_frame("MESSAGE", headers)
 
-    def acknowledge_delivered(self) -> int:
-        """What subscriptions in the mode `auto` were sent is done with; returns the batch that says so."""
+    def acknowledge_delivered(self) -> None:
+        """What subscriptions in the mode `auto` were sent is done with."""
         delivered, self.delivered = self.delivered, {}
         for key, ref in delivered.items():
             subscription = self.subscriptions.by_key.get(key)
             if subscription is not None:
                 self.subscriptions.acknowledge(subscription, ref)
-        return self._connection.finish_gathered()
+        self._connection.finish_gathered()
 
     # ---- other frames
 

@@ -93,8 +93,9 @@ class StompServer(ServerSide[bytes]):
     def data_to_send(self) -> bytes:
         """Takes all bytes to be written; what subscriptions in the mode `auto` are sent is acknowledged."""
         opened = self._opened
-        if opened is not None and opened.delivered and not self.closing and opened.acknowledge_delivered():
-            self.wake()
+        if opened is not None and opened.delivered and not self.closing:
+            opened.acknowledge_delivered()
+            self.wake()  # there may be room for more messages, or for sends that wait
         return self._wire.data_to_send()
 
     def handle_deadline(self, now_s: float) -> None:

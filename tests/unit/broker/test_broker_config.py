@@ -59,6 +59,22 @@ def test_bind_port_takes_the_first_free_of_a_range() -> None:
     assert config.connectors[0].ports == PortRange(61616, 61626)
 
 
+def test_stomp() -> None:
+    """The original's names of what its STOMP transport can be told."""
+    (connector,) = read(
+        **{
+            "connectors": "stomp",
+            "stomp_wireFormat.maxDataLength": "4096",
+            "stomp_wireFormat.maxFrameSize": "8192",
+            "stomp_transport.defaultHeartBeat": "5000, 0",
+            "stomp_transport.hbGracePeriodMultiplier": "1.5",
+        }
+    ).connectors
+    assert (connector.name, connector.protocol, connector.scheme) == ("stomp", "stomp", "stomp")
+    assert (connector.data_bytes_max, connector.frame_bytes_max) == (4096, 8192)
+    assert (connector.heart_beat, connector.heart_beat_grace) == ("5000, 0", 1.5)
+
+
 @pytest.mark.parametrize(
     ("properties", "text"),
     [
@@ -73,6 +89,13 @@ def test_bind_port_takes_the_first_free_of_a_range() -> None:
         ({"openwire_maximumConnections": "0"}, "openwire-maximumConnections '0'"),
         ({"openwire_wireFormat.cacheEnabled": "yes"}, "'yes' is neither true nor false"),
         ({"openwire_wireFormat.maxFrameSize": "1"}, "whole number from 1024"),
+        ({"connectors": "stomp", "stomp_wireFormat.maxDataLength": "1"}, "whole number from 1024"),
+        ({"connectors": "stomp", "stomp_transport.defaultHeartBeat": "5000"}, "not two times in ms"),
+        (
+            {"connectors": "stomp", "stomp_transport.hbGracePeriodMultiplier": "0.5"},
+            "a number from 1 to 1000",
+        ),
+        ({"connectors": "stomp", "stomp_transport.hbGracePeriodMultiplier": "x"}, "a number from 1 to 1000"),
         ({"ignoreMissingJournalfiles": "1"}, "ignoreMissingJournalfiles '1' is neither true nor false"),
         ({"data": "${nobody.knows}/x"}, "placeholder that nothing resolves"),
         ({"tmpDataDirectory": "${nobody.knows}/x"}, "tmpDataDirectory '${nobody.knows}/x' holds"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.reference_selector import Tree, Undefined, Value, text_of, value_of
 
 from broker.errors import InvalidSelector
-from broker.selector import DEPTH_MAX, SELECTOR_CHARACTERS_MAX, Selector
+from broker.selector import CONVERTING, DEPTH_MAX, SELECTOR_CHARACTERS_MAX, Selector
 
 MESSAGE: dict[str, object] = {
     "colour": "red",
@@ -258,3 +258,31 @@ def test_a_selector_selects_what_a_plain_evaluator_selects(tree: Tree, message: 
     except (Undefined, OverflowError):
         return  # which side of an OR is looked at first is nobody's promise
     assert selector.matches(message.get) is expected
+
+
+@pytest.mark.parametrize(
+    ("selector", "selected"),
+    [
+        ("price > 10", True),
+        ("price = 12", True),
+        ("12 = price", True),
+        ("price <> 12", False),
+        ("price BETWEEN 11 AND 13", True),
+        ("price * 2 = 24", True),
+        ("-price < 0", True),
+        ("half = 0.5", True),
+        ("half > price", False),
+        ("yes = TRUE", True),
+        ("no = TRUE", False),
+        ("price = '12'", True),
+        ("word > 10", False),
+        ("word = 10", False),
+        ("missing > 10", False),
+    ],
+)
+def test_texts_are_taken_as_numbers(selector: str, selected: bool) -> None:
+    """Where the selector begins so, what a text is compared with says what it is; elsewhere it stays a text."""
+    message = {"price": "12", "half": ".5", "yes": "True", "no": "no", "word": "ten"}
+    assert Selector(f"{CONVERTING}{selector}").matches(message.get) is selected
+    if "'" not in selector:
+        assert not Selector(selector).matches(message.get) or selector == "price <> 12"

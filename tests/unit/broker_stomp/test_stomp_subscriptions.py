@@ -48,6 +48,17 @@ def test_auto_goes_on_beyond_the_prefetch() -> None:
     assert waiting(broker) == 0
 
 
+def test_auto_goes_on_with_messages_that_are_not_kept() -> None:
+    """Also where the journal need not hear of it."""
+    broker = Broker()
+    client = Client(broker)
+    client.subscribe(**{"activemq.prefetchSize": "3"})
+    for number in range(50):
+        client.send(f"{number}")
+    broker.turn()
+    assert len(client.bodies()) == 50
+
+
 def test_client_is_cumulative(version: str) -> None:
     """An ACK is for all messages up to that one."""
     broker = Broker()
