@@ -349,6 +349,7 @@ class _Parser:
     def _calculated(self, left: _Part, token: _Token, right: _Part) -> _Part:
         self._want(left, _NUMBER)
         self._want(right, _NUMBER)
+        left, right = self._converted(left, _NUMBER), self._converted(right, _NUMBER)
         return _Part(
             _NUMBER, _calculate(_ARITHMETIC[token.text], left.evaluate, right.evaluate), left.position
         )

@@ -281,7 +281,7 @@ def test_a_selector_selects_what_a_plain_evaluator_selects(tree: Tree, message: 
     ],
 )
 def test_texts_are_taken_as_numbers(selector: str, selected: bool) -> None:
-    """Where the selector begins so, what a text is compared with says what it is; elsewhere it stays a text."""
+    """Where the selector begins so, what a text is compared with says what it is; elsewhere it stays text."""
     message = {"price": "12", "half": ".5", "yes": "True", "no": "no", "word": "ten"}
     assert Selector(f"{CONVERTING}{selector}").matches(message.get) is selected
     if "'" not in selector:
