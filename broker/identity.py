@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 
 
@@ -37,6 +38,7 @@ class BrokerIdentity:
         return self.urls.get("tcp") or next(iter(self.urls.values()), "")
 
 
+@cache
 def program_version() -> str:
     """The version of what runs here; empty if it is not installed."""
     try:

@@ -25,8 +25,10 @@ from support.valid_streams import STREAMS, TOKENS, Stream
 
 REGION_INPUTS = 200
 """Inputs before the region is made anew: what they have sent is its content, and no leak."""
-ROUND_INPUTS = 20_000
-"""Inputs between two looks at memory, and two lines of progress."""
+ROUND_INPUTS = 5_000
+"""Inputs between two looks at memory."""
+REPORT_S = 10.0
+"""Between two lines of progress."""
 SLOW_S = 0.05
 SLOW_PER_BYTE_S = 50e-6
 """What an input may cost: a constant, and so much per byte. Honest streams cost about a tenth."""
@@ -87,6 +89,7 @@ class Fuzzer:
         """
         began_s = time.monotonic()
         base: tuple[int, int] | None = None
+        report_s = began_s
         while self.findings.inputs < inputs and time.monotonic() < until_s:
             for _ in range(min(ROUND_INPUTS, inputs - self.findings.inputs)):
                 self._one()
@@ -94,7 +97,9 @@ class Fuzzer:
             gc.collect()
             now = len(gc.get_objects()), memory().now // 1024
             base = base or now
-            self._report(time.monotonic() - began_s, now)
+            if time.monotonic() >= report_s or self.findings.inputs >= inputs:
+                report_s = time.monotonic() + REPORT_S
+                self._report(time.monotonic() - began_s, now)
             grown = now[0] - base[0], now[1] - base[1]
             if grown[0] > OBJECTS_GROWN_MAX or grown[1] > MEMORY_GROWN_KIB_MAX:
                 raise FaultFound(f"memory grows: {grown[0]} objects and {grown[1]} KiB since the first round")
