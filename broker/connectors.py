@@ -202,6 +202,9 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
     protocol, scheme, is_tls = _kind(values, name)
     tls = TlsConfig.parse(values, name, is_tls, speaks_tls=is_tls or protocol == "auto")
     port = values.get(f"{name}-port") or (values.get("bindPort") if name == "openwire" else None) or "0"
+    silence = f"{name}-wireFormat.idleTimeout"  # as the original has it for AMQP
+    if not values.get(silence):
+        silence = f"{name}-wireFormat.maxInactivityDuration"
     return ConnectorConfig(
         name=name,
         protocol=protocol,
@@ -211,7 +214,7 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         frame_bytes_max=number(
             values, f"{name}-wireFormat.maxFrameSize", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
         ),
-        inactivity_ms=number(values, f"{name}-wireFormat.maxInactivityDuration", 30_000, 0, 86_400_000),
+        inactivity_ms=number(values, silence, 30_000, 0, 86_400_000),
         tight_encoding=flag(values, f"{name}-wireFormat.tightEncodingEnabled"),
         cache=flag(values, f"{name}-wireFormat.cacheEnabled"),
         data_bytes_max=number(

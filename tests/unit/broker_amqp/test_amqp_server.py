@@ -11,6 +11,7 @@ from support.amqp_client import QUEUE, Broker, Client
 
 from broker.amqp.engine import proton
 from broker.amqp.server import AmqpServer
+from broker.config import BrokerConfig
 from broker.connectors import ConnectorConfig, PortRange
 from broker.destination import Destination
 from broker.protocols import lack
@@ -514,3 +515,17 @@ def test_without_proton(monkeypatch: pytest.MonkeyPatch) -> None:
         assert lack(ConnectorConfig("openwire", "openwire", "tcp", ports)) == ""
     finally:
         proton.cache_clear()
+
+
+def test_what_the_configuration_says() -> None:
+    """The connector's own properties, with ActiveMQ's names."""
+    properties = {
+        "connectors": "amqp",
+        "amqp-wireFormat.idleTimeout": "5000",
+        "amqp-wireFormat.producerCredit": "7",
+        "amqp-wireFormat.maxAmqpFrameSize": "4096",
+        "amqp-anonymousAccessAllowed": "true",
+    }
+    (config,) = BrokerConfig.from_properties(properties, container="c").connectors
+    assert (config.inactivity_ms, config.producer_credit) == (5_000, 7)
+    assert (config.amqp_frame_bytes_max, config.anonymous) == (4_096, True)
