@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from support.apache import JavaPrograms
 from support.java_programs import failover_url, our_broker, our_pair
-from support.zookeeper import ZooKeeperForTests
+from support.openwire_peer import OpenWirePeer
+from support.our_broker import OurBroker, running
+from support.zookeeper import ZooKeeperForTests, free_port
 
+from broker.openwire.commands import ConnectionControl, ConnectionId, ConnectionInfo
 from mqclient import ConnectionFactory
 
 pytestmark = pytest.mark.interop
@@ -86,3 +89,54 @@ def test_a_listener_hears_what_happens_under_the_new_master(
             session.create_consumer("interop.heard")
             assert listener.wait_for("heard", 3)[2:] == [f"{heard} [consumerCount] 2"]
             listener.tell_to_stop()
+
+
+def wait_until_told(first: OurBroker, second: OurBroker) -> None:
+    """Wait until a broker has told its clients where another one serves."""
+    with OpenWirePeer(first.port, "ID:observer-1-1:1") as peer:
+        peer.ask(
+            ConnectionInfo(
+                connection_id=ConnectionId(peer.connection_id),
+                user_name="admin",
+                password="admin",
+                manageable=True,
+            )
+        )
+        while second.url not in (peer.wait(ConnectionControl).connected_brokers or "").split(","):
+            pass
+
+
+def test_a_client_learns_of_the_other_brokers(
+    programs: JavaPrograms, zookeeper: ZooKeeperForTests, tmp_path: Path
+) -> None:
+    """With `updateClusterClients` a client that knows one broker goes on at another when that one dies."""
+    properties = {"openwire-updateClusterClients": "true"}
+    sent = tmp_path / "sent"
+    with (
+        our_broker(zookeeper, tmp_path, properties=properties) as first,
+        programs.start(
+            sent, "SendUntilTold", failover_url(first), "interop.cluster", str(SEND_PAUSE_MS)
+        ) as sender,
+    ):
+        sender.wait_for("acknowledged", SENDS_BEFORE)
+        second = OurBroker(
+            zookeeper,
+            tmp_path,
+            port=free_port(),
+            name="other",
+            container="other",
+            store=tmp_path / "other",
+            properties=properties,
+        )
+        with running(second):
+            second.wait_listening()
+            wait_until_told(first, second)
+            before = len(sender.values("acknowledged"))
+            sender.wait_for("acknowledged", before + 10)  # what was told before an answer has been read
+            first.kill()
+            before = len(sender.values("acknowledged"))
+            sender.wait_for("acknowledged", before + SENDS_AFTER, TAKEOVER_TIMEOUT_S)
+            sender.tell_to_stop()
+            received = drained(programs, second.url, "interop.cluster")
+            assert len(received) >= SENDS_AFTER
+            assert received == sorted(received)
