@@ -132,6 +132,7 @@ def take(data: bytes, destination: Destination | None, now_ms: int, new_id: Call
     message = _new_message(Message)
     message.destination = destination
     message.producer_id = ""
+    message.producer_sequence_id = 0  # the journal's record asks for it: reading it would be reading all
     message.persistent = parsed.header.durable
     message.priority = min(parsed.header.priority, 9)
     message.expiration = head.expiration

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from proton import Described, Message, byte, int32, symbol, timestamp, ubyte, uint, ulong
+from support.region import Peer, new_region
 
 from broker.amqp.ids import id_text, id_value
 from broker.amqp.inbound import is_textual, take
@@ -17,7 +18,14 @@ from broker.amqp.rewriting import rewrite  # noqa: F401 - enters itself
 from broker.conversion import text_body
 from broker.destination import Destination
 from broker.errors import CodecError
-from broker.message import BodyKind, decode_message, encode_message, readdressed, rewritten
+from broker.message import (
+    WIRE_READERS,
+    BodyKind,
+    decode_message,
+    encode_message,
+    readdressed,
+    rewritten,
+)
 from broker.message import Message as Neutral
 from broker.primitive_map import Byte, Long, Short, decode_map, decode_stream, encode_map, encode_stream
 
@@ -62,6 +70,24 @@ FULL = Message(
     properties={"text": "x", "number": 5, "small": byte(1), "wide": ulong(7), "yes": True, "half": 0.5},
     annotations={symbol("x-opt-own"): "note"},
 )
+
+
+def test_a_queue_takes_a_message_without_reading_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sections are read when somebody asks for what is in them, not to store and to send it."""
+
+    def read(wire: bytes) -> Neutral:
+        raise AssertionError(wire)
+
+    message = taken(Message("body", durable=True, id="m1", properties={"text": "x"}))
+    monkeypatch.setitem(WIRE_READERS, message.wire_format, read)
+    region = new_region()
+    peer = Peer(region)
+    peer.consume(destination=QUEUE)
+    assert peer.connection.send(message)
+    region.durable(region.last_batch)
+    monkeypatch.setattr(peer.client, "dispatch", lambda *_: None)
+    region.dispatch()
+    assert peer.connection.consumers["k"].dispatched
 
 
 def test_every_field_has_its_place() -> None:

@@ -431,3 +431,24 @@ def test_the_codes_of_a_suback(broker: MqttBroker) -> None:
     client = MqttClient(broker)
     assert client.subscribe(("a", 2), ("b", 0), ("c/#", 1)) == [2, 0, 1]
     assert all(each.kind != SUBACK for each in client.drain())
+
+
+@pytest.mark.parametrize("between", [b"", publish("other", b"", 1, packet_id=9)])
+def test_acknowledgements_that_arrive_together(broker: MqttBroker, between: bytes) -> None:
+    """The journal hears of those that come one behind the other at once, and before anything else."""
+    client = MqttClient(broker, expiry_s=100)
+    client.subscribe(("a/b", 1))
+    for number in range(1, 5):
+        client.say(publish("a/b", b"%d" % number, 1, packet_id=number))
+    got = [each for each in client.drain() if each.kind == PUBLISH]
+    before = len(broker.store.batches)
+    first, *others = [ack(PUBACK, each.packet_id) for each in got]
+    client.say(first, between, *others)
+    kinds = [{type(record).__name__ for record in batch} for batch in broker.store.batches[before:]]
+    if between:
+        assert kinds[0] == kinds[-1] == {"AcknowledgeSubscription"}
+        assert len(kinds) == 3
+    else:
+        assert kinds == [{"AcknowledgeSubscription"}]
+    (subscription,) = broker.store.state.subscriptions.values()
+    assert not subscription.pending
