@@ -387,6 +387,7 @@ class Region:
         del self.targets[target.destination]
         self.statistics.add(target.statistics)
         self.routing.gone(target)
+        self.retained.gone(target.destination)
 
     def _drop_temporary(self, target: Queue | Topic) -> None:
         if target.destination not in self.targets:

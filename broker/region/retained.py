@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from broker.destination import Destination
+from broker.destination import Destination, DestinationKind
 from broker.errors import BrokerError, CodecError
 from broker.message import Message, encode_message, rewritten
 from broker.policies import matches
@@ -47,14 +47,18 @@ class Retained:
 
     def __init__(self, region: Region) -> None:
         self._region = region
-        self._count = self._counted()
+        self._names = self._found()
+        """The names of the topics, each with its elements."""
+        self._dormant = set(self._names)
+        """Those that nobody has used since the mastership began, or since they were deleted."""
 
     def __len__(self) -> int:
         """How many topics retain one."""
-        return self._count
+        return len(self._names)
 
-    def _counted(self) -> int:
-        return sum(1 for uri in self._region.store.state.queues if uri.startswith(PLACE))
+    def _found(self) -> dict[str, list[str]]:
+        uris = [uri for uri in self._region.store.state.queues if uri.startswith(PLACE)]
+        return {uri[len(PLACE) :]: uri[len(PLACE) :].split(".") for uri in uris}
 
     # ---- messages come
 
@@ -63,7 +67,7 @@ class Retained:
         try:
             return in_one_append(self._region, self.keep(topic, message), send)
         except BaseException:
-            self._count = self._counted()
+            self._names = self._found()
             raise
 
     def keep(self, topic: Topic, message: Message) -> list[Record]:
@@ -76,13 +80,14 @@ class Retained:
         if not message.body:
             if former is None:
                 return []
-            self._count -= 1
+            self._names.pop(topic.destination.name, None)
             return [RemoveDestination(place)]
         if former is None:
-            if self._count >= RETAINED_MAX:
-                _log.warning("%s retains nothing: %d topics do already", topic.uri, self._count)
+            if len(self._names) >= RETAINED_MAX:
+                _log.warning("%s retains nothing: %d topics do already", topic.uri, len(self._names))
                 return []
-            self._count += 1
+            name = topic.destination.name
+            self._names[name] = name.split(".")
         ref = self._region.next_ref
         self._region.next_ref = ref + 1
         removed = [] if former is None else [RemoveMessage(each, place) for each in former]
@@ -127,22 +132,26 @@ class Retained:
 
     def names(self, pattern: Destination) -> list[str]:
         """The names of the topics that retain one and match a destination, which may be a wildcard."""
-        queues = self._region.store.state.queues
         found: list[str] = []
         for member in pattern.members():
             if not member.is_pattern:
-                found += [member.name] if PLACE + member.name in queues else []
-            elif self._count:
+                found += [member.name] if member.name in self._names else []
+            else:
                 wanted = member.name.split(".")
-                names = (uri[len(PLACE) :] for uri in queues if uri.startswith(PLACE))
-                found += [name for name in names if matches(wanted, name.split("."))]
-        return sorted(dict.fromkeys(found))
+                found += [name for name, elements in self._names.items() if matches(wanted, elements)]
+        return found
 
     def restore(self, pattern: Destination) -> None:
         """Make the topics again that retain something and match a wildcard: a consumer takes from them."""
-        if self._count:
-            for name in self.names(pattern):
+        if self._dormant:
+            for name in self._dormant.intersection(self.names(pattern)):
+                self._dormant.discard(name)
                 self._region.restore_topic(Destination.topic(name))
+
+    def gone(self, destination: Destination) -> None:
+        """A destination was deleted; what it retains stays."""
+        if destination.name in self._names and destination.kind is DestinationKind.TOPIC:
+            self._dormant.add(destination.name)
 
     def offer(self, consumer: Consumer) -> int:
         """Give a consumer what its topics retain; returns the batch that makes that durable, 0 if none does.
@@ -189,7 +198,7 @@ class Retained:
     # ---- and end
 
     def _forget(self, place: str) -> None:
-        self._count -= 1
+        self._names.pop(place[len(PLACE) :], None)
         self._region.append((RemoveDestination(place),))
 
     def sweep(self) -> None:

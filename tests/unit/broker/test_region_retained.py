@@ -62,6 +62,13 @@ def test_a_wildcard_finds_topics_that_nobody_has_used_since() -> None:
     assert got(successor(region), Destination.topic("b.>")) == []
 
 
+def test_a_topic_that_was_deleted_still_retains() -> None:
+    """A wildcard makes it again."""
+    region = retaining("m0", topic=Destination.topic("a.b"))
+    region.delete([region.targets[Destination.topic("a.b")]])
+    assert got(region, Destination.topic("a.*")) == ["m0"]
+
+
 def test_the_message_and_what_is_retained_are_one_append() -> None:
     """A crash finds both or none; so it is when the retained message goes."""
     region = retaining("m0", "m1")
