@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.region import new_region
 from support.stomp_client import QUEUE, TOPIC, Broker, Client, Frame
 
 from broker.destination import Destination
@@ -341,3 +342,58 @@ def test_lost_connection_rolls_back() -> None:
     client.send("new", transaction="t")
     client.server.connection_lost("")
     assert Destination.queue("workshop.test") not in broker.region.targets or waiting(broker) == 0
+
+
+@pytest.mark.parametrize("abort_connection", ["false", "true"])
+def test_too_slow(abort_connection: str) -> None:
+    """STOMP cannot say that a subscription alone is closed: the connection ends, others get its messages."""
+    strategy = "policy.queue.>.slowConsumerStrategy"
+    policies = {
+        strategy: "abortSlowConsumerStrategy",
+        f"{strategy}.maxSlowDuration": "1000",
+        f"{strategy}.checkPeriod": "500",
+        f"{strategy}.abortConnection": abort_connection,
+    }
+    broker = Broker(new_region(policies=policies))
+    client, other = Client(broker), Client(broker)
+    client.subscribe(ack="client", **{"activemq.prefetchSize": "1"})
+    for number in range(3):
+        other.send(f"{number}")
+    for _ in range(6):
+        broker.settle()
+        broker.region.advance(broker.region.now_ms + 500)
+    broker.settle()
+    assert "slow" in client.error()
+    other.subscribe()
+    broker.settle()
+    assert other.bodies() == [b"0", b"1", b"2"]
+
+
+def test_a_policy_without_prefetch() -> None:
+    """Where clients are to pull, STOMP, which cannot, gets one message at a time."""
+    broker = Broker(new_region(policies={"policy.queue.>.queuePrefetch": "0"}))
+    client = Client(broker)
+    client.subscribe(ack="client")
+    for number in range(3):
+        client.send(f"{number}")
+    broker.settle()
+    (frame,) = client.messages()
+    client.ack(frame)
+    broker.settle()
+    assert client.bodies() == [b"1"]
+
+
+def test_messages_for_which_there_is_no_room_on_the_way_wait() -> None:
+    """A subscriber whose transport takes no more is sent no more."""
+    broker = Broker()
+    client = Client(broker)
+    client.subscribe()
+    connection = client.server.connection
+    assert connection is not None
+    connection.pause()
+    client.send()
+    broker.settle()
+    assert client.messages() == []
+    connection.replenish()
+    broker.settle()
+    assert client.bodies() == [b"hello"]
