@@ -74,6 +74,7 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.connection.disconnect()
+        wait_until(lambda: not self.connection.is_connected())  # only then is its client id free
 
     def asked(self, method: str, *arguments: Any, **options: Any) -> None:
         """Call a method with a receipt, and wait for that."""

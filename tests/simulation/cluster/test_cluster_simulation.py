@@ -5,6 +5,7 @@ a history follows from its seed: see `plan`. What ever failed stays in `regressi
 """
 
 from collections import Counter
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,16 @@ from simulation.cluster.world import Outcome, live
 
 HISTORIES = 2_000
 PARTS = 20
-BUG_SEEDS = 600
+BUG_SEEDS = 200
+WHERE = {
+    "what is due is stored before it leaves the schedule": lambda plan: any(
+        each.delay_s for each in plan.producers
+    ),
+    "the audit takes a subscription's next consumer for another place": lambda plan: any(
+        each.queue.startswith("t") for each in plan.consumers
+    ),
+}
+"""Mistakes that can do harm only in the histories of which this is true."""
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 
 
@@ -63,9 +73,10 @@ def test_what_once_failed_holds(plan: Plan) -> None:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
-    """The checkers can fail: each mistake breaks a promise within 600 histories."""
+    """The checkers can fail: each mistake breaks a promise within 200 histories in which it can do harm."""
+    histories = filter(WHERE.get(name, lambda _: True), map(plan_of, count()))
     with planted(name):
-        assert any(live(plan_of(seed)).violation for seed in range(BUG_SEEDS))
+        assert any(live(plan).violation for plan in islice(histories, BUG_SEEDS))
 
 
 def test_a_seed_is_a_history() -> None:
