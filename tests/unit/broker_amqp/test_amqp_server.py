@@ -11,9 +11,11 @@ from support.amqp_client import QUEUE, Broker, Client
 
 from broker.amqp.engine import proton
 from broker.amqp.server import AmqpServer
+from broker.amqp.wire import WIRE_FORMAT
 from broker.config import BrokerConfig
 from broker.connectors import ConnectorConfig, PortRange
 from broker.destination import Destination
+from broker.message import WIRE_READERS
 from broker.protocols import lack
 
 
@@ -529,3 +531,18 @@ def test_what_the_configuration_says() -> None:
     (config,) = BrokerConfig.from_properties(properties, container="c").connectors
     assert (config.inactivity_ms, config.producer_credit) == (5_000, 7)
     assert (config.amqp_frame_bytes_max, config.anonymous) == (4_096, True)
+
+
+def test_a_message_is_not_read_on_its_way(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From one AMQP client to the other nobody asks for more than was read when it arrived."""
+
+    def asked(wire: bytes) -> Message:
+        raise AssertionError(f"{wire!r} was read")
+
+    monkeypatch.setitem(WIRE_READERS, WIRE_FORMAT, asked)
+    client = Client(broker)
+    sender = client.sender()
+    for durable in (True, False):
+        client.send(sender, Message("x", durable=durable, properties={"a": 1}))
+    client.receiver()
+    assert client.bodies() == ["x", "x"]
