@@ -71,6 +71,9 @@ class Broker:
         self.region.dispatch()
         for client in self.clients:
             client.read()
+            connection = client.server.connection
+            if connection is not None and not connection.closed:
+                connection.replenish()
 
 
 class Client:

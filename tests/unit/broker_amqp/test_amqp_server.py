@@ -8,6 +8,7 @@ import pytest
 from proton import Delivery, Disposition, Endpoint, Message, Terminus, symbol
 from support import amqp_frames as amqp
 from support.amqp_client import QUEUE, Broker, Client
+from support.region import new_region
 
 from broker.amqp.engine import proton
 from broker.amqp.server import AmqpServer
@@ -17,6 +18,7 @@ from broker.connectors import ConnectorConfig, PortRange
 from broker.destination import Destination
 from broker.message import WIRE_READERS
 from broker.protocols import lack
+from broker.region.usage import UsageLimits
 
 
 @pytest.fixture
@@ -546,3 +548,52 @@ def test_a_message_is_not_read_on_its_way(broker: Broker, monkeypatch: pytest.Mo
         client.send(sender, Message("x", durable=durable, properties={"a": 1}))
     client.receiver()
     assert client.bodies() == ["x", "x"]
+
+
+def test_wildcards_share_one_credit(broker: Broker) -> None:
+    """A receiver of several queues gets as many messages as it has credit for, and drains all of them."""
+    client = Client(broker)
+    for name in ("w.a", "w.b"):
+        sender = client.sender(f"queue://{name}", name)
+        for number in range(3):
+            client.send(sender, f"{name}{number}")
+    receiver = client.receiver("queue://w.*", "all", credit=2)
+    assert len(client.bodies("all")) == 2
+    receiver.drain(10)
+    client.read()
+    assert len(client.bodies("all")) == 4
+    assert receiver.credit == 0
+
+
+def test_a_burst_is_not_discarded_while_there_is_credit(broker: Broker) -> None:
+    """A topic's subscriber without a prefetch has room for what it has credit for."""
+    client = Client(broker)
+    client.receiver("topic://t", credit=5_000)
+    sender = client.sender("topic://t")
+    for number in range(900):
+        client.send(sender, Message(number), settled=True)
+    broker.settle()
+    for number in range(900, 3_000):
+        client.send(sender, Message(number), settled=True)
+        if number % 900 == 0:
+            client.server.data_to_send()
+    assert client.bodies() == list(range(3_000))
+
+
+def test_no_space(broker: Broker) -> None:
+    """A send for which there is no space waits, and is answered when there is some."""
+    region = new_region(usage=UsageLimits(store_bytes_max=1))
+    broker = Broker(region)
+    client = Client(broker)
+    sender = client.sender()
+    first = client.send(sender, "one")
+    broker.settle()
+    second = client.send(sender, "two")
+    broker.settle()
+    assert first.remote_state == Delivery.ACCEPTED
+    assert not second.remote_state
+    client.receiver()
+    assert client.bodies() == ["one"]
+    broker.settle()
+    assert second.remote_state == Delivery.ACCEPTED
+    assert client.bodies() == ["two"]
