@@ -1,5 +1,6 @@
 """A real ZooKeeper for tests."""
 
+import contextlib
 import socket
 from pathlib import Path
 
@@ -13,6 +14,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_ports(count: int) -> list[int]:
+    """As `free_port`, but several, of which no two are the same."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class ZooKeeperForTests(ZooKeeperServer):

@@ -13,7 +13,7 @@ import pytest
 from support.certificates import Keys
 from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
-from support.zookeeper import ZooKeeperForTests, free_port
+from support.zookeeper import ZooKeeperForTests, free_ports
 
 from mqclient import ConnectionFactory, TextMessage, TlsFiles
 from mqclient.errors import AuthenticationFailed, ClientError, ConnectionFailed, TlsUnusable
@@ -53,7 +53,7 @@ def bench(zookeeper: ZooKeeperForTests, tmp_path_factory: pytest.TempPathFactory
     for user in ("admin", "ann"):
         add_user(zookeeper, user, user)
     keys = Keys(folder / "keys")
-    plain, tls, needed, auto = (free_port() for _ in range(4))
+    plain, tls, needed, auto = free_ports(4)
     broker = OurBroker(
         zookeeper,
         folder,
@@ -287,11 +287,11 @@ def test_a_broker_without_its_certificates_says_so(zookeeper: ZooKeeperForTests,
     """It does not serve, and begins to as soon as they are there."""
     add_user(zookeeper)
     missing = tmp_path / "later" / "server.pem"
-    port = free_port()
+    plain, port = free_ports(2)
     broker = OurBroker(
         zookeeper,
         tmp_path,
-        port=free_port(),
+        port=plain,
         properties={"connectors": "wss openwire", "wss-port": str(port), "ssl.keyStore": str(missing)},
     )
     with running(broker):
