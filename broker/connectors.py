@@ -101,6 +101,10 @@ class ConnectorConfig:
         inactivity_ms: a silent peer is given up after this; negotiated down by the client.
         tight_encoding: offer OpenWire's tight encoding: smaller frames for more of the processor.
         cache: offer OpenWire's cache of ids and destinations: likewise.
+        cache_size: entries of that per direction.
+        stack_traces: read and write stack traces of OpenWire's exceptions; the broker has none of its own.
+        openwire_version: the highest that is offered.
+        inactivity_initial_ms: how long the first frame of an OpenWire client may take; 0: as its default.
         data_bytes_max: STOMP's bodies; longer ones end their connection.
         heart_beat: what STOMP clients that say nothing of heart-beats are taken to have said.
         heart_beat_grace: a STOMP client may be silent for so many times of what it has promised.
@@ -127,6 +131,10 @@ class ConnectorConfig:
     inactivity_ms: int = 30_000
     tight_encoding: bool = False
     cache: bool = False
+    cache_size: int = 1024
+    stack_traces: bool = False
+    openwire_version: int = 12
+    inactivity_initial_ms: int = 10_000
     data_bytes_max: int = FRAME_BYTES_MAX
     heart_beat: str = "0,0"
     heart_beat_grace: float = 1.0
@@ -217,6 +225,12 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         inactivity_ms=number(values, silence, 30_000, 0, 86_400_000),
         tight_encoding=flag(values, f"{name}-wireFormat.tightEncodingEnabled"),
         cache=flag(values, f"{name}-wireFormat.cacheEnabled"),
+        cache_size=number(values, f"{name}-wireFormat.cacheSize", 1024, 101, 16_383),
+        stack_traces=flag(values, f"{name}-wireFormat.stackTraceEnabled"),
+        openwire_version=number(values, f"{name}-wireFormat.version", 12, 1, 12),
+        inactivity_initial_ms=number(
+            values, f"{name}-wireFormat.maxInactivityDurationInitalDelay", 10_000, 0, 86_400_000
+        ),
         data_bytes_max=number(
             values, f"{name}-wireFormat.maxDataLength", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
         ),

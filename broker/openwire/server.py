@@ -105,6 +105,10 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
             max_frame_size_bytes=config.frame_bytes_max,
             tight_encoding_enabled=config.tight_encoding,
             cache_enabled=config.cache,
+            cache_size=config.cache_size,
+            stack_trace_enabled=config.stack_traces,
+            version=config.openwire_version,
+            max_inactivity_duration_initial_delay_ms=config.inactivity_initial_ms,
         )
         self._wire = WireFormat(options, now_s=now_s, raw_messages=True)
         self._is_plain = False

@@ -35,8 +35,9 @@ SLOW_PER_BYTE_S = 50e-6
 ANSWER_BYTES_MAX = 1 << 20
 ANSWER_PER_BYTE = 512
 """What an input may be answered with, per byte; a whole frame may be one byte of STOMP, an error is 100."""
-OBJECTS_GROWN_MAX = 2_000
-"""Objects more than after the first round: what caches may take."""
+OBJECTS_GROWN_MAX = 50_000
+"""Objects more than after the first round: what caches may take, of compiled selectors above all. One lost
+object per input is noticed after 50,000 inputs."""
 MEMORY_GROWN_KIB_MAX = 32 * 1024
 """The same of the process's memory, which the allocator keeps in pieces."""
 

@@ -327,3 +327,33 @@ def test_a_login_without_answer_is_accepted(broker: Broker) -> None:
     client.say(client.info())
     assert client.take(BrokerInfo)
     assert client.server.connection is not None
+
+
+def test_the_connector_says_what_is_negotiated() -> None:
+    """Each option of the connector takes part in the negotiation, with the smaller one of both counting."""
+    broker = Broker(
+        tight_encoding=True,
+        cache=True,
+        cache_size=200,
+        stack_traces=True,
+        openwire_version=9,
+        inactivity_ms=7_000,
+        frame_bytes_max=5_000_000,
+    )
+    wanted = WireFormatOptions(
+        tight_encoding_enabled=True, cache_enabled=True, cache_size=500, stack_trace_enabled=True
+    )
+    agreed = Client(broker, options=wanted).wire.agreed
+    assert agreed is not None
+    assert (agreed.version, agreed.cache_size, agreed.stack_trace_enabled) == (9, 200, True)
+    assert (agreed.max_inactivity_duration_ms, agreed.max_frame_size_bytes) == (7_000, 5_000_000)
+    assert agreed.tight_encoding_enabled
+    assert agreed.cache_enabled
+
+
+def test_the_first_frame_has_its_time() -> None:
+    """A client that says nothing at all is given up when its connector says so."""
+    server = Broker(inactivity_initial_ms=2_000).server()
+    assert server.deadline_s == 2.0
+    server.handle_deadline(2.0)
+    assert server.closing
