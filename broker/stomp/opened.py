@@ -95,15 +95,19 @@ class OpenedConnection:
         try:
             batch = self._connection.send(message, transaction)
         except SendBlocked:
-            self._connection.block(
-                message,
-                lambda: self._connection.send(message, transaction),
-                lambda outcome: self._go_on(outcome, b"" if receipt is None else _RECEIPT_FRAME % receipt),
-                transaction,
-            )
-            return
-        if receipt is not None:
-            self._server.answer(batch, _RECEIPT_FRAME % receipt)
+            self._block(message, transaction, b"" if receipt is None else _RECEIPT_FRAME % receipt)
+        else:
+            if receipt is not None:
+                self._server.answer(batch, _RECEIPT_FRAME % receipt)
+
+    def _block(self, message: Message, transaction: str | None, receipt: bytes) -> None:
+        """Keeps a message until there is space for it."""
+        self._connection.block(
+            message,
+            lambda: self._connection.send(message, transaction),
+            lambda outcome: self._go_on(outcome, receipt),
+            transaction,
+        )
 
     def _template(self, head: bytes, has_length: bool) -> SendTemplate:
         """What headers mean that have not come of late."""
