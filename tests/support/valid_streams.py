@@ -266,11 +266,44 @@ def _mqtt_streams() -> list[Stream]:
     return [_mqtt_stream(version) for version in (3, 4, 5)]
 
 
+# ---- WebSocket, and the recognition of protocols
+
+
+def _web_frame(payload: bytes, opcode: int = 2) -> bytes:
+    """A client's frame; its mask is always the same."""
+    mask = b"\1\2\3\4"
+    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return bytes((0x80 | opcode,)) + size + mask + masked
+
+
+def _web_stream(sub_protocol: str, inner: Stream) -> Stream:
+    """A stream within frames, one of which ends in the middle of what the protocol says."""
+    request = (
+        "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Protocol: {sub_protocol}\r\n\r\n"
+    )
+    half = len(inner.tail) // 2
+    tail = _web_frame(inner.tail[:half]) + _web_frame(b"ping", 9) + _web_frame(inner.tail[half:])
+    return Stream(f"{sub_protocol}, {inner.name}", request.encode() + _web_frame(inner.head), tail)
+
+
+def _web_streams() -> list[Stream]:
+    return [_web_stream("v12.stomp", _stomp_stream("1.2")), _web_stream("mqtt", _mqtt_stream(5))]
+
+
+def _auto_streams() -> list[Stream]:
+    return [_openwire(12), _stomp_stream("1.1"), _mqtt_stream(4), _amqp_streams()[2], _web_streams()[0]]
+
+
 STREAMS: dict[str, Callable[[], list[Stream]]] = {
     "amqp": _amqp_streams,
+    "auto": _auto_streams,
     "mqtt": _mqtt_streams,
     "openwire": _openwire_streams,
     "stomp": _stomp_streams,
+    "ws": _web_streams,
 }
 """By the connector's name."""
 
@@ -288,6 +321,7 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
             for code in (0x40, 0x43, 0x45, 0xA0, 0xA1, 0xB0, 0xC0, 0xC1, 0xD0, 0xD1, 0xE0, 0xF0)
         ),
     ),
+    "auto": (b"AMQP", b"ActiveMQ", b"MQTT", b"CONNECT\n", b"GET / HTTP/1.1\r\n", b"\x16\3\1\0\x20\1"),
     "mqtt": (
         b"MQTT",
         b"\xff\xff\xff\x7f",
@@ -319,5 +353,6 @@ TOKENS: dict[str, tuple[bytes, ...]] = {
         b"\nreceipt:r",
         b"\xff",
     ),
+    "ws": (b"\r\n", b"\x82\x80", b"\x88\x80", b"\0\xfe\xff\xff", b"\x81\xff", b"Sec-WebSocket-"),
 }
 """What a protocol's parser looks for; put into streams where it does not belong."""
