@@ -139,6 +139,8 @@ class Idle:
 
     connections: int
     targets: dict[str, float]
+    most: float
+    """KiB that ours is to take at most."""
     protocol: str = "mqtt"
     figure: str = "KiB each"
 
@@ -186,7 +188,7 @@ CASES: tuple[Case, ...] = (
     Pairs("mqtt", 8, 100, Mqtt(), {APACHE: 2.0, RABBIT: 1.0}),
     Pairs("amqp", 1, 500, Amqp(), {RABBIT: 1.0}),
     Pairs("amqp", 8, 100, Amqp(), {RABBIT: 1.0}),
-    Idle(10_000, {}),
+    Idle(10_000, {}, 12.0),
 )
 
 

@@ -147,3 +147,8 @@ class IdleClient(Consumer):
     def __init__(self, address: Address, name: str) -> None:
         super().__init__(address)
         self.ask(connect(address, name, clean=True), _CONNACK)
+
+    def close(self) -> None:
+        """Leave in good order."""
+        self.socket.sendall(packet(0xE0, b""))
+        self.socket.close()

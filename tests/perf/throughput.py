@@ -17,7 +17,7 @@ from pathlib import Path
 
 from perf import ending, rivals
 from perf.lines import LoadFailed
-from perf.loads import CASES, Case, Figures, Java, Measure, can_carry
+from perf.loads import CASES, Case, Figures, Idle, Java, Measure, can_carry
 from perf.rabbitmq import RabbitMissing, server_script
 from perf.rivals import APACHE, OURS, PROTOCOLS, RABBIT, SINK, Rival
 from perf.statistics_of_runs import machine, median, table
@@ -43,21 +43,29 @@ def measure(
     for repetition in range(wanted.repetitions + 1):
         order = list(running) if repetition % 2 == 0 else list(reversed(running))
         for number, case in enumerate(cases):
+            if isinstance(case, Idle) and repetition < wanted.repetitions:
+                continue  # once, and last: a broker may have to do for a while with so many connections' end
             for who in order:
                 if who not in results[case.name]:
                     continue
-                try:
-                    figures = case.run(running[who], f"bench.{repetition}.{number}", how)
-                except (LoadFailed, AssertionError, OSError) as failure:
-                    print(f"{case.name}, {who}: {failure}", file=sys.stderr)
-                    continue
-                figure = f"{figures[case.figure]:,.1f} {case.figure}"
-                if "broker us" in figures:
-                    figure += f", {figures['broker us']:.0f} us of the processor each"
-                print(f"{repetition or 'warm-up'}: {case.name}, {who}: {figure}", file=sys.stderr)
-                if repetition > 0 or wanted.repetitions == 0:
+                figures = put(case, running[who], who, f"bench.{repetition}.{number}", how)
+                if figures and (repetition > 0 or wanted.repetitions == 0):
                     results[case.name][who].append(figures)
     return results
+
+
+def put(case: Case, rival: Rival, who: str, queue: str, how: Measure) -> Figures | None:
+    """Put a load on a broker and say how it went; None: it failed."""
+    try:
+        figures = case.run(rival, queue, how)
+    except (LoadFailed, AssertionError, OSError) as failure:
+        print(f"{queue}: {case.name}, {who}: {failure}", file=sys.stderr)
+        return None
+    figure = f"{figures[case.figure]:,.1f} {case.figure}"
+    if "broker us" in figures:
+        figure += f", {figures['broker us']:.0f} us of the processor each"
+    print(f"{queue}: {case.name}, {who}: {figure}", file=sys.stderr)
+    return figures
 
 
 def medians(sides: dict[str, list[Figures]], figure: str) -> dict[str, float]:
@@ -72,6 +80,8 @@ def ratio(found: dict[str, float], other: str) -> str:
 
 def verdict(case: Case, found: dict[str, float]) -> str:
     """What is wanted, and whether it is so."""
+    if isinstance(case, Idle) and OURS in found:
+        return f"{case.most:g} KiB: {'met' if found[OURS] <= case.most else 'missed'}"
     compared = {who: factor for who, factor in case.targets.items() if who in found and OURS in found}
     if not compared:
         return ""
