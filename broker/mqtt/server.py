@@ -13,7 +13,6 @@ and PUBCOMP wait here for the journal.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import uuid
 from collections.abc import Callable
@@ -45,6 +44,7 @@ from broker.mqtt.reasons import ReasonCode
 from broker.mqtt.sessions import FOR_EVER_S, RECEIVED, Session, Sessions, Subscribed
 from broker.mqtt.system import SYSTEM, SystemTopics
 from broker.mqtt.topics import SHARE, split_share
+from broker.naming import new_connection_id
 from broker.region.consumer import DURABLE_TOPIC_PREFETCH, TOPIC_PREFETCH, ConsumerOptions
 from broker.region.riders import in_one_append
 from broker.serving import ServerContext, ServerSide
@@ -58,7 +58,6 @@ Answer = int | Callable[[], None]
 """What waits for a batch: the PUBACK of a packet identifier, or anything."""
 
 _log: Final = logging.getLogger("broker.mqtt")
-_numbers: Final = itertools.count(1)
 _SILENT: Final = frozenset({"", "the client left"})
 
 
@@ -269,7 +268,7 @@ class MqttServer(ServerSide[Answer]):
         if holder is not None:  # source: ActiveMQ, whose MQTT connectors have `allowLinkStealing`
             holder.close()
             holder.client.disconnect("another connection with the same client id came")
-        connection_id = f"{self.context.broker_id}:{next(_numbers)}"
+        connection_id = new_connection_id(self.context.broker_id)
         self._id_prefix = f"{connection_id}:-1:1:"
         self.connection = region.connect(self, connection_id, client_id, user=user, remote=self.remote)
         session, is_present, batch = self._sessions.resume(

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import amqp_frames
 from support.served import Served
-from support.valid_streams import STREAMS, Stream
+from support.valid_streams import STREAMS, TOKENS, Stream
+
+from broker.connectors import CONNECTORS
 
 ALL = {
     f"{protocol}, {stream.name}": (protocol, stream)
@@ -30,6 +32,12 @@ def whole(name: str) -> bytes:
     """What a stream is answered with that comes in one piece."""
     protocol, stream = ALL[name]
     return Served(protocol, stream.properties).answers(stream.data)
+
+
+def test_every_connector_has_streams() -> None:
+    """No kind of connector is left out; TLS says the same, encrypted."""
+    assert STREAMS.keys() == CONNECTORS.keys()
+    assert TOKENS.keys() == STREAMS.keys()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -96,3 +104,17 @@ def test_an_amqp_connection_is_opened_once() -> None:
     said = served.answers(amqp_frames.plain_login() + amqp_frames.opened() + again)
     assert b"amqp:illegal-state" in said
     assert not served.region.connections
+
+
+def test_connections_of_all_protocols_have_different_names() -> None:
+    """The region takes the same name for the same client that has come back, and ends the older one."""
+    names: list[str] = []
+    for protocol in ("amqp", "mqtt", "stomp"):
+        stream = STREAMS[protocol]()[0]
+        served = Served(protocol, counting_on=bool(names))
+        served.connect()
+        served.feed(stream.head)
+        served.settle()
+        assert served.server.connection is not None
+        names.append(served.server.connection.connection_id)
+    assert len(set(names)) == 3
