@@ -257,7 +257,7 @@ class Sending(MessagingHandler):
     def on_start(self, event: Event) -> None:
         """Connect, and reconnect for ever."""
         connection = event.container.connect(
-            urls=self._urls, user="admin", password="admin", allow_insecure_mechs=True
+            urls=self._urls, user="admin", password="admin", allow_insecure_mechs=True, reconnect=[0.1] * 300
         )
         self.sender = event.container.create_sender(connection, "proton.failover")
 
