@@ -94,7 +94,7 @@ def rabbit(folder: Path) -> Iterator[Rabbit]:
         server = subprocess.Popen(
             [str(script)], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
-        running.callback(_end, server)
+        running.callback(_end_server, server, folder / "pid")
         for port in ports.values():
             wait_until(
                 lambda port=port: _serves(port, server),
@@ -112,8 +112,19 @@ def _serves(port: int, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
+def _end_server(script: subprocess.Popen[bytes], pid_file: Path) -> None:
+    """Stop RabbitMQ by its script, or Erlang's machine if that takes too long: it would start another epmd."""
+    script.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        script.wait(STOP_TIMEOUT_S)
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.kill(int(pid_file.read_text("ascii")), signal.SIGKILL)
+    _end(script)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process of ours; RabbitMQ's script passes that on."""
+    """Stop a process of ours."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_TIMEOUT_S)
