@@ -113,7 +113,7 @@ def _serves(port: int, server: subprocess.Popen[bytes]) -> bool:
 
 
 def _end_server(script: subprocess.Popen[bytes], pid_file: Path) -> None:
-    """Stop RabbitMQ by its script, or Erlang's machine if that takes too long: it would start another epmd."""
+    """Stop RabbitMQ by its script, or by force if that takes too long: Erlang would start another epmd."""
     script.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         script.wait(STOP_TIMEOUT_S)
