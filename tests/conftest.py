@@ -4,12 +4,17 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.apache import INTEROP_SOURCES, JavaPrograms
 from support.zookeeper import ZooKeeperForTests
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that: commands under
 # test would not hear Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says more about the machine than about the product.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
