@@ -25,7 +25,7 @@ def rows() -> dict[str, str]:
 def test_every_option_of_a_url_is_documented_with_its_default(record: object, prefix: str) -> None:
     """The tables are complete and right."""
     documented = rows()
-    socket = {"connectionTimeout", "tcpNoDelay", "keepAlive", "socketBufferSize"}
+    socket = {"connectionTimeout", "tcpNoDelay", "keepAlive", "socketBufferSize", "socket.verifyHostName"}
     for field in fields(record):
         name = external_name(field.name)
         full = name if name in socket else prefix + name
