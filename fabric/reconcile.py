@@ -31,12 +31,18 @@ def service_pids(effective: Mapping[str, Properties], prefixes: Collection[str])
 
 
 def factory_prefix(pid: str, prefixes: Collection[str]) -> str | None:
-    """Return the longest prefix that the PID goes beyond, or None.
+    """Return the longest prefix that fits the PID, or None.
+
+    A prefix that ends with `-` or `.` fits PIDs that go beyond it, another one the PID that is the same.
 
     >>> factory_prefix("io.example.server-a", {"io.example.", "io.example.server-"})
     'io.example.server-'
     """
-    matching = [prefix for prefix in prefixes if pid.startswith(prefix) and pid != prefix]
+    matching = [
+        prefix
+        for prefix in prefixes
+        if (pid.startswith(prefix) and pid != prefix if prefix.endswith(("-", ".")) else pid == prefix)
+    ]
     return max(matching, key=len, default=None)
 
 

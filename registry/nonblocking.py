@@ -284,7 +284,7 @@ class NonblockingSession:
         absent: list[str] = []
         return self._watch(path, self.children_later, absent, deliver)
 
-    def watch_tree(self, path: str, on_change: Callable[[], None]) -> Watch:
+    def watch_tree(self, path: str, on_change: Callable[[], None]) -> TreeWatch:
         """Call when `path` and all below it have been read, and after changes, once for several at a time."""
         return TreeWatch(self, path, on_change)
 

@@ -23,6 +23,16 @@ def _below(parent: str, *names: str) -> str:
 # Configuration: versions, profiles, what a container runs.
 
 
+def configs() -> str:
+    """Parent of everything that is configured."""
+    return f"{ROOT}/configs"
+
+
+def registry() -> str:
+    """Parent of everything about what runs."""
+    return f"{ROOT}/registry"
+
+
 def default_version() -> str:
     """Id of the version new containers get."""
     return f"{ROOT}/configs/default-version"

@@ -161,18 +161,28 @@ class WatchingSession(Protocol):
 class TreeWatch:
     """Says that something at or below a path has changed, once for changes that come together.
 
-    Costs two ZooKeeper watches per znode. Persistent recursive watches (ZooKeeper 3.6) would cost one in all,
-    but kazoo 2.11 cannot ask for them.
+    What was read last can be asked for without asking ZooKeeper again. Costs two ZooKeeper watches per znode:
+    persistent recursive ones (ZooKeeper 3.6) would cost one in all, but kazoo 2.11 cannot ask for them.
     """
 
     def __init__(self, session: WatchingSession, path: str, on_change: Callable[[], None]) -> None:
         self._session = session
         self._on_change = on_change
         self._watches: dict[str, tuple[Watch, Watch]] = {}
+        self._data: dict[str, bytes] = {}
+        self._names: dict[str, list[str]] = {}
         self._unread: set[tuple[str, str]] = set()
         self._posted = False
         self._cancelled = False
         session.post(lambda: self._add(path))
+
+    def data(self, path: str) -> bytes | None:
+        """A znode's data as read last, None if there is no such znode. In the owner's thread."""
+        return self._data.get(path)
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names of a znode's children as read last. In the owner's thread."""
+        return list(self._names.get(path, ()))
 
     def cancel(self) -> None:
         """Deliver nothing more."""
@@ -190,16 +200,26 @@ class TreeWatch:
             return
         self._unread |= {(path, "data"), (path, "children")}
         self._watches[path] = (
-            self._session.watch_data(path, lambda _: self._read(path, "data")),
+            self._session.watch_data(path, lambda data: self._on_data(path, data)),
             self._session.watch_children(path, lambda names: self._on_children(path, names)),
         )
 
+    def _on_data(self, path: str, data: bytes | None) -> None:
+        if data is None:
+            self._data.pop(path, None)
+        else:
+            self._data[path] = data
+        self._read(path, "data")
+
     def _on_children(self, path: str, names: list[str]) -> None:
+        self._names[path] = names
         prefix = path.rstrip("/") + "/"
         present = {prefix + name for name in names}
         for gone in [p for p in self._watches if p.startswith(prefix) and not _is_in(p, prefix, present)]:
             for watch in self._watches.pop(gone):
                 watch.cancel()
+            self._data.pop(gone, None)
+            self._names.pop(gone, None)
             self._unread -= {(gone, "data"), (gone, "children")}
         for new in sorted(present - self._watches.keys()):
             self._add(new)

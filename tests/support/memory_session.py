@@ -25,10 +25,22 @@ class _Znode:
 class MemoryWatch:
     """A watch that is told by hand: `MemorySession` calls all of them after each change."""
 
-    def __init__(self, watches: list[MemoryWatch], notify: Callable[[], None]) -> None:
+    def __init__(
+        self, session: MemorySession, watches: list[MemoryWatch], notify: Callable[[], None]
+    ) -> None:
+        self._session = session
         self._watches = watches
         self.notify = notify
         watches.append(self)
+
+    def data(self, path: str) -> bytes | None:
+        """A znode's data."""
+        node = self._session.get_or_none(path)
+        return None if node is None else node.data
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names of a znode's children."""
+        return self._session.children(path) if self._session.exists(path) else []
 
     def cancel(self) -> None:
         """Never call again."""
@@ -154,7 +166,7 @@ class MemorySession:
 
     def watch_tree(self, path: str, on_change: Callable[[], None]) -> MemoryWatch:
         """Call now, and after every change anywhere."""
-        watch = MemoryWatch(self._watches, on_change)
+        watch = MemoryWatch(self, self._watches, on_change)
         on_change()
         return watch
 
@@ -164,7 +176,7 @@ class MemorySession:
         def notify() -> None:
             on_change(self.children(path) if self.exists(path) else [])
 
-        watch = MemoryWatch(self._watches, notify)
+        watch = MemoryWatch(self, self._watches, notify)
         notify()
         return watch
 

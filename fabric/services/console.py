@@ -1,0 +1,181 @@
+"""The web console in a container: the PID ``io.fabric8.console``.
+
+The port is bound at once; what the console consists of is imported when the first page is asked for, so that
+a root container nobody looks at stays small.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.python.threadpool import ThreadPool
+
+from fabric.errors import FabricError
+from fabric.reactor import in_pool, in_thread
+from fabric.services.broker import within_ports
+from registry import paths
+from registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IAddress
+    from twisted.web.server import Site
+
+    from broker.reactor import ListeningPort
+    from broker.security import RegistryAuthenticator
+    from fabric.services import ServiceContext
+    from fabric.web.console import Console
+
+log = logging.getLogger("fabric.web")
+
+PORT: Final = "${port:8181,8191}"
+URL_FIELD: Final = "http"
+"""Field of the container's configuration that says where its console is. Source: fabric8."""
+THREADS_MAX: Final = 20
+"""For what blocks: waits for ZooKeeper and for brokers."""
+
+
+class ConsoleFactory:
+    """Factory of consoles."""
+
+    pid_prefix = "io.fabric8.console"
+
+    def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> ConsoleService:
+        """Make a console. Raises FabricError for a configuration that cannot be used."""
+        from broker.connectors import PortRange  # noqa: PLC0415 - a container without a console stays small
+        from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
+
+        wanted = {"connectors": "console", "console-port": properties.get("port", PORT)}
+        ported = within_ports(wanted, context.port_min, context.port_max)
+        try:
+            ports = PortRange.parse(ported["console-port"])
+        except ConfigurationInvalid as error:
+            raise FabricError(
+                f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
+            ) from error
+        return ConsoleService(
+            context, ports.candidates, properties.get("bindAddress") or context.bind_address
+        )
+
+
+class ConsoleService:
+    """Listens, and makes the console when somebody comes."""
+
+    def __init__(self, context: ServiceContext, ports: range, bind_address: str) -> None:
+        self._context = context
+        self._ports = ports
+        self._bind_address = bind_address
+        self._listening: ListeningPort | None = None
+        self._door = Door(self._open)
+        self._pool = ThreadPool(0, THREADS_MAX, "console")
+        self._console: Console | None = None
+        self._users: RegistryAuthenticator | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is; empty while it does not listen."""
+        if self._listening is None:
+            return ""
+        return f"http://{self._context.advertised_host}:{self._listening.getHost().port}"
+
+    def startService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        """Listen on the first free port, and say in the registry where."""
+        problem: CannotListenError | None = None
+        for port in self._ports:
+            try:
+                self._listening = self._context.reactor.listenTCP(
+                    port, self._door, interface=self._bind_address
+                )
+                break
+            except CannotListenError as error:
+                problem = error
+        if self._listening is None:
+            raise FabricError(
+                f"The console cannot listen on {self._bind_address}, "
+                f"ports {self._ports[0]} to {self._ports[-1]}: {problem.socketError if problem else 'none'}.",
+                "Give it another port in the property port of io.fabric8.console.",
+            )
+        self._pool.start()
+        log.info("The console is at %s", self.url)
+        return in_thread(self._context.reactor, self._publish, self.url)
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
+        """Stop listening, end all streams."""
+        if self._listening is not None:
+            self._listening.stopListening()
+            self._listening = None
+        if self._console is not None:
+            self._console.close()
+        if self._users is not None:
+            self._users.close()
+        self._door.close()
+        return in_thread(self._context.reactor, self._stop_blocking)
+
+    def status(self) -> Mapping[str, object]:
+        """Return where it is."""
+        return {"role": "console", "services": [self.url] if self.url else []}
+
+    def _stop_blocking(self) -> None:
+        self._pool.stop()
+        try:
+            self._publish("")
+        except RegistryError as error:
+            log.warning("The registry could not be told that the console has stopped: %s", error)
+
+    def _publish(self, url: str) -> None:
+        """Write where it is (blocking, in a thread)."""
+        path = paths.container_config_field(self._context.container, URL_FIELD)
+        self._context.session.put(path, url.encode())
+
+    def _open(self) -> Site:
+        """Make the console for the first client."""
+        from broker.security import RegistryAuthenticator  # noqa: PLC0415 - see above
+        from fabric.web.console import Console, Surroundings  # noqa: PLC0415 - likewise
+        from fabric.web.site import build_site  # noqa: PLC0415 - likewise
+        from registry.users import UserStore  # noqa: PLC0415 - likewise
+
+        context = self._context
+
+        def run_in_thread(call: Callable[[], bool], done: Callable[[bool], None]) -> None:
+            in_thread(context.reactor, call).addCallback(done)
+
+        def run_blocking(call: Callable[[], object]) -> Deferred[object]:
+            return in_pool(context.reactor, self._pool, call)
+
+        self._users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
+        self._users.start()
+        self._console = Console(
+            Surroundings(
+                context.reactor, context.session, context.home, context.container, self._users, run_blocking
+            )
+        )
+        return build_site(self._console)
+
+
+class Door(ServerFactory):
+    """Lets clients in to a site that is made for the first of them."""
+
+    noisy = False
+
+    def __init__(self, open_site: Callable[[], Site]) -> None:
+        self._open_site = open_site
+        self._site: Site | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # noqa: N802 - Twisted's name
+        """One client's connection."""
+        if self._site is None:
+            self._site = self._open_site()
+            self._site.doStart()
+        return cast("Protocol", cast("Any", self._site).buildProtocol(addr))
+
+    def close(self) -> None:
+        """The site ends."""
+        if self._site is not None:
+            self._site.doStop()
+
+
+factory = ConsoleFactory()

@@ -1,0 +1,1 @@
+"""The routes below `/api/v1`: JSON in, JSON out. One module for each area."""

@@ -1,0 +1,88 @@
+"""What all requests share: the view of the registry, the stores for changes, brokers, events and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from fabric.lifecycle import Lifecycle
+from fabric.store import ContainerStore, ProfileStore
+from fabric.web.broker_links import BrokerLinks
+from fabric.web.events import EventHub
+from fabric.web.gate import Gate, KnownUsers
+from fabric.web.view import FabricView
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from fabric.home import Home
+    from fabric.reactor import Reactor
+    from registry.session import Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FABRIC_TOPIC: Final = "fabric"
+"""Something in the registry has changed."""
+
+RunBlocking = Callable[[Callable[[], object]], "Deferred[object]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a console runs.
+
+    Attributes:
+        run_blocking: runs a call in a thread; its Deferred fires in the reactor's own.
+        is_secure: it is served over TLS.
+    """
+
+    reactor: Reactor
+    session: Session
+    home: Home
+    container: str
+    users: KnownUsers
+    run_blocking: RunBlocking
+    is_secure: bool = False
+
+
+class Console:
+    """One console. Lives in the reactor's thread.
+
+    Attributes:
+        view: the registry, from memory.
+        containers: changes containers; blocks. So do `profiles` and `lifecycle`.
+        links: brokers.
+        events: who is told of changes.
+        gate: who may do what.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        self.reactor = around.reactor
+        self.session = around.session
+        self.home = around.home
+        self.container = around.container
+        self.is_secure = around.is_secure
+        self._run_blocking = around.run_blocking
+        self.events = EventHub(around.reactor)
+        self.view = FabricView(around.session, around.reactor, lambda: self.events.publish(FABRIC_TOPIC))
+        self.containers = ContainerStore(around.session)
+        self.profiles = ProfileStore(around.session)
+        self.lifecycle = Lifecycle(around.session, around.home)
+        self.links = BrokerLinks(self)
+        self.gate = Gate(
+            around.users, around.reactor.seconds, is_secure=around.is_secure, token=lambda token: None
+        )
+
+    async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what blocks in a thread."""
+        found: list[T] = []
+        await self._run_blocking(lambda: found.append(call(*args, **kwargs)))
+        return found[0]
+
+    def close(self) -> None:
+        """End all streams and connections."""
+        self.events.close()
+        self.view.cancel()
+        self.links.close()

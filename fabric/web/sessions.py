@@ -1,0 +1,113 @@
+"""Logins of browsers, and who has given wrong passwords too often. Pure: the time comes from outside.
+
+Source: OWASP, session management and authentication cheat sheets.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+IDLE_S_MAX: Final = 30 * 60.0
+"""A browser that asks for nothing for so long is logged out. A page that is open asks by itself."""
+AGE_S_MAX: Final = 12 * 3600.0
+"""After so long everybody logs in again."""
+SESSIONS_MAX: Final = 1_000
+"""Logins kept; the one unused for longest goes first."""
+TOKEN_BYTES: Final = 32
+
+FREE_FAILURES: Final = 5
+"""Wrong passwords that cost nothing."""
+DELAY_S_MIN: Final = 1.0
+DELAY_S_MAX: Final = 60.0
+"""After each further one nothing is checked for this long, doubling from the one to the other."""
+FORGET_S: Final = 15 * 60.0
+"""Failures count for so long after the last one."""
+WATCHED_MAX: Final = 10_000
+"""Users and addresses whose failures are counted."""
+
+
+@dataclass(slots=True)
+class LoginSession:
+    """One browser's login."""
+
+    token: str
+    csrf: str
+    user: str
+    began_s: float
+    used_s: float
+
+
+class LoginSessions:
+    """All logins of browsers."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[str, LoginSession] = OrderedDict()
+
+    def begin(self, user: str, now_s: float) -> LoginSession:
+        """A new login, with tokens nobody has seen before."""
+        session = LoginSession(_token(), _token(), user, now_s, now_s)
+        self._sessions[session.token] = session
+        while len(self._sessions) > SESSIONS_MAX:
+            self._sessions.popitem(last=False)
+        return session
+
+    def find(self, token: str, now_s: float, *, use: bool = True) -> LoginSession | None:
+        """The login with a token, if it has not expired; unless `use` is false its idle time starts anew."""
+        session = self._sessions.get(token)
+        if session is None:
+            return None
+        if now_s - session.used_s > IDLE_S_MAX or now_s - session.began_s > AGE_S_MAX:
+            del self._sessions[token]
+            return None
+        if use:
+            session.used_s = now_s
+            self._sessions.move_to_end(token)
+        return session
+
+    def end(self, token: str) -> None:
+        """Log out."""
+        self._sessions.pop(token, None)
+
+    def end_user(self, user: str) -> None:
+        """Log a user out everywhere."""
+        for token in [token for token, session in self._sessions.items() if session.user == user]:
+            del self._sessions[token]
+
+
+class LoginThrottle:
+    """Slows down who gives wrong passwords, by user and by address."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def wait_s(self, keys: tuple[str, ...], now_s: float) -> float:
+        """How long nothing is checked for these keys; 0: a password is checked now."""
+        return max((self._wait_s(key, now_s) for key in keys), default=0.0)
+
+    def failed(self, keys: tuple[str, ...], now_s: float) -> None:
+        """A password was wrong."""
+        for key in keys:
+            count, last_s = self._failures.pop(key, (0, now_s))
+            count = 0 if now_s - last_s > FORGET_S else count
+            self._failures[key] = (count + 1, now_s)
+        while len(self._failures) > WATCHED_MAX:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, keys: tuple[str, ...]) -> None:
+        """A password was right: what was wrong before was a slip."""
+        for key in keys:
+            self._failures.pop(key, None)
+
+    def _wait_s(self, key: str, now_s: float) -> float:
+        count, last_s = self._failures.get(key, (0, now_s))
+        if count < FREE_FAILURES or now_s - last_s > FORGET_S:
+            return 0.0
+        delay_s = min(DELAY_S_MIN * 2.0 ** min(count - FREE_FAILURES, 30), DELAY_S_MAX)
+        return max(0.0, last_s + delay_s - now_s)
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(TOKEN_BYTES)

@@ -1,0 +1,304 @@
+"""HTTP: requests become calls of handlers, and what these answer becomes responses. Klein finds the route."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import parse_qs
+
+import msgspec
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Request as WebRequest
+from werkzeug.exceptions import HTTPException
+
+from fabric.errors import FabricError
+from fabric.web import html
+from fabric.web.errors import NotLoggedIn, Refused, RequestInvalid, error_body, status_of
+from fabric.web.events import UNSENT_BYTES_MAX
+from fabric.web.gate import login_location
+from fabric.web.routes import JSON, Answer, Call, Identity, Request, Route, Stream, redirect
+from fabric.web.table import ROUTES
+from registry.errors import RegistryError
+
+if TYPE_CHECKING:
+    from fabric.web.console import Console
+
+log = logging.getLogger("fabric.web")
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+"""Of one request, as ZooKeeper's largest znode; a larger message is sent by a client of a broker."""
+
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+TRANSPORT_SECURITY: Final = "max-age=31536000"
+
+
+class LimitedRequest(WebRequest):
+    """A request whose body is not kept beyond the limit."""
+
+    _received = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+        """Refuse a body that says that it is too long."""
+        super().gotLength(length)  # type: ignore[no-untyped-call]  # Twisted's annotations are incomplete
+        if length is not None and length > BODY_BYTES_MAX:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Refuse a body that turns out to be too long."""
+        self._received += len(data)
+        if self._received > BODY_BYTES_MAX:
+            self._refuse()
+        if not self._refused:
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # likewise
+
+    def _refuse(self) -> None:
+        if not self._refused:
+            self._refused = True
+            self.channel.write(
+                b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+            self.channel.loseConnection()
+
+
+class QuietSite(Site):
+    """Sites log each request; pages that refresh themselves would fill the container's log."""
+
+    noisy = False
+
+    def log(self, request: object) -> None:
+        """Log nothing."""
+
+
+def build_site(console: Console) -> Site:
+    """The site of a console."""
+    app = Klein()
+    for route in ROUTES:
+        _enter(app, route, console)
+
+    def unknown(request: WebRequest, failure: Any) -> Deferred[bytes]:  # noqa: ANN401 - Twisted's Failure
+        error = failure.value
+        status = error.code or 500
+        what = "There is no such page." if status == 404 else f"This cannot be done here: {error.name}."
+        responder = Responder(
+            console, Route(request.method.decode(), _text(request.path), _nothing, "", None)
+        )
+        return Deferred.fromCoroutine(responder.refuse(request, Refused(status, what), None))
+
+    app.handle_errors(HTTPException)(unknown)
+    site = QuietSite(app.resource(), requestFactory=LimitedRequest)
+    site.displayTracebacks = False
+    return site
+
+
+def _nothing(call: Call) -> object:
+    raise AssertionError(call)
+
+
+def _enter(app: Klein, route: Route, console: Console) -> None:
+    responder = Responder(console, route)
+
+    def respond(request: WebRequest, **path: str) -> Deferred[Any]:
+        return Deferred.fromCoroutine(responder.respond(request, path))
+
+    app.route(
+        route.path, methods=[route.method], endpoint=f"{route.method} {route.path}", strict_slashes=False
+    )(respond)
+
+
+class Responder:
+    """Answers the requests for one route."""
+
+    def __init__(self, console: Console, route: Route) -> None:
+        self._console = console
+        self._route = route
+
+    async def respond(self, request: WebRequest, path: Mapping[str, str]) -> Any:  # noqa: ANN401 - Klein's
+        """Answer one request."""
+        headers = _headers(request)
+        identity: Identity | None = None
+        try:
+            identity = await self._console.gate.admit(self._route, headers, _remote(request))
+            call = Call(
+                self._console,
+                identity,
+                path,
+                read_fields(self._route.query, _arguments(request)),
+                self._body(request, headers),
+                _text(request.uri),
+                _remote(request),
+                headers,
+            )
+            found = self._route.handler(call)
+            answer = await cast("Awaitable[object]", found) if isinstance(found, Awaitable) else found
+            if isinstance(answer, Stream):
+                return self._stream(request, answer, identity)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is answered
+            return await self.refuse(request, error, identity)
+        return self._send(request, _as_answer(answer))
+
+    async def refuse(self, request: WebRequest, error: Exception, identity: Identity | None) -> bytes:
+        """Answer with an error."""
+        if not isinstance(error, FabricError | RegistryError):
+            reference = secrets.token_hex(4)
+            log.error(
+                "Request %s %s failed, %s:", self._route.method, self._route.path, reference, exc_info=error
+            )
+            error = Refused(
+                500, "Something went wrong here.", f"The log of this container has it as {reference}."
+            )
+        status = status_of(error)
+        headers = dict(error.headers) if isinstance(error, Refused) else {}
+        asked = _headers(request)
+        if self._route.is_api:
+            answer = Answer(msgspec.json.encode(error_body(error)), JSON, status, headers)
+        elif isinstance(error, NotLoggedIn) and "hx-request" in asked:
+            answer = Answer(status=401, headers={"HX-Redirect": "/login"})
+        elif isinstance(error, NotLoggedIn):
+            answer = redirect(login_location(_text(request.uri)))
+        else:
+            page = html.error_page(self._console, identity, error, status, is_fragment="hx-request" in asked)
+            answer = Answer(page, status=status, headers=headers)
+        return self._send(request, answer)
+
+    def _body(self, request: WebRequest, headers: Mapping[str, str]) -> Request | None:
+        """What the request's body says. Raises `RequestInvalid`, `Refused`."""
+        kind = self._route.body
+        if kind is None:
+            return None
+        content = request.content.read() if request.content else b""
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media == JSON:
+            try:
+                return msgspec.json.decode(content or b"{}", type=kind)
+            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+                raise RequestInvalid(f"The body cannot be understood: {error}.") from None
+        if media == "application/x-www-form-urlencoded" or not content:
+            return read_fields(kind, _form(content))
+        raise Refused(415, f"The body is {media or 'of no kind'}, not {JSON}.")
+
+    def _send(self, request: WebRequest, answer: Answer) -> bytes:
+        request.setResponseCode(answer.status)
+        self._set_headers(request, {"Content-Type": answer.content_type, **answer.headers})
+        for cookie in answer.cookies:
+            request.responseHeaders.addRawHeader("Set-Cookie", cookie)
+        return answer.body
+
+    def _set_headers(self, request: WebRequest, headers: Mapping[str, str]) -> None:
+        secure = {"Strict-Transport-Security": TRANSPORT_SECURITY} if self._console.is_secure else {}
+        for name, value in {**SECURITY_HEADERS, **secure, **headers}.items():
+            request.setHeader(name, value)
+        request.responseHeaders.removeHeader("Server")
+
+    def _stream(self, request: WebRequest, stream: Stream, identity: Identity | None) -> Any:  # noqa: ANN401 - Twisted's
+        self._set_headers(request, {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        listener = RequestListener(self._console, request, identity)
+        self._console.events.add(listener, stream.topics)
+        request.notifyFinish().addBoth(lambda _: self._console.events.remove(listener))
+        return NOT_DONE_YET
+
+
+class RequestListener:
+    """An event stream as one request's answer."""
+
+    def __init__(self, console: Console, request: WebRequest, identity: Identity | None) -> None:
+        self._console = console
+        self._request = request
+        self._session = "" if identity is None else identity.session
+
+    def write(self, data: bytes) -> None:
+        """See `fabric.web.events.Listener`."""
+        self._request.write(data)
+
+    def end(self) -> None:
+        """See `fabric.web.events.Listener`."""
+        self._request.finish()
+
+    def may_go_on(self) -> bool:
+        """See `fabric.web.events.Listener`. What is listened to does not keep a login alive."""
+        transport = self._request.transport
+        unsent = len(getattr(transport, "dataBuffer", b"")) + getattr(transport, "_tempDataLen", 0)
+        if unsent > UNSENT_BYTES_MAX:
+            return False
+        return not self._session or self._console.gate.identity_of(self._session, use=False) is not None
+
+
+def read_fields(kind: type[Request], arguments: Mapping[str, list[str]]) -> Request:
+    """A query or a form as what a route reads.
+
+    An empty field says nothing where a text is not what is asked for.
+
+    Raises:
+        RequestInvalid: it is something else.
+    """
+    given: dict[str, object] = {}
+    known = {each.encode_name: each.type for each in msgspec.structs.fields(kind)}
+    for name, values in arguments.items():
+        wanted = msgspec.inspect.type_info(known[name]) if name in known else None
+        if isinstance(wanted, msgspec.inspect.ListType):
+            given[name] = values
+        elif values[-1] or wanted is None or _takes_text(wanted):
+            given[name] = values[-1]
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise RequestInvalid(f"This cannot be meant: {error}.") from None
+
+
+def _takes_text(wanted: msgspec.inspect.Type) -> bool:
+    kinds = wanted.types if isinstance(wanted, msgspec.inspect.UnionType) else (wanted,)
+    return any(isinstance(kind, msgspec.inspect.StrType) for kind in kinds)
+
+
+def _as_answer(found: object) -> Answer:
+    return found if isinstance(found, Answer) else Answer(msgspec.json.encode(found), JSON)
+
+
+def _headers(request: WebRequest) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): values[0].decode("latin-1")
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _arguments(request: WebRequest) -> dict[str, list[str]]:
+    query = request.uri.partition(b"?")[2]
+    return _form(query)
+
+
+def _form(content: bytes) -> dict[str, list[str]]:
+    try:
+        return parse_qs(
+            content.decode(),
+            keep_blank_values=True,
+            strict_parsing=False,
+            max_num_fields=10_000,
+            errors="strict",
+        )
+    except ValueError as error:
+        raise RequestInvalid(f"The fields cannot be read: {error}.") from None
+
+
+def _remote(request: WebRequest) -> str:
+    address = request.getClientAddress()
+    return str(getattr(address, "host", ""))

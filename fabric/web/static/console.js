@@ -1,0 +1,149 @@
+// What pages do in the browser: live events, toasts, dialogs, choosing rows, the theme. No page has code of its own.
+(function () {
+  "use strict";
+
+  // ---- live events: `live:TOPIC` on the body, for hx-trigger; all of them again after a lost connection
+
+  const topics = (document.body.dataset.topics || "").split(" ").filter(Boolean);
+  const offline = document.querySelector(".offline");
+
+  function tell(topic) {
+    document.body.dispatchEvent(new CustomEvent("live:" + topic));
+  }
+
+  if (topics.length) {
+    const query = topics.map((topic) => "topic=" + encodeURIComponent(topic)).join("&");
+    let lost = false;
+    let source = null;
+    function listen() {
+      source = new EventSource("/api/v1/events?" + query);
+      source.onopen = () => {
+        if (lost) topics.forEach(tell);
+        lost = false;
+        if (offline) offline.hidden = true;
+      };
+      source.onerror = () => {
+        lost = true;
+        if (offline) offline.hidden = false;
+        if (source.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+      };
+      topics.forEach((topic) => source.addEventListener(topic, () => tell(topic)));
+    }
+    listen();
+    addEventListener("pagehide", () => source && source.close());
+    addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+  }
+
+  // ---- toasts
+
+  function toast(text, kind) {
+    const box = document.createElement("div");
+    box.className = "toast " + kind;
+    box.textContent = text;
+    if (kind === "bad") {
+      box.setAttribute("role", "alert");
+      const close = document.createElement("button");
+      close.type = "button";
+      close.textContent = "×";
+      close.setAttribute("aria-label", "Close");
+      close.addEventListener("click", () => box.remove());
+      box.append(close);
+    } else {
+      setTimeout(() => box.remove(), 6000);
+    }
+    document.getElementById("toasts").append(box);
+  }
+
+  function said(request) {
+    try { return JSON.parse(request.responseText); } catch (error) { return null; }
+  }
+
+  document.body.addEventListener("htmx:afterRequest", (event) => {
+    const request = event.detail.xhr;
+    const path = event.detail.pathInfo ? event.detail.pathInfo.requestPath : "";
+    if (!path.startsWith("/api/") || !request || !request.status) return;
+    const answer = said(request);
+    if (request.status >= 200 && request.status < 300) {
+      if (answer && answer.message) toast(answer.message, "good");
+      const element = event.detail.elt;
+      const dialog = element.closest("dialog");
+      if (dialog) dialog.close();
+      const then = element.dataset.then;
+      if (then) location.assign(then);
+      if (element.hasAttribute("data-reset")) element.reset();
+    } else if (answer && answer.error) {
+      toast((answer.error.message + " " + answer.error.do_next).trim(), "bad");
+    }
+  });
+
+  document.body.addEventListener("htmx:sendError", () => toast("The console cannot be reached.", "bad"));
+  document.body.addEventListener("htmx:responseError", (event) => {
+    const request = event.detail.xhr;
+    if (request.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+  });
+
+  // ---- dialogs: data-dialog="ID" opens, data-close closes; what stands in data-fill-NAME is filled in
+
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-dialog]");
+    if (opener) {
+      const dialog = document.getElementById(opener.dataset.dialog);
+      for (const [key, value] of Object.entries(opener.dataset)) {
+        if (!key.startsWith("fill")) continue;
+        const name = key.slice(4).toLowerCase();
+        dialog.querySelectorAll(`[name="${name}"]`).forEach((field) => { field.value = value; });
+        dialog.querySelectorAll(`[data-shows="${name}"]`).forEach((place) => { place.textContent = value; });
+      }
+      dialog.querySelectorAll("[data-chosen]").forEach((place) => showChosen(place));
+      dialog.showModal();
+      return;
+    }
+    if (event.target.closest("[data-close]")) event.target.closest("dialog").close();
+    if (event.target.tagName === "DIALOG") event.target.close();
+    if (event.target.closest("[data-theme-toggle]")) {
+      const root = document.documentElement;
+      const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+      root.dataset.theme = dark ? "light" : "dark";
+      try { localStorage.setItem("theme", root.dataset.theme); } catch (error) { /* only for this page then */ }
+    }
+  });
+
+  // ---- choosing rows: data-all="NAME" ticks all, data-needs="NAME" is disabled while nothing is ticked,
+  //      data-chosen="NAME" lists what is ticked
+
+  function ticked(name) {
+    return [...document.querySelectorAll(`input[type=checkbox][name="${name}"]:checked`)].map((box) => box.value);
+  }
+
+  function showChosen(place) {
+    place.replaceChildren(...ticked(place.dataset.chosen).map((value) => {
+      const item = document.createElement("li");
+      item.textContent = value;
+      return item;
+    }));
+  }
+
+  function refreshNeeds() {
+    document.querySelectorAll("[data-needs]").forEach((button) => {
+      button.disabled = ticked(button.dataset.needs).length === 0;
+    });
+  }
+
+  document.addEventListener("change", (event) => {
+    const name = event.target.dataset ? event.target.dataset.all : undefined;
+    if (name) {
+      document.querySelectorAll(`input[type=checkbox][name="${name}"]`).forEach((box) => { box.checked = event.target.checked; });
+    }
+    refreshNeeds();
+  });
+  document.body.addEventListener("htmx:afterSettle", refreshNeeds);
+  refreshNeeds();
+
+  // ---- `/` goes to the filter
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.matches("input, textarea, select")) return;
+    const filter = document.querySelector("[data-filter]");
+    if (filter) { event.preventDefault(); filter.focus(); }
+  });
+})();

@@ -1,0 +1,18 @@
+"""All routes of the console and its API."""
+
+from typing import Final
+
+from fabric.web.api import containers as api_containers
+from fabric.web.api import description as api_description
+from fabric.web.api import events as api_events
+from fabric.web.pages import assets, containers, login
+from fabric.web.routes import Route
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *login.ROUTES,
+    *assets.ROUTES,
+    *containers.ROUTES,
+    *api_containers.ROUTES,
+    *api_events.ROUTES,
+    *api_description.ROUTES,
+)

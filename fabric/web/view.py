@@ -1,0 +1,107 @@
+"""The fabric as the registry describes it, from memory: pages may look as often as they like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+
+from fabric.clusters import ClusterRow, group_members, read_members
+from fabric.overlay import substitute
+from fabric.store import ContainerStore, ProfileStore
+from fabric.web.errors import Refused
+from fabric.znodes import read_reference
+from registry import paths
+from registry.mirror import Mirror
+
+if TYPE_CHECKING:
+    from fabric.reactor import Reactor
+    from fabric.records import ContainerRecord
+    from registry.session import Session
+
+T = TypeVar("T")
+
+READY_S_MAX: Final = 10.0
+"""How long a request waits for the first reading of the registry."""
+
+
+class FabricView:
+    """What the registry says, as typed records. Lives in the reactor's thread.
+
+    Attributes:
+        containers: reads containers from memory; it cannot write.
+        profiles: likewise profiles, versions and requirements.
+    """
+
+    def __init__(self, session: Session, reactor: Reactor, on_change: Callable[[], None]) -> None:
+        """Begin to follow the registry; `on_change` is called after each change."""
+        self._reactor = reactor
+        self._on_change = on_change
+        self._mirror = Mirror(session, (paths.configs(), paths.registry()), self._changed)
+        self._waiting: list[Deferred[None]] = []
+        self._found: dict[str, Any] = {}
+        # The stores only read here, and for reading a mirror is as good as a session.
+        reading = cast("Session", self._mirror)
+        self.containers = ContainerStore(reading)
+        self.profiles = ProfileStore(reading)
+
+    @property
+    def revision(self) -> int:
+        """Counts the changes."""
+        return self._mirror.revision
+
+    async def ready(self) -> None:
+        """Wait until the registry has been read once. Raises `Refused` if that takes too long."""
+        if self._mirror.complete:
+            return
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        too_late = self._reactor.callLater(READY_S_MAX, self._give_up, waiting)
+        try:
+            await waiting
+        finally:
+            if too_late.active():
+                too_late.cancel()
+
+    def cancel(self) -> None:
+        """Follow it no longer."""
+        self._mirror.cancel()
+
+    def all_containers(self) -> list[ContainerRecord]:
+        """All containers, by name."""
+        return self._once("containers", self.containers.all)
+
+    def brokers(self) -> list[ClusterRow]:
+        """All brokers that a container runs: masters and slaves."""
+        return self._once("brokers", self._read_brokers)
+
+    def address_of(self, text: str) -> str:
+        """A text with the references to other znodes replaced, as the addresses of containers have them."""
+        reading = cast("Session", self._mirror)
+        return substitute(text, {}, lambda reference: read_reference(reading, reference))
+
+    def _read_brokers(self) -> list[ClusterRow]:
+        reading = cast("Session", self._mirror)
+        return group_members(read_members(reading, paths.amq_groups(), self.address_of))
+
+    def once(self, name: str, find: Callable[[], T]) -> T:
+        """What `find` returns, found once for each revision of the registry."""
+        return self._once(name, find)
+
+    def _once(self, name: str, find: Callable[[], T]) -> T:
+        if name not in self._found:
+            self._found[name] = find()
+        return cast("T", self._found[name])
+
+    def _changed(self) -> None:
+        self._found.clear()
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+        self._on_change()
+
+    def _give_up(self, waiting: Deferred[None]) -> None:
+        if waiting in self._waiting:
+            self._waiting.remove(waiting)
+            waiting.errback(Refused(503, "The registry has not been read yet.", "Is ZooKeeper up?"))
