@@ -9,6 +9,7 @@ from functools import partial
 from registry.errors import NoSuchNode
 from registry.kazoo_edge import Node
 from registry.nonblocking import NonblockingSession
+from registry.watches import TreeWatch
 
 
 class Mirror:
@@ -33,7 +34,9 @@ class Mirror:
         self.revision = 0
         self._on_change = on_change
         self._unread = set(roots)
-        self._trees = {root: session.watch_tree(root, partial(self._changed, root)) for root in roots}
+        self._trees: dict[str, TreeWatch] = {}
+        for root in roots:
+            self._trees[root] = session.watch_tree(root, partial(self._changed, root))
 
     def cancel(self) -> None:
         """Follow them no longer."""

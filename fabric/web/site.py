@@ -102,7 +102,7 @@ def build_site(console: Console) -> Site:
         return Deferred.fromCoroutine(responder.refuse(request, Refused(status, what), None))
 
     app.handle_errors(HTTPException)(unknown)
-    site = QuietSite(app.resource(), requestFactory=LimitedRequest)
+    site = QuietSite(app.resource(), requestFactory=LimitedRequest)  # type: ignore[no-untyped-call]  # likewise
     site.displayTracebacks = False
     return site
 

@@ -38,9 +38,9 @@ class FabricView:
         """Begin to follow the registry; `on_change` is called after each change."""
         self._reactor = reactor
         self._on_change = on_change
-        self._mirror = Mirror(session, (paths.configs(), paths.registry()), self._changed)
         self._waiting: list[Deferred[None]] = []
         self._found: dict[str, Any] = {}
+        self._mirror = Mirror(session, (paths.configs(), paths.registry()), self._changed)
         # The stores only read here, and for reading a mirror is as good as a session.
         reading = cast("Session", self._mirror)
         self.containers = ContainerStore(reading)
