@@ -2,7 +2,8 @@
 
 Everything is real: the fabric's own commands set up containers in processes, brokers on one store and a
 ZooKeeper; a producer sends every 5 ms through `discovery:`, a consumer counts. The longest gap between two
-acknowledged sends is measured per round, and what was lost or stored twice.
+acknowledged sends is measured per round, and what was lost or stored twice. A process beside them, which only
+writes and syncs, tells how long the machine itself stood still meanwhile.
 The figures are printed, never asserted.
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from perf import backlog, ending
 from perf.ledger import Findings
+from perf.machine_watch import MachineWatch
 from perf.process_facts import bytes_on_disk, memory
 from perf.statistics_of_runs import machine, percentile, table
 from perf.traffic import Traffic
@@ -45,6 +47,8 @@ SENDS_AFTER_FAULT = 60
 RECOVERY_TIMEOUT_S = 90.0
 ZOOKEEPER_OUTAGE_S = 20.0
 QUIET_S = 3.0
+QUIET_AS_LONG_S = 27.0
+"""With `--as-long`: as a round of ZooKeeper's outage, to compare with that."""
 MEBIBYTE = 1024 * 1024
 BACKLOG_BYTES_PER_MESSAGE = 4 * 1024
 """Of free disk: three times what it takes, since the store may hold as much again that is dead."""
@@ -64,6 +68,7 @@ class Rig:
         self.folder = folder
         self.moved = 0
         self.backlog = 0
+        self.quiet_s = QUIET_S
         self.commands = Commands(folder / "home", os.environ)
         self.zookeeper = ZooKeeperServer(find_zookeeper(), folder / "zookeeper", free_port())
 
@@ -204,7 +209,7 @@ def zookeeper_away(rig: Rig, traffic: Traffic) -> float:
 def nothing(rig: Rig, traffic: Traffic) -> float:
     """No fault at all: what the machine itself does to the longest gap."""
     began = time.monotonic()
-    wait_until(lambda: time.monotonic() > began + QUIET_S, QUIET_S + 5)
+    wait_until(lambda: time.monotonic() > began + rig.quiet_s, rig.quiet_s + 5)
     return began
 
 
@@ -217,7 +222,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 }
 
 
-def run_round(rig: Rig, traffic: Traffic, fault: Fault) -> Findings:
+def run_round(rig: Rig, traffic: Traffic, machine: MachineWatch, fault: Fault) -> Findings:
     """One round: steady traffic, the fault, recovery, and the count."""
     rig.wait_warm()
     ledger = traffic.begin_round()
@@ -226,7 +231,9 @@ def run_round(rig: Rig, traffic: Traffic, fault: Fault) -> Findings:
     struck = fault(rig, traffic)
     rig.wait_pair()
     traffic.end_round()
-    return ledger.findings(struck)
+    found = ledger.findings(struck)
+    machine_ms = machine.longest_ms(found.gap_from, found.gap_from + found.gap_ms / 1000)
+    return dataclasses.replace(found, machine_ms=machine_ms)
 
 
 def report(results: dict[str, list[Findings]]) -> str:
@@ -239,12 +246,14 @@ def report(results: dict[str, list[Findings]]) -> str:
                 FAULTS[name][0],
                 str(len(rounds)),
                 *(f"{percentile(gaps, percent):.0f} ms" for percent in (50, 99, 100)),
+                f"{max(findings.gap_ms - findings.machine_ms for findings in rounds):.0f} ms",
                 str(sum(findings.lost for findings in rounds)),
                 str(sum(findings.duplicated for findings in rounds)),
                 str(sum(findings.redelivered for findings in rounds)),
             ]
         )
-    return table(["fault", "rounds", "50 %", "99 %", "max", "lost", "duplicated", "redelivered"], rows)
+    head = ["fault", "rounds", "50 %", "99 %", "max", "max beyond the machine's"]
+    return table([*head, "lost", "duplicated", "redelivered"], rows)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -253,6 +262,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=30, help="rounds for each fault (30)")
     parser.add_argument(
         "--fault", action="append", choices=list(FAULTS), help="only this fault; may be given several times"
+    )
+    parser.add_argument(
+        "--as-long",
+        action="store_true",
+        help="rounds without a fault last as long as those of ZooKeeper's outage",
     )
     parser.add_argument(
         "--zookeeper-rounds",
@@ -275,6 +289,8 @@ def measure(rig: Rig, wanted: argparse.Namespace) -> dict[str, list[Findings]]:
     """All rounds of all faults; prints a line for each as it ends."""
     results: dict[str, list[Findings]] = {}
     traffic = Traffic(rig.factory(), SEND_INTERVAL_S)
+    beside = MachineWatch(rig.folder)
+    beside.start()
     traffic.start()
     began = time.monotonic()
     try:
@@ -285,11 +301,12 @@ def measure(rig: Rig, wanted: argparse.Namespace) -> dict[str, list[Findings]]:
             for number in range(1, count + 1):
                 if time.monotonic() - began > wanted.minutes * 60:
                     break
-                findings = run_round(rig, traffic, FAULTS[name][1])
+                findings = run_round(rig, traffic, beside, FAULTS[name][1])
                 results.setdefault(name, []).append(findings)
                 say(f"{name} {number}/{count}: {findings}")
     finally:
         traffic.stop()
+        beside.stop()
     return results
 
 
@@ -300,6 +317,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("mqclient").setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="bench-failover-", dir=wanted.folder))
     rig = Rig(folder)
+    if wanted.as_long:
+        rig.quiet_s = QUIET_AS_LONG_S
     lacking = wanted.backlog * BACKLOG_BYTES_PER_MESSAGE - shutil.disk_usage(folder).free
     if lacking > 0:
         folder.rmdir()

@@ -1,6 +1,7 @@
 """What was acknowledged and what arrived, written down by two threads and added up per round."""
 
 import itertools
+import math
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,10 +16,15 @@ class Findings:
     lost: int
     duplicated: int
     redelivered: int
+    gap_from: float = math.nan
+    """When the gap began, monotonic seconds."""
+    machine_ms: float = 0.0
+    """How long of it the machine itself stood still, for everybody."""
 
     def __str__(self) -> str:
         return (
-            f"{self.gap_ms:.0f} ms, {self.acknowledged} acknowledged, {self.lost} lost,"
+            f"{self.gap_ms:.0f} ms, of them {self.machine_ms:.0f} ms the machine's own,"
+            f" {self.acknowledged} acknowledged, {self.lost} lost,"
             f" {self.duplicated} duplicated, {self.redelivered} redelivered"
         )
 
@@ -61,12 +67,16 @@ class Ledger:
         """Add up; a gap counts when it ended after a moment, that of the fault."""
         with self._lock:
             times = sorted(self.acknowledged_at.values())
-            gaps = [later - earlier for earlier, later in itertools.pairwise(times) if later > since]
+            spans = [
+                (later - earlier, earlier) for earlier, later in itertools.pairwise(times) if later > since
+            ]
+            gap, gap_from = max(spans, default=(math.inf, math.nan))
             again = {number: count - 1 for number, count in self.received.items() if count > 1}
             return Findings(
-                gap_ms=max(gaps, default=float("inf")) * 1000,
+                gap_ms=gap * 1000,
                 acknowledged=len(times),
                 lost=sum(1 for number in self.acknowledged_at if not self.received[number]),
                 duplicated=sum(count for number, count in again.items() if number % 2),
                 redelivered=sum(count for number, count in again.items() if number % 2 == 0),
+                gap_from=gap_from,
             )
