@@ -92,11 +92,8 @@ class AutoServer(Wrapper):
         now_s: float,
         wake: Callable[[], None],
     ) -> None:
-        super().__init__()
+        super().__init__(context, remote, wake)
         self._makes = makes
-        self._context = context
-        self._remote = remote
-        self._wake = wake
         self._first = b""
         self._deadline_s = now_s + context.config.detection_ms / 1000
 
@@ -129,8 +126,7 @@ class AutoServer(Wrapper):
             self.fail(f"{spoken}; the first bytes are {first[:_SHOWN_BYTES]!r}")
             return
         self._first = b""
-        self.inner = make(self._context, self._remote, now_s, self._wake)
-        self.inner.receive_data(first, now_s)
+        self.begin(make, now_s).receive_data(first, now_s)
 
     def data_to_send(self) -> bytes:
         """What the protocol has to say; before it is known, nothing."""

@@ -7,15 +7,17 @@
         └──────────────────┴────────▶ closing ◀─────────┘
 
 A protocol's server derives from `ServerSide` and is a `broker.connector.ProtocolServer` and a
-`broker.region.client.Client`. What has to be durable before it is answered waits here for the journal.
+`broker.region.client.Client`. What has to be durable before it is answered waits here for the journal; what
+comes while the login is checked waits here for that, unless the protocol has a place of its own for it.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from broker.cluster import Cluster
 
@@ -26,7 +28,12 @@ if TYPE_CHECKING:
     from broker.region.region import Region
     from broker.security import Authenticator
 
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes kept while a login is checked: a client that comes back sends its state and its unanswered messages
+without waiting. The socket's owner should not read while `reading_paused`; then this is never reached."""
+
 Answer = TypeVar("Answer")
+Waiting = TypeVar("Waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +61,17 @@ class ServerContext:
     transport_user: str | None = None
 
 
-class ServerSide(Generic[Answer]):
+class ServerSide(ABC, Generic[Answer, Waiting]):
     """One client's server; what a protocol adds says how it reads, writes and answers.
+
+    `Answer` is what waits for the journal, `Waiting` what the protocol keeps here while a login is checked.
 
     Attributes:
         connection: the region's side once the client has logged in.
         closing: close the transport when what is to be sent has been written.
         close_reason: for the log; empty if the client left in good order.
-        is_logging_in: the login is being checked; what arrives meanwhile has to be kept by the protocol,
-            which goes on with it in `resume`.
+        is_logging_in: the login is being checked; what arrives meanwhile has to be kept, and `resume` goes on
+            with it.
         remote: the client's address, for the log.
         user: who logs in or has logged in; empty before.
         transport_user: whom the client's certificate names; None: nobody.
@@ -85,16 +94,18 @@ class ServerSide(Generic[Answer]):
         self.context = context
         self.region = context.region
         self.held: deque[tuple[int, Answer]] = deque()
+        self._waiting: deque[Waiting] | None = None  # an empty one would take 760 bytes of each connection
+        self._waiting_bytes = 0
 
     # ---- the protocol's own
 
+    @abstractmethod
     def let_go(self, answer: Answer) -> None:
         """Send an answer that had to wait."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self) -> None:
         """The login is decided: go on with what came meanwhile."""
-        raise NotImplementedError
 
     def ended(self) -> None:
         """The connection is over; called once, before the region takes back what the client had."""
@@ -137,6 +148,28 @@ class ServerSide(Generic[Answer]):
 
     # ---- for the protocol
 
+    def overflow(self, data: bytes) -> str:
+        """What is wrong if this is too much to come while the login is checked; otherwise empty."""
+        if not self.is_logging_in:
+            return ""
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes <= WAITING_BYTES_MAX:
+            return ""
+        return f"more than {WAITING_BYTES_MAX} bytes came before the login was answered"
+
+    def keep(self, waiting: Waiting) -> None:
+        """What has come waits for the login."""
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(waiting)
+
+    def kept(self) -> Iterator[Waiting]:
+        """Takes what has waited, until the connection ends or another login is checked."""
+        while self._waiting and not self.closing and not self.is_logging_in:
+            yield self._waiting.popleft()
+        if not self._waiting:
+            self._waiting = None
+
     def answer(self, batch: int, answer: Answer) -> None:
         """Answers now, or when a batch is durable."""
         if batch > self.region.durable_batch:
@@ -172,6 +205,7 @@ class ServerSide(Generic[Answer]):
         self.closing = True
         self.close_reason = reason
         self.held.clear()
+        self._waiting = None
         self.ended()
         if self.connection is not None:
             self.connection.close()

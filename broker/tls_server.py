@@ -37,13 +37,10 @@ class TlsServer(Wrapper):
         store: CertificateStore,
         make: MakeServer,
     ) -> None:
-        super().__init__()
+        super().__init__(context, remote, wake)
         self._channel = TlsChannel(store.context(now_s), server_side=True)
         self._store = store
         self._make = make
-        self._context = context
-        self._remote = remote
-        self._wake = wake
         self._said_end = False
 
     def receive_data(self, data: bytes, now_s: float) -> None:
@@ -61,8 +58,9 @@ class TlsServer(Wrapper):
             if not channel.is_open:
                 return
             user = self._store.user_of(channel.peer_certificate)
-            context = replace(self._context, transport_user=user) if user else self._context
-            inner = self.inner = self._make(context, self._remote, now_s, self._wake)
+            if user:
+                self._context = replace(self._context, transport_user=user)
+            inner = self.begin(self._make, now_s)
         if plain:
             inner.receive_data(plain, now_s)
         if channel.is_closed and not inner.closing:

@@ -77,12 +77,9 @@ class WebSocketServer(Wrapper):
         now_s: float,
         wake: Callable[[], None],
     ) -> None:
-        super().__init__()
+        super().__init__(context, remote, wake)
         del now_s
         self._makes = makes
-        self._context = context
-        self._remote = remote
-        self._wake = wake
         self._socket = WSConnection(ConnectionType.SERVER)
         self._head: bytes | None = b""
         self._takes_text = False
@@ -180,7 +177,7 @@ class WebSocketServer(Wrapper):
             return
         self._takes_text = protocol == "stomp"
         self._out.append(self._socket.send(AcceptConnection(subprotocol=wanted)))
-        self.inner = make(self._context, self._remote, now_s, self._wake)
+        self.begin(make, now_s)
 
     def _refuse(self, reason: str, status: int) -> None:
         self._head = None

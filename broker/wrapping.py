@@ -31,10 +31,18 @@ class Wrapper:
 
     Attributes:
         inner: what is inside; None until it is known.
+
+    Args:
+        context: see `ServerContext`.
+        remote: the client's address.
+        wake: asks for a turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: ServerContext, remote: str, wake: Callable[[], None]) -> None:
         self.inner: ProtocolServer | None = None
+        self._context = context
+        self._remote = remote
+        self._wake = wake
         self._closing = False
         self._reason = ""
 
@@ -87,6 +95,11 @@ class Wrapper:
     def last_words(self, reason: str) -> bytes:
         """See `ProtocolServer`."""
         return b"" if self.inner is None else self.inner.last_words(reason)
+
+    def begin(self, make: MakeServer, now_s: float) -> ProtocolServer:
+        """What is inside is known: make it."""
+        self.inner = make(self._context, self._remote, now_s, self._wake)
+        return self.inner
 
     def fail(self, reason: str) -> None:
         """The connection cannot go on; what is to be sent is still sent."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Never
 
 from broker.amqp import errors
 from broker.amqp.addresses import QUEUE_PREFIX, TOPIC_PREFIX
@@ -71,7 +71,7 @@ Answer = tuple[Receiving, "Pointer"] | Callable[[], None]
 """Of a message that has come; or of something rarer."""
 
 
-class AmqpServer(ServerSide[Answer]):
+class AmqpServer(ServerSide[Answer, Never]):
     """Serves one client.
 
     Args:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Never
 
 from broker.authorization import Permission
 from broker.destination import is_storable
@@ -61,7 +61,7 @@ _log: Final = logging.getLogger("broker.mqtt")
 _SILENT: Final = frozenset({"", "the client left"})
 
 
-class MqttServer(ServerSide[Answer]):
+class MqttServer(ServerSide[Answer, Never]):
     """Serves one client.
 
     Args:
@@ -118,10 +118,10 @@ class MqttServer(ServerSide[Answer]):
 
     def let_go(self, answer: Answer) -> None:
         """Sends an answer that had to wait."""
-        if answer.__class__ is int:
+        if isinstance(answer, int):
             self._wire.send_puback(answer)
         else:
-            answer()  # type: ignore[operator] # its class says it
+            answer()
 
     def data_to_send(self) -> bytes:
         """Takes all bytes to be written."""
@@ -186,24 +186,24 @@ class MqttServer(ServerSide[Answer]):
     # ---- events
 
     def _take_all(self, events: list[Event]) -> None:
-        gathers = False
+        gathering: Delivery | None = None
         for event in events:
-            kind = event.__class__
-            if kind is Puback:
-                gathers = True
-                self._delivery.gather(event)  # type: ignore[union-attr, arg-type] # its class says it
+            if isinstance(event, Puback):
+                gathering = self._delivery
+                assert gathering is not None
+                gathering.gather(event)
                 continue
-            if gathers:
-                gathers = False
-                self._delivery.finish_gathered()  # type: ignore[union-attr] # likewise
-            if kind is Publish:
-                self._publish(event)  # type: ignore[arg-type] # likewise
+            if gathering is not None:
+                gathering.finish_gathered()
+                gathering = None
+            if isinstance(event, Publish):
+                self._publish(event)
             else:
-                _TAKERS[kind](self, event)
+                _TAKERS[event.__class__](self, event)
             if self.closing:
                 return
-        if gathers:
-            self._delivery.finish_gathered()  # type: ignore[union-attr] # likewise
+        if gathering is not None:
+            gathering.finish_gathered()
 
     def _take_violation(self, event: ProtocolViolation) -> None:
         self.close(str(event))

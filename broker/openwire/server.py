@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -61,10 +60,6 @@ if TYPE_CHECKING:
 ANONYMOUS_FRAME_SIZE_MAX: Final = 1024 * 1024
 """Bytes of a frame before login. A ConnectionInfo holds at most six strings of 64 KiB."""
 
-WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Bytes kept while a login is checked: a client that comes back sends its state and its unanswered messages
-without waiting. The socket's owner should not read while `reading_paused`; then this is never reached."""
-
 ERROR_CHARACTERS_MAX: Final = 1_000
 """Characters of an error's text told to a client; it may quote the client's own strings."""
 
@@ -82,7 +77,7 @@ _RESPONSE: Final = struct.Struct(">iBi?i")
 assert _RESPONSE.size == 14
 
 
-class OpenWireServer(ServerSide[BaseCommand | int]):
+class OpenWireServer(ServerSide[BaseCommand | int, Event]):
     """Serves one client; an answer that is a number is a Response to that command.
 
     Args:
@@ -113,8 +108,6 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
         self._wire = WireFormat(options, now_s=now_s, raw_messages=True)
         self._is_plain = False
         self._id = ""  # the connection's, once it is known
-        self._waiting: deque[Event] = deque()
-        self._waiting_size = 0
         self._opened: OpenedConnection | None = None
 
     # ---- the socket's owner
@@ -128,11 +121,9 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
         """Takes what arrived."""
         if self.closing:
             return
-        if self.is_logging_in:
-            self._waiting_size += len(data)
-            if self._waiting_size > WAITING_BYTES_MAX:
-                self._fail(f"more than {WAITING_BYTES_MAX} bytes came before the login was answered")
-                return
+        if self.is_logging_in and (excess := self.overflow(data)):
+            self._fail(excess)
+            return
         for event in self._wire.receive_data(data, now_s):
             self._take(event)
 
@@ -233,7 +224,7 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
         if self.closing:
             return
         if self.is_logging_in:
-            self._waiting.append(event)
+            self.keep(event)
         elif isinstance(event, MessageReceived):
             self._take_frame(event.frame)
         elif isinstance(event, CommandReceived):
@@ -434,8 +425,8 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
 
     def resume(self) -> None:
         """Goes on with what came while the login was checked."""
-        while self._waiting:
-            self._take(self._waiting.popleft())
+        for event in self.kept():
+            self._take(event)
 
     def _finish_login(self, info: ConnectionInfo, verdict: ClientError | None) -> None:
         """Goes on after the login was checked."""
@@ -492,7 +483,6 @@ class OpenWireServer(ServerSide[BaseCommand | int]):
         """Nothing more is read."""
         self.context.cluster.listeners.pop(self._cluster_changed, None)
         self._wire.close()
-        self._waiting.clear()
 
 
 def _translated(command: commands.Message, frame: bytes | None) -> Message:

@@ -20,10 +20,6 @@ nobody sends; ActiveMQ's `maxFrameSize` counts them, and allows anything unless 
 ANONYMOUS_BYTES_MAX: Final = 64 * 1_024
 """Bytes of a frame before login. CONNECT has a handful of short headers and no body."""
 
-WAITING_BYTES_MAX: Final = 16 * 1_024 * 1_024
-"""Bytes kept while a login is checked. The socket's owner should not read meanwhile; then this is never
-reached."""
-
 ERROR_CHARACTERS_MAX: Final = 1_000
 """Characters of an error's text told to a client; it may quote the client's own words."""
 

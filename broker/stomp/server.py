@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import ClientError, MessageInvalid
@@ -26,7 +25,7 @@ from broker.serving import ServerContext, ServerSide
 from broker.stomp.connection import COMMANDS, Event, FrameReceived, ProtocolViolation, StompConnection
 from broker.stomp.errors import FrameInvalid
 from broker.stomp.headers import VERSIONS, Version, read_headers
-from broker.stomp.limits import HEART_BEAT_MS_MAX, HEART_BEAT_MS_MIN, WAITING_BYTES_MAX
+from broker.stomp.limits import HEART_BEAT_MS_MAX, HEART_BEAT_MS_MIN
 from broker.stomp.opened import OpenedConnection
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _log: Final = logging.getLogger("broker.stomp")
 _numbers: Final = itertools.count(1)
 
 
-class StompServer(ServerSide[bytes]):
+class StompServer(ServerSide[bytes, FrameReceived]):
     """Serves one client; an answer is a RECEIPT frame.
 
     Args:
@@ -55,8 +54,6 @@ class StompServer(ServerSide[bytes]):
         super().__init__(context, remote, wake)
         config = context.config
         self._wire = StompConnection(config.data_bytes_max, config.frame_bytes_max, now_s)
-        self._waiting: deque[FrameReceived] = deque()
-        self._waiting_bytes = 0
         self._opened: OpenedConnection | None = None
         self._goodbye: bytes | None = None
 
@@ -71,11 +68,9 @@ class StompServer(ServerSide[bytes]):
         """Takes what arrived."""
         if self.closing:
             return
-        if self.is_logging_in:
-            self._waiting_bytes += len(data)
-            if self._waiting_bytes > WAITING_BYTES_MAX:
-                self.fail(f"More than {WAITING_BYTES_MAX} bytes came before the login was answered.")
-                return
+        if self.is_logging_in and (excess := self.overflow(data)):
+            self.fail(excess)
+            return
         self._take(self._wire.receive_data(data, now_s))
 
     def receive_eof(self) -> None:
@@ -140,10 +135,9 @@ class StompServer(ServerSide[bytes]):
 
     def resume(self) -> None:
         """Goes on with what came while the login was checked."""
-        while self._waiting and not self.closing:
-            self._take([self._waiting.popleft()])
+        self._take(self.kept())
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: Iterable[Event]) -> None:
         for event in events:
             if self.closing:
                 return
@@ -151,7 +145,7 @@ class StompServer(ServerSide[bytes]):
                 self._finish()
                 self.close(event.reason)
             elif self.is_logging_in:
-                self._waiting.append(event)
+                self.keep(event)
             elif event[0] == b"ACK" and self._opened is not None:
                 self._acknowledge(self._opened, event[1])
             else:
@@ -273,7 +267,6 @@ class StompServer(ServerSide[bytes]):
     def ended(self) -> None:
         """Nothing more is read."""
         self._wire.close()
-        self._waiting.clear()
 
 
 def _receipt_of(head: bytes, version: Version) -> str | None:

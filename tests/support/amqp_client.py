@@ -21,50 +21,30 @@ from proton import (
     symbol,
     ulong,
 )
-from support.openwire_client import Users
-from support.region import MemoryStore, new_region
+from support.memory_broker import MemoryBroker
 
 from broker.amqp.server import AmqpServer
-from broker.connectors import ConnectorConfig, PortRange
 from broker.region.region import Region
-from broker.serving import ServerContext
 
 QUEUE = "workshop.test"
 
 
-class Broker:
-    """A region in memory and its servers; the clock stands."""
+class Broker(MemoryBroker[AmqpServer, "Client"]):
+    """The broker of these clients."""
+
+    connector = "amqp"
+    make = AmqpServer
 
     def __init__(self, region: Region | None = None, **config: Any) -> None:
-        self.region = region or new_region()
-        self.users = Users()
-        self.config = ConnectorConfig("amqp", "amqp", "amqp", PortRange(0, 0), **config)
-        self.woken = 0
+        super().__init__(region, **config)
         self.now_s = 1.0
-        self.clients: list[Client] = []
-
-    def server(self) -> AmqpServer:
-        """A server for one more client."""
-        context = ServerContext(
-            self.config, self.region, self.users, "ID:broker-1", "broker", "amqp://127.0.0.1:1"
-        )
-        return AmqpServer(context, "tcp://127.0.0.1:2", self.now_s, self._wake)
-
-    def _wake(self) -> None:
-        self.woken += 1
 
     def settle(self) -> None:
         """The journal makes everything durable, what can be dispatched is, everybody reads and is read."""
-        store = self.region.store
-        assert isinstance(store, MemoryStore)
         for _ in range(4):
             for client in self.clients:
                 client.read()
-            store.durable_batch = len(store.batches)
-            self.region.durable(store.durable_batch)
-            for client in self.clients:
-                client.server.durable(store.durable_batch)
-            self.turn()
+            super().settle()
 
     def turn(self) -> None:
         """What can be dispatched is, and everybody reads; nothing becomes durable."""

@@ -12,7 +12,9 @@ from support.mqtt_peer import MqttPeer, Property, Reply
 from support.our_broker import OurBroker, add_user, running
 from support.zookeeper import ZooKeeperForTests, free_port
 
+VERSIONS = (3, 4, 5)
 SESSION_EXPIRY, WILL_DELAY, MESSAGE_EXPIRY = 0x11, 0x18, 0x02
+RECEIVE_MAXIMUM, PACKET_BYTES = 0x21, 0x27
 _numbers = itertools.count(1)
 
 

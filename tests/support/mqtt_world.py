@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from support.memory_broker import Users
 from support.mqtt_peer import (
     CONNACK,
     PUBACK,
@@ -20,7 +21,6 @@ from support.mqtt_peer import (
     read_replies,
     subscribe,
 )
-from support.openwire_client import Users
 from support.region import MemoryStore, new_region
 
 from broker.authorization import Authorization, Rights

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from support.region import MemoryStore, new_region
+from support.memory_broker import MemoryBroker
 
-from broker.cluster import Cluster
-from broker.connectors import ConnectorConfig, PortRange
-from broker.errors import AccessDenied, ClientError
 from broker.openwire import commands
 from broker.openwire.commands import (
     ActiveMQDestination,
@@ -36,71 +32,16 @@ from broker.openwire.commands import (
 )
 from broker.openwire.server import OpenWireServer
 from broker.openwire.wireformat import CommandReceived, WireFormat, WireFormatOptions
-from broker.region.region import Region
-from broker.serving import ServerContext
 
 QUEUE = ActiveMQQueue("workshop.test")
 Kind = TypeVar("Kind", bound=DataStructure)
 
 
-class Users:
-    """Accepts one password, at once or when told."""
+class Broker(MemoryBroker[OpenWireServer, "Client"]):
+    """The broker of these clients."""
 
-    def __init__(self) -> None:
-        self.at_once = True
-        self.waiting: list[Callable[[], None]] = []
-
-    def authenticate(
-        self, user: str | None, password: str | None, done: Callable[[ClientError | None], None]
-    ) -> None:
-        """See `broker.security.Authenticator`."""
-        verdict = None if (user, password) == ("admin", "admin") else AccessDenied("Not with this password.")
-        if self.at_once:
-            done(verdict)
-        else:
-            self.waiting.append(lambda: done(verdict))
-
-    def admit(self, user: str, done: Callable[[ClientError | None], None]) -> None:
-        """Everybody whose certificate was accepted, except Eve."""
-        done(AccessDenied("Eve is no user.") if user == "eve" else None)
-
-
-class Broker:
-    """A region in memory and its servers; the clock stands at 0."""
-
-    def __init__(self, region: Region | None = None, **config: Any) -> None:
-        self.region = region or new_region()
-        self.users = Users()
-        self.config = ConnectorConfig("openwire", "openwire", "tcp", PortRange(0, 0), **config)
-        self.cluster = Cluster()
-        self.woken = 0
-        self.clients: list[Client] = []
-
-    def server(self) -> OpenWireServer:
-        """A server for one more client."""
-        context = ServerContext(
-            self.config, self.region, self.users, "ID:broker-1", "broker", "tcp://127.0.0.1:1", self.cluster
-        )
-        return OpenWireServer(context, "tcp://127.0.0.1:2", 0.0, self._wake)
-
-    def _wake(self) -> None:
-        self.woken += 1
-
-    def settle(self) -> None:
-        """The journal makes everything durable, what can be dispatched is, everybody reads."""
-        store = self.region.store
-        assert isinstance(store, MemoryStore)
-        store.durable_batch = len(store.batches)
-        self.region.durable(store.durable_batch)
-        for client in self.clients:
-            client.server.durable(store.durable_batch)
-        self.turn()
-
-    def turn(self) -> None:
-        """What can be dispatched is, and everybody reads; nothing becomes durable."""
-        self.region.dispatch()
-        for client in self.clients:
-            client.read()
+    connector = "openwire"
+    make = OpenWireServer
 
 
 class Client:

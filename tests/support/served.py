@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from support.openwire_client import Users
+from support.memory_broker import Users
 from support.region import MemoryStore, new_region
 
 from broker import naming

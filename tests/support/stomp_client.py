@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from support.openwire_client import Users
-from support.region import MemoryStore, new_region
+from support.memory_broker import MemoryBroker
 
-from broker.connectors import ConnectorConfig, PortRange
-from broker.region.region import Region
-from broker.serving import ServerContext
 from broker.stomp.server import StompServer
 
 QUEUE = "/queue/workshop.test"
@@ -84,44 +79,12 @@ def read_frames(data: bytes, version: str = "1.2") -> list[Frame]:
     return frames
 
 
-class Broker:
-    """A region in memory and its servers; the clock of the connections stands at 0."""
+class Broker(MemoryBroker[StompServer, "Client"]):
+    """The broker of these clients."""
 
-    def __init__(self, region: Region | None = None, **config: Any) -> None:
-        self.region = region or new_region()
-        self.users = Users()
-        self.config = ConnectorConfig("stomp", "stomp", "stomp", PortRange(0, 0), **config)
-        self.woken = 0
-        self.clients: list[Client] = []
-
-    def server(self) -> StompServer:
-        """A server for one more client."""
-        context = ServerContext(
-            self.config, self.region, self.users, "ID:broker-1-2-0:1", "broker", "stomp://127.0.0.1:1"
-        )
-        return StompServer(context, "tcp://127.0.0.1:2", 0.0, self._wake)
-
-    def _wake(self) -> None:
-        self.woken += 1
-
-    def settle(self) -> None:
-        """The journal makes everything durable, what can be dispatched is, everybody reads."""
-        store = self.region.store
-        assert isinstance(store, MemoryStore)
-        store.durable_batch = len(store.batches)
-        self.region.durable(store.durable_batch)
-        for client in self.clients:
-            client.server.durable(store.durable_batch)
-        self.turn()
-
-    def turn(self) -> None:
-        """What can be dispatched is, and everybody reads; nothing becomes durable."""
-        woken = None
-        while woken != self.woken:
-            woken = self.woken
-            self.region.dispatch()
-            for client in self.clients:
-                client.read()
+    connector = "stomp"
+    make = StompServer
+    broker_id = "ID:broker-1-2-0:1"
 
 
 class Client:

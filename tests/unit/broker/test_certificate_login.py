@@ -15,8 +15,11 @@ from registry.users import UserRecord
 USERS = {name: UserRecord(name, "hash", ("admin",)) for name in ("ann", "bob")}
 
 
-class Side(ServerSide[int]):
+class Side(ServerSide[int, int]):
     """A protocol that only logs in."""
+
+    def let_go(self, answer: int) -> None:
+        """Nothing has to wait."""
 
     def resume(self) -> None:
         """Nothing has come meanwhile."""

@@ -127,7 +127,7 @@ def test_a_client_that_leaves_during_its_login(broker: Broker) -> None:
 
 def test_too_much_during_a_login(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that floods the broker before it is known loses its connection."""
-    monkeypatch.setattr(server, "WAITING_BYTES_MAX", 10_000)
+    monkeypatch.setattr("broker.serving.WAITING_BYTES_MAX", 10_000)
     broker.users.at_once = False
     client = Client(broker, login=False)
     client.say(client.info())

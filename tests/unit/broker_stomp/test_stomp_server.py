@@ -86,13 +86,13 @@ def test_what_comes_before_the_login_is_answered() -> None:
 
 def test_too_much_before_the_login_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is kept up to a limit."""
-    monkeypatch.setattr("broker.stomp.server.WAITING_BYTES_MAX", 100)
+    monkeypatch.setattr("broker.serving.WAITING_BYTES_MAX", 100)
     broker = Broker()
     broker.users.at_once = False
     client = Client(broker, login=False)
     client.connect()
     client.send("x" * 200)
-    assert client.error().startswith("More than 100 bytes")
+    assert client.error().startswith("more than 100 bytes")
 
 
 def test_client_id_in_use() -> None:
