@@ -95,7 +95,7 @@ class BenchmarkedBroker:
 
     async def _end(self) -> None:
         await self.mastership.close()
-        self.mastership.drop_clients()
+        await self.mastership.drop_clients()
         reactor.stop()
 
     def start(self) -> None:

@@ -21,7 +21,7 @@ class Mutator:
         others: further valid streams to take pieces from.
     """
 
-    def __init__(self, seed: int, tokens: Sequence[bytes], others: Sequence[bytes]) -> None:
+    def __init__(self, seed: int | str, tokens: Sequence[bytes], others: Sequence[bytes]) -> None:
         self._chance = random.Random(seed)
         self._tokens = tokens
         self._others = others
