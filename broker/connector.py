@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -36,6 +37,8 @@ HANDSHAKE_S_MAX: Final = 30.0
 """Time from connect to an accepted login. Source: ActiveMQ's `connectAttemptTimeout`."""
 LINGER_S: Final = 2.0
 """How long a connection we close may take to read what was sent before."""
+GOODBYE_S: Final = 0.25
+"""The same when a broker ends its mastership: it is elsewhere that its clients have to be."""
 
 _log: Final = logging.getLogger("broker")
 
@@ -160,6 +163,7 @@ class ClientTransport(TwistedProtocol):
         connection = self._server.connection
         self._server.connection_lost("" if reason is None else reason.getErrorMessage())
         self._turn.remove(self, connection)
+        self._connector.client_left()
 
     # ---- the turn
 
@@ -252,13 +256,20 @@ class ClientTransport(TwistedProtocol):
             self._socket.pauseProducing()
 
     def drop(self) -> None:
-        """Close now, after what the socket takes at once."""
+        """Say good-bye, and close as soon as the client has heard it.
+
+        What it still sends is read and forgotten: a socket that is closed with something unread is reset, and
+        a reset can overtake our last words.
+        """
+        self._connector.reactor.callLater(GOODBYE_S, self._socket.abortConnection)
+        if self._closing:
+            return
         self._closing = True
         if words := self._server.last_words("This broker is not the master any more."):
             self._socket.write(words)
         self._socket.unregisterProducer()
-        self._socket.loseConnection()
-        self._connector.reactor.callLater(0.05, self._socket.abortConnection)
+        self._socket.loseWriteConnection()
+        self._socket.resumeProducing()
 
     def abort(self) -> None:
         """Close at once; what is not sent is not sent."""
@@ -316,6 +327,7 @@ class TransportConnector(ServerFactory):
         self._turn: Turn
         self._listening: ListeningPort | None = None
         self._refused = 0
+        self._gone: Deferred[None] | None = None
 
     def bind(self) -> int:
         """Bind the first free port of the range; nothing is accepted before `accept`.
@@ -378,10 +390,20 @@ class TransportConnector(ServerFactory):
         for client in list(self.transports):
             client.freeze()
 
-    def drop_clients(self) -> None:
-        """Close all connections once their last replies are written."""
+    def drop_clients(self) -> Deferred[None]:
+        """Close all connections once their last replies are written; fires when they are."""
+        gone: Deferred[None] = Deferred()
+        self._gone = gone
         for client in list(self.transports):
             client.drop()
+        self.client_left()
+        return gone
+
+    def client_left(self) -> None:
+        """Tell who waits for that if it was the last one."""
+        if self._gone is not None and not self.transports:
+            gone, self._gone = self._gone, None
+            gone.callback(None)
 
     def abort_clients(self) -> None:
         """Close all connections at once."""

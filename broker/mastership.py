@@ -276,10 +276,13 @@ class Mastership:
         if self.region is not None:
             self.region.close()
 
-    def drop_clients(self) -> None:
-        """Close the connections; they go to the next master."""
-        for connector in self._connectors:
-            connector.drop_clients()
+    def drop_clients(self) -> Deferred[None]:
+        """Close the connections; they go to the next master. Fires when they are closed."""
+        return Deferred.fromCoroutine(self._drop_clients())
+
+    async def _drop_clients(self) -> None:
+        for gone in [connector.drop_clients() for connector in self._connectors]:
+            await gone
 
     def abort(self) -> None:
         """Close everything now: nothing more is acknowledged."""

@@ -124,6 +124,9 @@ class Socket(Protocol):
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
         """Read again."""
 
+    def loseWriteConnection(self) -> None:  # noqa: N802 - Twisted's name
+        """Say when everything is written that nothing more comes; what the far end says is still read."""
+
     def loseConnection(self) -> None:  # noqa: N802 - Twisted's name
         """Close when everything is written."""
 

@@ -134,7 +134,7 @@ class BrokerService(Service):
             election.stop(lambda: None if left.called else left.callback(None))
             await left
         if mastership is not None:
-            mastership.drop_clients()
+            await mastership.drop_clients()
 
     def reconfigure(self, config: BrokerConfig) -> bool:
         """Take over a new configuration while running.

@@ -153,7 +153,12 @@ class AmqpServer(ServerSide[Answer, Never]):
             self._tick()
 
     def last_words(self, reason: str) -> bytes:
-        """What a client is told that has to look for another broker."""
+        """What a client is told that has to look for another broker; one that has not begun is told nothing.
+
+        Where the next one is, is not known: see `docs/reference/amqp.md`.
+        """
+        if self.connection is None:
+            return b""
         self._engine.close(errors.CONNECTION_FORCED, reason)
         return self._engine.data_to_send()
 

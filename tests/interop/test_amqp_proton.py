@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from proton import Connection, ConnectionException, Event, Message
+from proton import Connection, ConnectionException, Event, Message, SSLDomain
 from proton.handlers import MessagingHandler, TransactionHandler
 from proton.reactor import Container, Copy, DurableSubscription, Selector, Transaction
 from proton.utils import (
@@ -17,17 +18,30 @@ from proton.utils import (
     LinkDetached,
     SyncRequestResponse,
 )
-from support.our_broker import OurBroker, add_user, listening_ports, running
+from support.certificates import Keys
+from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
 
 pytestmark = pytest.mark.interop
 
+IDLE_MS = 6_000
+"""Proton's Python client reads nothing behind a close: a heart-beat tells it that its socket is gone."""
 
-def our_broker(zookeeper: ZooKeeperForTests, folder: Path, container: str = "first") -> tuple[OurBroker, int]:
-    """A broker of ours with an AMQP connector, and its port."""
+
+def our_broker(
+    zookeeper: ZooKeeperForTests, folder: Path, container: str = "first", keys: Keys | None = None
+) -> tuple[OurBroker, int]:
+    """A broker of ours with an AMQP connector, with TLS if there are keys, and its port."""
     port = free_port()
     properties = {"connectors": "openwire amqp", "amqp-port": str(port)}
+    if keys is not None:
+        properties = {
+            "connectors": "openwire amqp+ssl",
+            "amqp+ssl-port": str(port),
+            "ssl.keyStore": str(keys.server),
+        }
+    properties[f"{properties['connectors'].split()[1]}-wireFormat.idleTimeout"] = str(IDLE_MS)
     return OurBroker(zookeeper, folder, port=free_port(), container=container, properties=properties), port
 
 
@@ -244,20 +258,27 @@ def test_transactions(url: str, connection: BlockingConnection) -> None:
 class Sending(MessagingHandler):
     """Sends numbers, again until they are accepted, to whichever broker serves."""
 
-    def __init__(self, urls: list[str], count: int) -> None:
+    def __init__(self, urls: list[str], count: int, domain: SSLDomain | None = None) -> None:
         super().__init__()
         self._urls = urls
         self._count = count
+        self._domain = domain
         self._next = 0
         self._unsettled: dict[str, int] = {}
         self._again: list[int] = []
         self.accepted: set[int] = set()
         self.connections = 0
+        self.ends: list[tuple[str, str]] = []
 
     def on_start(self, event: Event) -> None:
         """Connect, and reconnect for ever."""
         connection = event.container.connect(
-            urls=self._urls, user="admin", password="admin", allow_insecure_mechs=True, reconnect=[0.1] * 300
+            urls=self._urls,
+            user="admin",
+            password="admin",
+            allow_insecure_mechs=True,
+            reconnect=[0.1] * 300,
+            ssl_domain=self._domain,
         )
         self.sender = event.container.create_sender(connection, "proton.failover")
 
@@ -283,43 +304,53 @@ class Sending(MessagingHandler):
         else:
             self.on_sendable(event)
 
+    def on_connection_remote_close(self, event: Event) -> None:
+        """The broker ends it, and may say why."""
+        condition = event.connection.remote_condition
+        if condition is not None:
+            self.ends.append((condition.name, condition.description))
+
     def on_disconnected(self, event: Event) -> None:
         """What nobody has answered is sent again."""
         self._again += self._unsettled.values()
         self._unsettled.clear()
 
 
-def test_a_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
-    """The client reconnects by itself; nothing that was accepted is lost."""
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_a_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path, end: signal.Signals, secure: bool) -> None:
+    """The client reconnects by itself; nothing accepted is lost; a master that is stopped says so before."""
     add_user(zookeeper)
-    first, first_port = our_broker(zookeeper, tmp_path, "first")
-    second, second_port = our_broker(zookeeper, tmp_path, "second")
-    urls = [f"amqp://127.0.0.1:{port}" for port in (first_port, second_port)]
-    with running(first, second):
-        serving = wait_until(
-            lambda: [
-                broker
-                for broker, port in ((first, first_port), (second, second_port))
-                if port in listening_ports(broker.process.pid)
-            ],
-            30.0,
-            lambda: "a master",
-        )
-        assert serving
-        master = serving[0]
-        handler = Sending(urls, 2_000)
+    keys = Keys(tmp_path / "keys") if secure else None
+    domain = None
+    if keys is not None:
+        domain = SSLDomain(SSLDomain.MODE_CLIENT)
+        domain.set_trusted_ca_db(str(keys.trust))
+        domain.set_peer_authentication(SSLDomain.VERIFY_PEER_NAME)
+    first, first_port = our_broker(zookeeper, tmp_path, "first", keys)
+    with running(first):
+        first.wait_listening()
+        second, second_port = our_broker(zookeeper, tmp_path, "second", keys)
+        scheme = "amqps" if secure else "amqp"
+        urls = [f"{scheme}://localhost:{port}" for port in (first_port, second_port)]
+        handler = Sending(urls, 2_000, domain)
         thread = threading.Thread(target=Container(handler).run)
-        thread.start()
-        wait_until(lambda: len(handler.accepted) > 200, 30.0, lambda: "200 accepted")
-        master.kill()
-        thread.join(60.0)
-        assert not thread.is_alive()
-        assert handler.connections >= 2
-        client = connect(urls[1] if master is first else urls[0])
-        receiver = client.create_receiver("proton.failover", credit=100)
-        got: set[int] = set()
-        while len(got) < 2_000:
-            got.add(receiver.receive(timeout=20.0).body)
-            receiver.accept()
-        client.close()
-        assert got == set(range(2_000))
+        with running(second):
+            wait_until(lambda: "waiting to become" in second.log.read_text(), 30.0, lambda: "a slave")
+            thread.start()
+            wait_until(lambda: len(handler.accepted) > 200, 30.0, lambda: "200 accepted")
+            first.process.send_signal(end)
+            thread.join(60.0)
+            assert not thread.is_alive()
+            assert handler.connections >= 2
+            if end is signal.SIGTERM:
+                told = ("amqp:connection:forced", "This broker is not the master any more.")
+                assert handler.ends == [told], first.log.read_text()
+            client = connect(urls[1], ssl_domain=domain)
+            receiver = client.create_receiver("proton.failover", credit=100)
+            got: set[int] = set()
+            while len(got) < 2_000:
+                got.add(receiver.receive(timeout=20.0).body)
+                receiver.accept()
+            client.close()
+            assert got == set(range(2_000))

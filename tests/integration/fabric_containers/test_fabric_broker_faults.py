@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proton import ConnectionException
+from proton.utils import BlockingConnection
 from support.fabric import FabricForTests
 from support.openwire_peer import OpenWirePeer
 from support.waiting import wait_until
@@ -47,7 +49,8 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricForTests]
     try:
         with open_files(FILES_OF_A_SHELL):
             fabric.create("--profile=fabric")
-            fabric.run("mq-create", "--kind", "StandAlone", "--group", "default", BROKER)
+            connectors = ("--connectors", "openwire amqp")
+            fabric.run("mq-create", "--kind", "StandAlone", "--group", "default", *connectors, BROKER)
             fabric.run("container-create-child", "--profile", PROFILE, "root", CONTAINER)
         fabric.wait_master(BROKER, slaves=0)
         yield fabric
@@ -103,7 +106,8 @@ def log(fabric: FabricForTests) -> str:
 
 def test_a_thousand_idle_connections_fit_into_a_container(fabric: FabricForTests, queue: str) -> None:
     """A container admits as many clients as the connector does, however few files its shell may open."""
-    port = int(fabric.broker(BROKER)["services"][0].rpartition(":")[2])
+    (url,) = [each for each in fabric.broker(BROKER)["services"] if each.startswith("tcp:")]
+    port = int(url.rpartition(":")[2])
     with open_files(4 * IDLE_CONNECTIONS), contextlib.ExitStack() as stack:
         for number in range(IDLE_CONNECTIONS - 1):
             stack.enter_context(OpenWirePeer(port, f"ID:idle-1-1:{number}")).log_in()
@@ -111,6 +115,17 @@ def test_a_thousand_idle_connections_fit_into_a_container(fabric: FabricForTests
             busy.log_in().send(queue, "served", 1)
             assert busy.drain(queue, 1) == ["served"]
     assert "Too many open files" not in log(fabric)
+
+
+def test_clients_of_amqp_hear_why_a_container_is_stopped(fabric: FabricForTests) -> None:
+    """The connection is closed with a reason before it goes."""
+    (url,) = [each for each in fabric.broker(BROKER)["services"] if each.startswith("amqp:")]
+    client = BlockingConnection(url, timeout=20, user="admin", password="admin", allow_insecure_mechs=True)
+    fabric.run("container-stop", CONTAINER)
+    with pytest.raises(ConnectionException, match=r"amqp:connection:forced.*not the master any more"):
+        client.wait(lambda: False)
+    fabric.run("container-start", CONTAINER)
+    fabric.wait_master(BROKER, slaves=0)
 
 
 def test_flipped_bits_cost_the_message_they_hit(fabric: FabricForTests, queue: str) -> None:

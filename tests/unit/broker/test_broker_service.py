@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 import broker.service
 from broker.authorization import Authorization
@@ -83,9 +83,10 @@ class FakeMastership:
         """Changed."""
         self.did.append(f"{len(authorization.grants)} grants")
 
-    def drop_clients(self) -> None:
+    def drop_clients(self) -> Deferred[None]:
         """Dropped."""
         self.did.append("drop")
+        return succeed(None)
 
 
 class FakeFollower:

@@ -10,7 +10,14 @@ from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from broker.connector import HANDSHAKE_S_MAX, LINGER_S, UNSENT_BYTES_MAX, ClientTransport, TransportConnector
+from broker.connector import (
+    GOODBYE_S,
+    HANDSHAKE_S_MAX,
+    LINGER_S,
+    UNSENT_BYTES_MAX,
+    ClientTransport,
+    TransportConnector,
+)
 from broker.connectors import ConnectorConfig, PortRange
 from broker.errors import PortUnavailable
 from broker.region.connection import RegionConnection
@@ -86,6 +93,7 @@ class Socket(StringTransport):
         super().__init__(peerAddress=PEER)
         self.writes: list[bytes] = []
         self.aborted = False
+        self.half_closed = False
         self.reading = True
         self.room = 1 << 30
         self.buffered = b""
@@ -133,6 +141,10 @@ class Socket(StringTransport):
     def unregisterProducer(self) -> None:  # noqa: N802 - Twisted's name
         """Once or more often."""
         self.producer = None
+
+    def loseWriteConnection(self) -> None:  # noqa: N802 - Twisted's name
+        """Nothing more is sent."""
+        self.half_closed = True
 
     def abortConnection(self) -> None:  # noqa: N802 - Twisted's name
         """Closed at once."""
@@ -450,8 +462,36 @@ def test_a_halted_turn_only_lets_durable_replies_leave() -> None:
     bench.sync()
     assert socket.writes[-1] == b"durable"
     assert not socket.reading
-    bench.connector.drop_clients()
-    assert socket.disconnecting
+    gone: list[object] = []
+    bench.connector.drop_clients().addCallback(gone.append)
+    assert socket.half_closed
+    assert socket.reading, "what is left unread would reset the connection"
+    bench.reactor.advance(GOODBYE_S)
+    assert socket.aborted
+    assert not gone
+    protocol.connectionLost()
+    assert gone == [None]
+
+
+def test_clients_are_dropped_when_they_have_gone_or_time_is_up() -> None:
+    """Without clients that is at once; who leaves is waited for, and so is who was being closed."""
+    bench = Bench()
+    gone: list[object] = []
+    bench.connector.drop_clients().addCallback(gone.append)
+    assert gone == [None]
+    (first, _, _), (second, second_socket, server) = bench.client(), bench.client()
+    server.closing = True
+    second.dataReceived(b"x")
+    bench.end_turn()
+    assert second_socket.disconnecting
+    bench.connector.drop_clients().addCallback(gone.append)
+    assert not second_socket.half_closed
+    first.connectionLost()
+    assert gone == [None]
+    bench.reactor.advance(GOODBYE_S)
+    assert second_socket.aborted
+    second.connectionLost()
+    assert gone == [None, None]
 
 
 def test_the_first_free_port_of_a_range_is_taken() -> None:
