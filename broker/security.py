@@ -85,6 +85,11 @@ class PasswordAuthenticator:
         record = None if self._users is None else self._users.get(user)
         return () if record is None else [role.removeprefix(GROUP_PREFIX) for role in record.roles]
 
+    def stamp_of(self, user: str) -> str:
+        """What is another with each password of a user, also if he is made anew; empty if nobody knows him."""
+        record = None if self._users is None else self._users.get(user)
+        return "" if record is None else record.password_hash
+
     def call_when_changed(self, changed: Callable[[], None] | None) -> None:
         """See `Authenticator.call_when_changed`."""
         self._changed = changed

@@ -23,6 +23,13 @@ FabricError
 │   ├── ContainerHasChildren
 │   └── ContainerNotStarted    a container process ended before it was there
 ├── CertificatesInvalid        a certificate cannot be made
+├── UserError
+│   ├── UserNotFound
+│   ├── UserExists
+│   ├── UserInvalid            a name, password or role that cannot be taken
+│   ├── LastAdministrator      without him nobody could administer the fabric
+│   ├── TokenInvalid           a token that cannot be made so
+│   └── TokenNotFound
 ├── RequirementsInvalid
 ├── BrokerOptionsInvalid
 ├── BrokerError
@@ -208,6 +215,46 @@ class ContainerNotStarted(ContainerError):
 
 class CertificatesInvalid(FabricError):
     """Certificates cannot be made."""
+
+
+class UserError(FabricError):
+    """Something is wrong with a user or a token."""
+
+
+class UserNotFound(UserError):
+    """There is no such user."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"User {user} does not exist.", "`fabric user-list` shows those there are.")
+
+
+class UserExists(UserError):
+    """There is a user of that name already."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"User {user} already exists.", "Choose another name.")
+
+
+class UserInvalid(UserError):
+    """A user cannot be so."""
+
+
+class LastAdministrator(UserError):
+    """Somebody must be able to administer the fabric."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"User {user} is the last administrator.", "Give another user the role admin first.")
+
+
+class TokenInvalid(UserError):
+    """A token cannot be made so."""
+
+
+class TokenNotFound(UserError):
+    """There is no such token, or it is somebody else's."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(f"Token {token} does not exist.", "`fabric token-list` shows those there are.")
 
 
 class RequirementsInvalid(FabricError):

@@ -242,6 +242,16 @@ def user(name: str) -> str:
     return _below(users(), name)
 
 
+def tokens() -> str:
+    """Parent of the API tokens."""
+    return _below(authentication(), "tokens")
+
+
+def token(token_id: str) -> str:
+    """One API token: the hash of its secret, whose it is, and what it may."""
+    return _below(tokens(), token_id)
+
+
 def container_authentication(container: str) -> str:
     """A container's own credentials."""
     return _below(authentication(), "containers", container)

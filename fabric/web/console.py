@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from fabric.lifecycle import Lifecycle
 from fabric.store import ContainerStore, ProfileStore
+from fabric.users import Users
 from fabric.web.broker_links import BrokerLinks
 from fabric.web.events import EventHub
 from fabric.web.gate import Gate, KnownUsers
+from fabric.web.tokens import KnownTokens, TokenStore
 from fabric.web.view import FabricView
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class Console:
     Attributes:
         view: the registry, from memory.
         containers: changes containers; blocks. So do `profiles` and `lifecycle`.
+        tokens: API tokens; blocks, as `users` does.
         links: brokers.
         events: who is told of changes.
         gate: who may do what.
@@ -71,9 +75,12 @@ class Console:
         self.profiles = ProfileStore(around.session)
         self.lifecycle = Lifecycle(around.session, around.home)
         self.links = BrokerLinks(self)
-        self.gate = Gate(
-            around.users, around.reactor.seconds, is_secure=around.is_secure, token=lambda token: None
-        )
+        self.tokens = TokenStore(around.session)
+        self.users = Users(around.session)
+        known = KnownTokens(time.time)
+        self.gate = Gate(around.users, around.reactor, is_secure=around.is_secure, tokens=known)
+        self.gate.when_ended = self.events.end_unwelcome
+        self._token_watch = self.tokens.watch(known.set_records)
 
     async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what blocks in a thread."""
@@ -84,5 +91,6 @@ class Console:
     def close(self) -> None:
         """End all streams and connections."""
         self.events.close()
+        self._token_watch.cancel()
         self.view.cancel()
         self.links.close()

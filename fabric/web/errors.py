@@ -6,7 +6,14 @@ import re
 from typing import Final
 
 from fabric import errors
-from registry.errors import NoSuchNode, RegistryError, RegistryUnavailable
+from registry.errors import (
+    NodeExists,
+    NodeNotEmpty,
+    NoSuchNode,
+    RegistryError,
+    RegistryUnavailable,
+    VersionConflict,
+)
 
 
 class Refused(errors.FabricError):
@@ -28,8 +35,8 @@ class Refused(errors.FabricError):
 class NotLoggedIn(Refused):
     """Nobody has said who asks."""
 
-    def __init__(self) -> None:
-        super().__init__(401, "Log in first.", headers={"WWW-Authenticate": 'Basic realm="fabric"'})
+    def __init__(self, what: str = "Log in first.") -> None:
+        super().__init__(401, what)
 
 
 class NotAllowed(Refused):
@@ -51,12 +58,19 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.ProfileNotFound, 404),
     (errors.VersionNotFound, 404),
     (errors.BrokerNotFound, 404),
+    (errors.UserNotFound, 404),
+    (errors.TokenNotFound, 404),
     (NoSuchNode, 404),
     (errors.ChangedMeanwhile, 409),
     (errors.ContainerExists, 409),
     (errors.ProfileExists, 409),
     (errors.ProfileInUse, 409),
     (errors.ContainerHasChildren, 409),
+    (errors.UserExists, 409),
+    (errors.LastAdministrator, 409),
+    (NodeExists, 409),
+    (NodeNotEmpty, 409),
+    (VersionConflict, 409),
     (errors.NoMaster, 503),
     (errors.BrokerUnreachable, 503),
     (errors.RegistryDown, 503),

@@ -6,7 +6,7 @@ Source: WHATWG HTML, server-sent events.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final, Protocol
 
 from fabric.web.errors import Refused
@@ -22,15 +22,18 @@ ALIVE_S: Final = 15.0
 """How often a silent stream says that it is there: proxies give up after 30 s or more."""
 STREAMS_MAX: Final = 500
 """Open at a time."""
-UNSENT_BYTES_MAX: Final = 64 * 1024
-"""A client that reads this far behind is dropped; it connects again by itself."""
+SLOW_S_MAX: Final = 60.0
+"""A client that has taken nothing for so long is dropped; it connects again by itself."""
 
 
 class Listener(Protocol):
     """Who reads a stream."""
 
-    def write(self, data: bytes) -> None:
-        """Send."""
+    def tell(self, topics: Collection[str]) -> None:
+        """Say what has changed; later, all at once, if he takes nothing now."""
+
+    def say_alive(self) -> None:
+        """Say that the stream is there."""
 
     def end(self) -> None:
         """Close the stream."""
@@ -65,7 +68,6 @@ class EventHub:
         if len(self._listeners) >= STREAMS_MAX:
             raise Refused(503, f"{STREAMS_MAX} event streams are open.", "Close pages that nobody looks at.")
         self._listeners[listener] = topics
-        listener.write(b"retry: 1000\n\n")
         if self._alive is None:
             self._alive = self._reactor.callLater(ALIVE_S, self._say_alive)
         self.on_topics()
@@ -91,20 +93,24 @@ class EventHub:
             listener.end()
         self._listeners.clear()
 
+    def end_unwelcome(self) -> None:
+        """End the streams of those who are no longer logged in."""
+        for listener in list(self._listeners):
+            if not listener.may_go_on():
+                self.remove(listener)
+                listener.end()
+
     def _tell(self) -> None:
         changed, self._changed, self._flush = self._changed, set(), None
         for listener, topics in list(self._listeners.items()):
-            told = sorted(changed & topics)
+            told = changed & topics
             if told:
-                listener.write("".join(f"event: {topic}\ndata: {{}}\n\n" for topic in told).encode())
+                listener.tell(told)
 
     def _say_alive(self) -> None:
         self._alive = None
+        self.end_unwelcome()
         for listener in list(self._listeners):
-            if listener.may_go_on():
-                listener.write(b": alive\n\n")
-            else:
-                self.remove(listener)
-                listener.end()
+            listener.say_alive()
         if self._listeners:
             self._alive = self._reactor.callLater(ALIVE_S, self._say_alive)

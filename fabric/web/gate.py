@@ -5,23 +5,40 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import logging
 from collections.abc import Callable, Collection, Mapping
-from http.cookies import CookieError, SimpleCookie
-from typing import Final, Protocol
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Final, Protocol, cast
+from urllib.parse import quote
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 
+from broker.errors import AccessDenied
 from broker.security import Authenticator, Verdict
 from fabric.web.errors import NotAllowed, NotLoggedIn, Refused
 from fabric.web.roles import Role, role_of
 from fabric.web.routes import Identity, Route
 from fabric.web.sessions import LoginSession, LoginSessions, LoginThrottle
 
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IReactorTime
+
+    from fabric.reactor import Reactor
+    from fabric.web.tokens import KnownTokens, TokenRecord
+
+log = logging.getLogger("fabric.audit")
+
 COOKIE: Final = "fabric"
 SECURE_COOKIE: Final = "__Host-fabric"
 """Of a console with TLS; browsers take it from this host only, and only over TLS."""
 CSRF_HEADER: Final = "x-csrf-token"
+NAME_CHARACTERS_MAX: Final = 64
+"""Of a user's name, as it is counted and logged; longer ones are nobody's."""
+
+
+CHECKS_WAITING_MAX: Final = 20
+"""Of one user from one address: one password is checked after the other, so that guesses count."""
+CHECK_S_MAX: Final = 10.0
+"""How long a password's check may take; the users may not have been read yet."""
 
 
 class KnownUsers(Authenticator, Protocol):
@@ -31,31 +48,36 @@ class KnownUsers(Authenticator, Protocol):
         """The roles of a user now."""
         ...
 
-
-TokenLookup = Callable[[str], "Identity | None"]
-"""Whom a bearer token stands for."""
+    def stamp_of(self, user: str) -> str:
+        """What is another with each password of a user."""
+        ...
 
 
 class Gate:
-    """Decides about each request."""
+    """Decides about each request.
 
-    def __init__(
-        self, users: KnownUsers, seconds: Callable[[], float], *, is_secure: bool, token: TokenLookup
-    ) -> None:
+    Attributes:
+        sessions: the logins of browsers.
+        when_ended: called when a login or a token has ended: what it has open must end, too.
+    """
+
+    def __init__(self, users: KnownUsers, clock: Reactor, *, is_secure: bool, tokens: KnownTokens) -> None:
         """Make it.
 
         Args:
             users: Who may log in.
-            seconds: The time, monotonic.
+            clock: Monotonic.
             is_secure: The console is served over TLS.
-            token: Finds the owner of an API token.
+            tokens: The API tokens.
         """
         self.sessions = LoginSessions()
+        self.when_ended: Callable[[], None] = lambda: None
         self._throttle = LoginThrottle()
         self._users = users
-        self._seconds = seconds
+        self._clock = clock
         self._is_secure = is_secure
-        self._token = token
+        self._tokens = tokens
+        self._checking: dict[tuple[str, str], DeferredLock] = {}
 
     # ---- every request
 
@@ -70,13 +92,17 @@ class Gate:
         Raises:
             NotLoggedIn, NotAllowed, Refused: it is not.
         """
+        if route.changes:
+            _check_same_site(headers)
         identity = await self.identify(headers, remote)
-        if identity is not None and identity.session and route.changes:
-            self._check_same_site(identity, headers)
         if route.role is None:
             return identity
         if identity is None:
             raise NotLoggedIn
+        if identity.session and route.changes:
+            given = headers.get(CSRF_HEADER, "").encode()
+            if not hmac.compare_digest(given, identity.csrf.encode()):
+                raise Refused(403, "This page is out of date.", "Load it again.")
         if identity.role < route.role:
             raise NotAllowed(identity.user, route.role.label)
         return identity
@@ -88,48 +114,85 @@ class Gate:
             user, password = _basic(value)
             return await self.check_password(user, password, remote)
         if scheme.lower() == "bearer":
-            identity = self._token(value.strip())
+            record = self._tokens.find(value.strip())
+            identity = None if record is None else self._identity_of_token(record)
             if identity is None:
-                raise Refused(401, "The token is not known, or has expired.")
+                raise NotLoggedIn("The token is not known, was revoked, or has expired.")
             return identity
         return self.identity_of(self._cookie(headers))
 
     def identity_of(self, token: str, *, use: bool = True) -> Identity | None:
         """Whose login of a browser it is, None if it is over."""
-        session = self.sessions.find(token, self._seconds(), use=use) if token else None
+        session = self.sessions.find(token, self._clock.seconds(), use=use) if token else None
         if session is None:
             return None
         role = role_of(self._users.roles_of(session.user))
-        if role is None:  # his roles were taken away, or he is gone
-            self.sessions.end(session.token)
+        if role is None or session.stamp != self._users.stamp_of(session.user):
+            self.sessions.end(session.token)  # he is gone, or has no roles, or another password
             return None
-        return Identity(session.user, role, session.token, session.csrf)
+        return Identity(session.user, role, session.token, session.csrf, stamp=session.stamp)
 
-    def _check_same_site(self, identity: Identity, headers: Mapping[str, str]) -> None:
-        """A change in the name of a browser's login comes from a page of ours."""
-        site = headers.get("sec-fetch-site", "same-origin")
-        origin = headers.get("origin")
-        host = headers.get("host", "")
-        if site not in ("same-origin", "none") or (origin and urlsplit(origin).netloc != host):
-            raise Refused(403, "This request comes from another site.", "Use the console's own pages.")
-        if not hmac.compare_digest(headers.get(CSRF_HEADER, "").encode(), identity.csrf.encode()):
-            raise Refused(403, "This page is out of date.", "Load it again.")
+    def still_holds(self, identity: Identity) -> bool:
+        """Whether who was admitted would be admitted as the same now; it does not keep a login alive."""
+        if identity.session:
+            now = self.identity_of(identity.session, use=False)
+        elif identity.token:
+            record = self._tokens.get(identity.token)
+            now = None if record is None else self._identity_of_token(record)
+        else:
+            role = role_of(self._users.roles_of(identity.user))
+            now = None if role is None else Identity(identity.user, role)
+        same = identity.stamp == self._users.stamp_of(identity.user)
+        return now is not None and now.role >= identity.role and same
+
+    def _identity_of_token(self, record: TokenRecord) -> Identity | None:
+        """Whom a token stands for: its user, if he still may anything."""
+        role, most = role_of(self._users.roles_of(record.user)), record.most
+        if role is None or most is None:
+            return None
+        stamp = self._users.stamp_of(record.user)
+        return Identity(record.user, min(role, most), token=record.id, stamp=stamp)
 
     # ---- logging in
 
     async def log_in(self, user: str, password: str, remote: str) -> LoginSession:
         """A new login of a browser. Raises `Refused`."""
         identity = await self.check_password(user, password, remote)
-        return self.sessions.begin(identity.user, self._seconds())
+        log.info("User %s has logged in from %s", identity.user, remote)
+        return self.sessions.begin(identity.user, identity.stamp, self._clock.seconds())
 
     def log_out(self, identity: Identity) -> None:
         """End a browser's login."""
         self.sessions.end(identity.session)
+        self.when_ended()
+
+    def end_user(self, user: str) -> None:
+        """End all logins of a user."""
+        self.sessions.end_user(user)
+        self.when_ended()
 
     async def check_password(self, user: str, password: str, remote: str) -> Identity:
         """Who he is, if his password is right and one of his roles counts. Raises `Refused`."""
-        keys = (f"user {user}", f"address {remote}")
-        wait_s = self._throttle.wait_s(keys, self._seconds())
+        key = (user[:NAME_CHARACTERS_MAX], remote)
+        lock = self._checking.setdefault(key, DeferredLock())
+        if len(lock.waiting) >= CHECKS_WAITING_MAX:
+            raise Refused(429, "Too many passwords are being checked.", "Try again in a second.")
+        await lock.acquire()
+        try:
+            await self._check(key, user, password)
+        finally:
+            lock.release()
+            if not lock.locked and not lock.waiting:
+                self._checking.pop(key, None)
+        role = role_of(self._users.roles_of(user))
+        if role is None:
+            names = ", ".join(role.label for role in Role)
+            raise Refused(403, f"User {user} has none of the roles {names}.", "Ask an administrator for one.")
+        return Identity(user, role, stamp=self._users.stamp_of(user))
+
+    async def _check(self, key: tuple[str, str], user: str, password: str) -> None:
+        """Check a password unless it is too early for that. Raises `Refused`."""
+        wait_s = self._throttle.wait_s(*key, self._clock.seconds())
         if wait_s > 0:
             raise Refused(
                 429,
@@ -138,17 +201,21 @@ class Gate:
                 headers={"Retry-After": str(int(wait_s) + 1)},
             )
         checked: Deferred[Verdict] = Deferred()
-        self._users.authenticate(user, password, checked.callback)
-        verdict = await checked
+        self._users.authenticate(
+            user, password, lambda verdict: None if checked.called else checked.callback(verdict)
+        )
+        checked.addTimeout(CHECK_S_MAX, cast("IReactorTime", self._clock))
+        try:
+            verdict = await checked
+        except TimeoutError:
+            raise Refused(503, "The users are not known yet.", "Is ZooKeeper up?") from None
+        if isinstance(verdict, AccessDenied):
+            self._throttle.failed(*key, self._clock.seconds())
+            log.warning("Wrong password or unknown user: %r from %s", key[0], key[1])
+            raise NotLoggedIn("User name or password is wrong.")
         if verdict is not None:
-            self._throttle.failed(keys, self._seconds())
-            raise Refused(401, "User name or password is wrong.")
-        role = role_of(self._users.roles_of(user))
-        if role is None:
-            names = ", ".join(role.label for role in Role)
-            raise Refused(403, f"User {user} has none of the roles {names}.", "Ask an administrator for one.")
-        self._throttle.succeeded(keys)
-        return Identity(user, role)
+            raise Refused(503, str(verdict))
+        self._throttle.succeeded(*key)
 
     # ---- cookies
 
@@ -163,13 +230,34 @@ class Gate:
         return f"{self._cookie_name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}{age}"
 
     def _cookie(self, headers: Mapping[str, str]) -> str:
-        jar = SimpleCookie()
-        try:
-            jar.load(headers.get("cookie", ""))
-        except CookieError:
-            return ""
-        morsel = jar.get(self._cookie_name)
-        return "" if morsel is None else morsel.value
+        """The token in the request's cookies; what others have set beside it does not matter."""
+        for pair in headers.get("cookie", "").split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == self._cookie_name:
+                return value
+        return ""
+
+
+def _check_same_site(headers: Mapping[str, str]) -> None:
+    """Refuse changes that a page of another site asks a browser for, with whatever credentials it has.
+
+    Browsers say where a request comes from; programs say nothing.
+    """
+    site = headers.get("sec-fetch-site")
+    origin = headers.get("origin")
+    if site is not None:
+        same = site in ("same-origin", "none")
+    else:
+        same = origin is None or origin.partition("://")[2] == headers.get("host", "")
+    if not same:
+        raise Refused(403, "This request comes from another site.", "Use the console's own pages.")
+
+
+def challenge(headers: Mapping[str, str]) -> dict[str, str]:
+    """How to log in, for answers with 401. Told of Basic, browsers would ask in a window of their own."""
+    is_browser = "sec-fetch-mode" in headers or "hx-request" in headers or "cookie" in headers
+    ways = 'Bearer realm="fabric"' if is_browser else 'Basic realm="fabric", Bearer realm="fabric"'
+    return {"WWW-Authenticate": ways}
 
 
 def login_location(url: str) -> str:
@@ -179,10 +267,9 @@ def login_location(url: str) -> str:
 
 def safe_location(url: str) -> str:
     """A place of ours: where a browser may be sent by what a link says."""
-    parts = urlsplit(url)
-    if parts.scheme or parts.netloc or not url.startswith("/") or url.startswith(("//", "/\\")):
+    if not url.startswith("/") or url.startswith("//") or "\\" in url or not url.isprintable():
         return "/"
-    return url
+    return quote(url, safe="/?&=#%:;,+@!$'()*~[]")
 
 
 def _basic(value: str) -> tuple[str, str]:

@@ -45,12 +45,16 @@ class Identity:
         role: the highest he has.
         session: the token of his login in a browser; empty for other clients.
         csrf: what his pages must send with every change; empty for other clients.
+        token: id of the API token he has shown; empty if he has shown none.
+        stamp: of his password: with another one this is over.
     """
 
     user: str
     role: Role
     session: str = field(default="", repr=False)
     csrf: str = field(default="", repr=False)
+    token: str = ""
+    stamp: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)

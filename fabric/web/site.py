@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import Deferred
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.server import Request as WebRequest
-from werkzeug.exceptions import HTTPException
+from twisted.web.server import Site
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from fabric.errors import FabricError
 from fabric.web import html
-from fabric.web.errors import NotLoggedIn, Refused, RequestInvalid, error_body, status_of
-from fabric.web.events import UNSENT_BYTES_MAX
-from fabric.web.gate import login_location
+from fabric.web.errors import NotLoggedIn, Refused, RequestInvalid, code_of, error_body, status_of
+from fabric.web.gate import challenge, login_location
 from fabric.web.routes import JSON, Answer, Call, Identity, Request, Route, Stream, redirect
+from fabric.web.streams import RequestListener
 from fabric.web.table import ROUTES
 from registry.errors import RegistryError
 
@@ -28,7 +29,32 @@ if TYPE_CHECKING:
     from fabric.web.console import Console
 
 log = logging.getLogger("fabric.web")
+audit = logging.getLogger("fabric.audit")
 
+BAD: Final = 400
+"""The lowest status that is no success."""
+PATH_CHARACTERS_LOGGED: Final = 300
+VALUE_CHARACTERS_LOGGED: Final = 200
+AUDITED_FIELDS: Final = (
+    "names",
+    "name",
+    "container",
+    "parent",
+    "number",
+    "version",
+    "profile",
+    "profiles",
+    "parents",
+    "group",
+    "broker",
+    "queue",
+    "target",
+    "user",
+    "roles",
+    "role",
+    "path",
+)
+"""Fields of bodies that are logged: they hold names."""
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Of one request, as ZooKeeper's largest znode; a larger message is sent by a client of a broker."""
 
@@ -56,8 +82,9 @@ class LimitedRequest(WebRequest):
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         """Refuse a body that says that it is too long."""
-        super().gotLength(length)  # type: ignore[no-untyped-call]  # Twisted's annotations are incomplete
-        if length is not None and length > BODY_BYTES_MAX:
+        too_long = length is not None and length > BODY_BYTES_MAX
+        super().gotLength(0 if too_long else length)  # type: ignore[no-untyped-call]  # its annotations lack some
+        if too_long:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
@@ -68,9 +95,17 @@ class LimitedRequest(WebRequest):
         if not self._refused:
             super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # likewise
 
+    def process(self) -> None:
+        """Answer, unless the body was refused: what it asked for must not be done."""
+        if not self._refused:
+            super().process()  # type: ignore[no-untyped-call]  # likewise
+
     def _refuse(self) -> None:
         if not self._refused:
             self._refused = True
+            if self.content is not None:
+                self.content.close()
+            self.content = BytesIO()
             self.channel.write(
                 b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             )
@@ -94,17 +129,22 @@ def build_site(console: Console) -> Site:
 
     def unknown(request: WebRequest, failure: Any) -> Deferred[bytes]:  # noqa: ANN401 - Twisted's Failure
         error = failure.value
-        status = error.code or 500
+        responder = Responder(console, _nowhere(request))
+        if isinstance(error, MethodNotAllowed):
+            return Deferred.fromCoroutine(responder.refuse_method(request, error.valid_methods or ()))
+        status = error.code if error.code and error.code >= 400 else 404  # it would send elsewhere
         what = "There is no such page." if status == 404 else f"This cannot be done here: {error.name}."
-        responder = Responder(
-            console, Route(request.method.decode(), _text(request.path), _nothing, "", None)
-        )
         return Deferred.fromCoroutine(responder.refuse(request, Refused(status, what), None))
 
     app.handle_errors(HTTPException)(unknown)
     site = QuietSite(app.resource(), requestFactory=LimitedRequest)  # type: ignore[no-untyped-call]  # likewise
     site.displayTracebacks = False
     return site
+
+
+def _nowhere(request: WebRequest) -> Route:
+    """The route of a request for which there is none."""
+    return Route(_text(request.method), _text(request.path), _nothing, "", None)
 
 
 def _nothing(call: Call) -> object:
@@ -133,6 +173,7 @@ class Responder:
         """Answer one request."""
         headers = _headers(request)
         identity: Identity | None = None
+        call: Call | None = None
         try:
             identity = await self._console.gate.admit(self._route, headers, _remote(request))
             call = Call(
@@ -148,12 +189,27 @@ class Responder:
             found = self._route.handler(call)
             answer = await cast("Awaitable[object]", found) if isinstance(found, Awaitable) else found
             if isinstance(answer, Stream):
-                return self._stream(request, answer, identity)
+                return await self._stream(request, answer, identity)
+            sent = self._send(request, _as_answer(answer))
+        except CancelledError:  # the client has gone
+            self._write_down(request, identity, call, "client gone")
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is answered
-            return await self.refuse(request, error, identity)
-        return self._send(request, _as_answer(answer))
+            return await self.refuse(request, error, identity, call)
+        self._write_down(request, identity, call, "done" if request.code < BAD else str(request.code))
+        return sent
 
-    async def refuse(self, request: WebRequest, error: Exception, identity: Identity | None) -> bytes:
+    async def refuse_method(self, request: WebRequest, methods: Iterable[str]) -> bytes:
+        """Answer a method that the path does not have."""
+        allowed = {"Allow": ", ".join(sorted({*methods, "OPTIONS"}))}
+        if request.method == b"OPTIONS":
+            return self._send(request, Answer(status=204, headers=allowed))
+        what = f"The method {_text(request.method)[:20]} cannot be used here."
+        return await self.refuse(request, Refused(405, what, headers=allowed), None)
+
+    async def refuse(
+        self, request: WebRequest, error: Exception, identity: Identity | None, call: Call | None = None
+    ) -> bytes:
         """Answer with an error."""
         if not isinstance(error, FabricError | RegistryError):
             reference = secrets.token_hex(4)
@@ -166,6 +222,9 @@ class Responder:
         status = status_of(error)
         headers = dict(error.headers) if isinstance(error, Refused) else {}
         asked = _headers(request)
+        if status == 401:
+            headers |= challenge(asked)
+        self._write_down(request, identity, call, f"{status} {code_of(error)}")
         if self._route.is_api:
             answer = Answer(msgspec.json.encode(error_body(error)), JSON, status, headers)
         elif isinstance(error, NotLoggedIn) and "hx-request" in asked:
@@ -206,37 +265,54 @@ class Responder:
             request.setHeader(name, value)
         request.responseHeaders.removeHeader("Server")
 
-    def _stream(self, request: WebRequest, stream: Stream, identity: Identity | None) -> Any:  # noqa: ANN401 - Twisted's
-        self._set_headers(request, {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-        listener = RequestListener(self._console, request, identity)
-        self._console.events.add(listener, stream.topics)
-        request.notifyFinish().addBoth(lambda _: self._console.events.remove(listener))
-        return NOT_DONE_YET
+    def _write_down(
+        self, request: WebRequest, identity: Identity | None, call: Call | None, outcome: str
+    ) -> None:
+        """Log who has asked for a change, and what became of it. No secret is part of it."""
+        if self._route.changes and self._route.role is not None:
+            user = "nobody" if identity is None else identity.user
+            body = call.body if call is not None else None
+            audit.info(
+                "%s from %s%s: %s %s%s: %s",
+                user,
+                _remote(request),
+                f" with token {identity.token}" if identity and identity.token else "",
+                self._route.method,
+                _text(request.path)[:PATH_CHARACTERS_LOGGED],
+                described(body),
+                outcome,
+            )
+
+    async def _stream(self, request: WebRequest, stream: Stream, identity: Identity | None) -> bytes:
+        headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        if request.method == b"HEAD":
+            return self._send(request, Answer(content_type="text/event-stream", headers=headers))
+        gate, events = self._console.gate, self._console.events
+        listener = RequestListener(
+            request, lambda: identity is None or gate.still_holds(identity), self._console.reactor.seconds
+        )
+        events.add(listener, stream.topics)
+
+        def over(_: object) -> None:
+            listener.over()
+            events.remove(listener)
+
+        request.notifyFinish().addBoth(over)
+        self._set_headers(request, headers)
+        listener.begin()
+        await listener.ended
+        return b""
 
 
-class RequestListener:
-    """An event stream as one request's answer."""
-
-    def __init__(self, console: Console, request: WebRequest, identity: Identity | None) -> None:
-        self._console = console
-        self._request = request
-        self._session = "" if identity is None else identity.session
-
-    def write(self, data: bytes) -> None:
-        """See `fabric.web.events.Listener`."""
-        self._request.write(data)
-
-    def end(self) -> None:
-        """See `fabric.web.events.Listener`."""
-        self._request.finish()
-
-    def may_go_on(self) -> bool:
-        """See `fabric.web.events.Listener`. What is listened to does not keep a login alive."""
-        transport = self._request.transport
-        unsent = len(getattr(transport, "dataBuffer", b"")) + getattr(transport, "_tempDataLen", 0)
-        if unsent > UNSENT_BYTES_MAX:
-            return False
-        return not self._session or self._console.gate.identity_of(self._session, use=False) is not None
+def described(body: object) -> str:
+    """What a request's body asks for, as far as it is a name, for the log."""
+    said = []
+    for name in AUDITED_FIELDS:
+        value = getattr(body, name, None)
+        if value not in (None, "", [], ()):
+            text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            said.append(f"{name}={text[:VALUE_CHARACTERS_LOGGED]!r}")
+    return f" ({', '.join(said)})" if said else ""
 
 
 def read_fields(kind: type[Request], arguments: Mapping[str, list[str]]) -> Request:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from fabric.web.api import access as api_access
 from fabric.web.api import containers as api_containers
 from fabric.web.api import description as api_description
 from fabric.web.api import events as api_events
-from fabric.web.pages import assets, containers, login
+from fabric.web.pages import access, assets, containers, login
 from fabric.web.routes import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -13,6 +14,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *assets.ROUTES,
     *containers.ROUTES,
     *api_containers.ROUTES,
+    *access.ROUTES,
+    *api_access.ROUTES,
     *api_events.ROUTES,
     *api_description.ROUTES,
 )

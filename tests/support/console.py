@@ -24,7 +24,7 @@ from support.memory_session import MemorySession
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import StringTransport
 
-from broker.security import PasswordAuthenticator
+from broker.security import RegistryAuthenticator
 from fabric.bootstrap import write_first_content
 from fabric.home import Home
 from fabric.store import ContainerStore, ProfileStore
@@ -32,7 +32,7 @@ from fabric.web.console import Console, Surroundings
 from fabric.web.site import build_site
 from registry import paths
 from registry.session import Session
-from registry.users import UserRecord, hash_password
+from registry.users import UserRecord, UserStore, hash_password
 
 USERS = {"admin": "admin", "operator": "operator", "viewer": "viewer", "nobody": "nobody"}
 """Users by the role that each has; the password is the name. `nobody` has none."""
@@ -106,8 +106,11 @@ class ConsoleWorld:
         write_first_content(session)
         self.containers = ContainerStore(session)
         self.profiles = ProfileStore(session)
-        users = PasswordAuthenticator(lambda call, done: done(call()))
-        users.set_users({name: UserRecord(name, _HASHES[name], (role,)) for name, role in USERS.items()})
+        store = UserStore(session)
+        for name, role in USERS.items():
+            store.put(UserRecord(name, _HASHES[name], (role,)))
+        users = RegistryAuthenticator(store, lambda call, done: done(call()))
+        users.start()
         self.users = users
         self.console = Console(
             Surroundings(

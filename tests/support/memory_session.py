@@ -180,6 +180,23 @@ class MemorySession:
         notify()
         return watch
 
+    def watch_data(self, path: str, on_change: Callable[[bytes | None], None]) -> MemoryWatch:
+        """Call now, and after every change anywhere, with the data; None if the znode does not exist."""
+
+        def notify() -> None:
+            node = self.get_or_none(path)
+            on_change(None if node is None else node.data)
+
+        watch = MemoryWatch(self, self._watches, notify)
+        notify()
+        return watch
+
+    def add_state_listener(self, listener: object) -> None:
+        """The state never changes."""
+
+    def remove_state_listener(self, listener: object) -> None:
+        """The state never changes."""
+
     def _changed(self) -> None:
         for watch in list(self._watches):
             watch.notify()

@@ -58,6 +58,15 @@
     try { return JSON.parse(request.responseText); } catch (error) { return null; }
   }
 
+  // data-answers="ID" of a form: the dialog that shows its answer; a field of it stands in data-answer="NAME"
+  function showAnswer(dialog, answer) {
+    dialog.querySelectorAll("[data-answer]").forEach((place) => { place.textContent = answer[place.dataset.answer] || ""; });
+    dialog.addEventListener("close", () => {
+      dialog.querySelectorAll("[data-answer]").forEach((place) => { place.textContent = ""; });
+    }, { once: true });
+    dialog.showModal();
+  }
+
   document.body.addEventListener("htmx:afterRequest", (event) => {
     const request = event.detail.xhr;
     const path = event.detail.pathInfo ? event.detail.pathInfo.requestPath : "";
@@ -71,6 +80,7 @@
       const then = element.dataset.then;
       if (then) location.assign(then);
       if (element.hasAttribute("data-reset")) element.reset();
+      if (element.dataset.answers) showAnswer(document.getElementById(element.dataset.answers), answer || {});
     } else if (answer && answer.error) {
       toast((answer.error.message + " " + answer.error.do_next).trim(), "bad");
     }
