@@ -86,7 +86,7 @@ class PasswordAuthenticator:
         return () if record is None else [role.removeprefix(GROUP_PREFIX) for role in record.roles]
 
     def stamp_of(self, user: str) -> str:
-        """What is another with each password of a user, also if he is made anew; empty if nobody knows him."""
+        """What is another with each password of a user, made anew or not; empty if nobody knows him."""
         record = None if self._users is None else self._users.get(user)
         return "" if record is None else record.password_hash
 
