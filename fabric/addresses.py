@@ -53,6 +53,28 @@ def child_fields(
     return _resolved(fields, resolver or default)
 
 
+def inherited_fields(
+    parent: Mapping[str, str],
+    *,
+    bind_address: str | None = None,
+    resolver: str | None = None,
+    manual_ip: str | None = None,
+    min_port: int | None = None,
+    max_port: int | None = None,
+) -> dict[str, str]:
+    """Return the fields of a child's record: how it is reached, and the ports it may use.
+
+    Raises:
+        FabricError: as `address_fields`.
+    """
+    fields = child_fields(parent, bind_address, resolver, manual_ip)
+    for key, given in (("minimumport", min_port), ("maximumport", max_port)):
+        value = parent.get(key) if given is None else given
+        if value is not None:
+            fields[key] = str(value)
+    return fields
+
+
 def _resolved(fields: dict[str, str], resolver: str) -> dict[str, str]:
     if resolver not in RESOLVERS:
         raise FabricError(f"There is no resolver {resolver}.", f"Resolvers are: {', '.join(RESOLVERS)}.")

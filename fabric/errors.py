@@ -7,6 +7,8 @@ FabricError
 ├── RegistryDown               the container of this host that runs ZooKeeper is stopped
 ├── InvalidName                a name breaks the rules for names of its kind
 ├── VersionNotFound
+├── VersionExists
+├── VersionInUse
 ├── StoredRecordInvalid        what lies in the registry cannot be understood
 ├── ChangedMeanwhile
 ├── ProfileError
@@ -96,6 +98,17 @@ class VersionNotFound(FabricError):
             f"Version {version} does not exist.",
             f"Versions there are: {', '.join(known)}." if known else "",
         )
+
+
+class VersionExists(FabricError):
+    """There is such a version already."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"Version {version} already exists.", "Choose another name.")
+
+
+class VersionInUse(FabricError):
+    """A version that is the default one, or that containers use, cannot be deleted."""
 
 
 class StoredRecordInvalid(FabricError):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import fnmatch
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from fabric.addresses import inherited_fields
 from fabric.errors import ContainerError, ContainerHasChildren, ContainerNotFound
 from fabric.home import Home
 from fabric.local import start_process, wait_process_end
@@ -161,6 +162,42 @@ class Lifecycle:
             self.containers.provision(name).exception or f"See: fabric container-logs {name}",
         )
 
+    # Creating.
+
+    def register_children(
+        self,
+        parent: str,
+        names: Sequence[str],
+        *,
+        profiles: Sequence[str],
+        version: str,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        """Register children, which their parent then starts; waits for nothing.
+
+        Args:
+            parent: A root container.
+            names: What they are called.
+            profiles: What they are given.
+            version: Of the profiles.
+            fields: Of their records; default: as their parent's.
+
+        Raises:
+            ParentDown, ContainerError, ProfileError: nothing was created, or not all of them.
+        """
+        if fields is None:
+            fields = inherited_fields(self.containers.fields(parent))
+        self.check_up(parent, names[0])
+        for child in names:
+            self.containers.create(
+                child,
+                profiles=profiles,
+                version=version,
+                parent=parent,
+                fields={**fields, "ip": f"${{zk:{child}/{fields['resolver']}}}"},
+                options={"type": "child"},
+            )
+
     # Starting and stopping.
 
     def start(self, name: str, *, force: bool = False) -> bool:
@@ -185,12 +222,17 @@ class Lifecycle:
             else:
                 self.wait_started(name, record.provision)
             return True
-        self.check_up(record.parent, name)
-        if record.desired is DesiredState.STARTED:  # it crashed: do not wait for its next turn
-            self.containers.set_field(name, START_REQUESTED, str(time.time_ns()))
-        self.containers.set_desired(name, DesiredState.STARTED)
+        self.ask_start(record)
         self.wait_started(name, record.provision)
         return True
+
+    def ask_start(self, record: ContainerRecord) -> None:
+        """Ask for a child to be started, and wait for nothing. Raises `ParentDown`."""
+        assert record.parent is not None
+        self.check_up(record.parent, record.id)
+        if record.desired is DesiredState.STARTED:  # it crashed: do not wait for its next turn
+            self.containers.set_field(record.id, START_REQUESTED, str(time.time_ns()))
+        self.containers.set_desired(record.id, DesiredState.STARTED)
 
     def stop(self, name: str, *, force: bool = False) -> bool:
         """Stop a container and wait for its end. Returns False if it was stopped already.
@@ -199,13 +241,8 @@ class Lifecycle:
             ContainerNotFound, EnsembleMember, ParentDown, NotStopped: as they say.
         """
         record = self.containers.get(name)
-        if not record.connected and record.desired is DesiredState.STOPPED:
+        if not self.ask_stop(record, force=force):
             return False
-        if self.is_ensemble_member(name) and not force:
-            raise EnsembleMember
-        if record.connected:
-            self.containers.set_provision_result(name, "stopping")
-        self.containers.set_desired(name, DesiredState.STOPPED)
         if record.parent is None:
             self._wait_root_stopped(name)
         elif not self.wait(name, lambda: self._has_stopped(record), STOP_TIMEOUT_S):
@@ -213,6 +250,21 @@ class Lifecycle:
                 self.containers.set_provision_result(name, record.provision.result)
             self.check_up(record.parent, name)
             raise NotStopped(name)
+        return True
+
+    def ask_stop(self, record: ContainerRecord, *, force: bool = False) -> bool:
+        """Ask for a container to be stopped, and wait for nothing. Returns False if it was stopped already.
+
+        Raises:
+            EnsembleMember: as it says.
+        """
+        if not record.connected and record.desired is DesiredState.STOPPED:
+            return False
+        if self.is_ensemble_member(record.id) and not force:
+            raise EnsembleMember
+        if record.connected:
+            self.containers.set_provision_result(record.id, "stopping")
+        self.containers.set_desired(record.id, DesiredState.STOPPED)
         return True
 
     def _has_stopped(self, record: ContainerRecord) -> bool:

@@ -6,7 +6,7 @@ Source: fabric8 `FabricValidations`, which also gives the wording of the errors.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from fabric.errors import InvalidName
 
@@ -62,6 +62,29 @@ def _validate(kind: str, name: str, rule: str) -> str:
             "Choose a shorter one.",
         )
     return name
+
+
+def version_key(version: str) -> tuple[tuple[int, int | str], ...]:
+    """Sorts versions as people count them.
+
+    >>> sorted(["1.10", "1.2", "1.2.qa"], key=version_key)
+    ['1.2', '1.2.qa', '1.10']
+    """
+    pieces = re.findall(r"[0-9]+|[^0-9.]+", version)
+    return tuple((0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces)
+
+
+def next_version(versions: Iterable[str]) -> str:
+    """The version after the last one: its last number is counted up.
+
+    >>> next_version(["1.9", "1.10"])
+    '1.11'
+    """
+    last = max(versions, key=version_key, default="0")
+    number = re.search(r"[0-9]+$", last)
+    if number is None:
+        return f"{last}.1"
+    return f"{last[: number.start()]}{int(number.group()) + 1}"
 
 
 def numbered_names(name: str, number: int, taken: Container[str] = frozenset()) -> list[str]:

@@ -21,7 +21,13 @@ from fabric.errors import (
     StoredRecordInvalid,
     VersionNotFound,
 )
-from fabric.names import validate_container_name, validate_profile_name, validate_version_name
+from fabric.history import Action, ProfileHistory
+from fabric.names import (
+    validate_container_name,
+    validate_profile_name,
+    validate_version_name,
+    version_key,
+)
 from fabric.overlay import Effective, lineage, overlay
 from fabric.profiles import Profile, parse_profile, serialize_profile, unique
 from fabric.records import Alive, ContainerRecord, DesiredState, Provision
@@ -37,8 +43,11 @@ if TYPE_CHECKING:
 class ProfileStore:
     """Versions, their profiles, and the requirements."""
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(self, session: "Session", author: str = "") -> None:
+        """Make it; `author` is who the history of profiles says changed them."""
         self._session = session
+        self._author = author
+        self.history = ProfileHistory(session, author)
 
     def default_version(self) -> str:
         """The version new containers get. Raises `VersionNotFound` if the registry holds no fabric."""
@@ -49,8 +58,8 @@ class ProfileStore:
         return version
 
     def versions(self) -> list[str]:
-        """All versions, sorted."""
-        return sorted(read_children(self._session, paths.versions()))
+        """All versions, sorted as people count them."""
+        return sorted(read_children(self._session, paths.versions()), key=version_key)
 
     def known_version(self, version: str) -> str:
         """Return the version if it exists, else raise `VersionNotFound`."""
@@ -134,10 +143,13 @@ class ProfileStore:
         validate_profile_name(profile.id)
         self.known_version(version)
         self.check_parents(profile, version)
+        document = serialize_profile(profile)
         try:
-            self._session.create(paths.profile(version, profile.id), serialize_profile(profile))
+            self._session.create(paths.profile(version, profile.id), document)
         except NodeExists:
             raise ProfileExists(profile.id, version) from None
+        if self._author:  # what comes with the product has no history yet
+            self.history.record(version, profile.id, document, Action.CREATED)
 
     def save(self, profile: Profile, version: str, revision: int | None = None) -> None:
         """Write a profile that exists.
@@ -152,9 +164,17 @@ class ProfileStore:
         """
         self.save_document(profile, serialize_profile(profile), version, revision)
 
-    def save_document(self, profile: Profile, document: bytes, version: str, revision: int | None) -> None:
+    def save_document(
+        self,
+        profile: Profile,
+        document: bytes,
+        version: str,
+        revision: int | None,
+        action: Action = Action.CHANGED,
+    ) -> None:
         """Write the document of a profile as its author formatted it; otherwise as `save`."""
         self.check_parents(profile, version)
+        found = self.document(profile.id, version)[0]
         try:
             self._session.set(
                 paths.profile(version, profile.id), document, version=-1 if revision is None else revision
@@ -163,6 +183,7 @@ class ProfileStore:
             raise ProfileNotFound(profile.id, version) from None
         except VersionConflict:
             raise ChangedMeanwhile(f"Profile {profile.id}") from None
+        self.history.record(version, profile.id, document, action, found)
 
     def update(self, profile_id: str, version: str, change: Callable[[Profile], Profile]) -> Profile:
         """Read a profile, change it, and write it back, again if somebody else did at the same time.
@@ -184,9 +205,10 @@ class ProfileStore:
 
     def put(self, profile: Profile, version: str) -> None:
         """Write a profile whether it exists or not."""
-        validate_profile_name(profile.id)
-        self.check_parents(profile, version)
-        self._session.put(paths.profile(version, profile.id), serialize_profile(profile))
+        try:
+            self.create(profile, version)
+        except ProfileExists:
+            self.save(profile, version)
 
     def check_parents(self, profile: Profile, version: str) -> None:
         """Raise `ParentMissing` or `ProfileCycle` if the profile could not be laid over its parents."""
@@ -215,8 +237,7 @@ class ProfileStore:
             ProfileNotFound: there is none.
             ProfileInUse: profiles inherit from it, or containers have it and `unassign` is false.
         """
-        if not self.exists(validate_profile_name(profile_id), version):
-            raise ProfileNotFound(profile_id, version)
+        document = self.document(profile_id, version)[0]
         heirs = self.children_of(profile_id, version)
         if heirs:
             raise ProfileInUse(
@@ -233,6 +254,7 @@ class ProfileStore:
         for container in users:
             containers.remove_profiles(container, [profile_id])
         self._session.delete(paths.profile(version, profile_id), recursive=True, missing_ok=True)
+        self.history.record(version, profile_id, document, Action.DELETED)
 
     def requirements(self) -> Requirements:
         """Read the requirements. Raises `RequirementsInvalid`."""

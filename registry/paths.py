@@ -103,6 +103,34 @@ def ensemble_password() -> str:
     return _below(ensemble(), "password")
 
 
+# What profiles were.
+
+
+def history() -> str:
+    """Parent of the histories of all versions. Not the original's, which has git for it."""
+    return f"{ROOT}/history/profiles"
+
+
+def version_history(version_id: str) -> str:
+    """Parent of the histories of a version's profiles."""
+    return _below(history(), version_id)
+
+
+def profile_history(version_id: str, profile_id: str) -> str:
+    """Parent of the documents a profile had."""
+    return _below(version_history(version_id), profile_id)
+
+
+def profile_document(version_id: str, profile_id: str, name: str) -> str:
+    """One document a profile had, by its znode's name."""
+    return _below(profile_history(version_id, profile_id), name)
+
+
+def new_profile_document(version_id: str, profile_id: str) -> str:
+    """What to create, sequentially, to keep a document."""
+    return f"{profile_history(version_id, profile_id)}/"
+
+
 # Run-time state of containers.
 
 

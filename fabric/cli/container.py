@@ -221,19 +221,15 @@ def container_create_child(
 
     Several are called NAME, NAME2, NAME3 and so on.
     """
+    from fabric.addresses import inherited_fields  # noqa: PLC0415 - only here
     from fabric.names import numbered_names  # noqa: PLC0415 - only here
 
     names = numbered_names(name, number, context.containers.names())
-    version = context.version_or_default(given["version"])
+    version = context.version_or_default(given.pop("version"))
+    profiles = given.pop("profiles") or ("default",)
     context.containers.check_parent(parent)
-    create_children(
-        context,
-        parent,
-        names,
-        profiles=given["profiles"] or ("default",),
-        version=version,
-        fields=_child_fields(context, parent, given),
-    )
+    fields = inherited_fields(context.containers.fields(parent), **given)
+    create_children(context, parent, names, profiles=profiles, version=version, fields=fields)
 
 
 def create_children(
@@ -258,21 +254,10 @@ def create_children(
     Raises:
         ParentDown, ContainerError, ProfileError: nothing was created, or not all of them.
     """
-    if fields is None:
-        fields = _child_fields(context, parent, {})
     lifecycle = _lifecycle(context)
-    lifecycle.check_up(parent, names[0])
+    lifecycle.register_children(parent, names, profiles=profiles, version=version, fields=fields)
     failed: dict[str, str] = {}
     created: list[str] = []
-    for child in names:
-        context.containers.create(
-            child,
-            profiles=profiles,
-            version=version,
-            parent=parent,
-            fields={**fields, "ip": f"${{zk:{child}/{fields['resolver']}}}"},
-            options={"type": "child"},
-        )
     with _waiting(
         f"Waiting for containers: {', '.join(names)}", "The containers are created and go on starting."
     ):
@@ -307,19 +292,6 @@ def _say_error(lifecycle: Lifecycle, name: str) -> None:
     provision = lifecycle.containers.provision(name)
     if provision.result == ERROR:
         click.echo(f"Container {name} is up, its provision status is: {provision.status}", err=True)
-
-
-def _child_fields(context: CommandContext, parent: str, given: Mapping[str, Any]) -> dict[str, str]:
-    """A child is reached as its parent is, unless something else is said."""
-    from fabric.addresses import child_fields  # noqa: PLC0415 - only here
-
-    inherited = context.containers.fields(parent)
-    fields = child_fields(inherited, given.get("bind_address"), given.get("resolver"), given.get("manual_ip"))
-    for key, option in (("minimumport", "min_port"), ("maximumport", "max_port")):
-        value = inherited.get(key) if given.get(option) is None else given[option]
-        if value is not None:
-            fields[key] = str(value)
-    return fields
 
 
 # container-start, -stop, -delete

@@ -15,6 +15,7 @@ besides its own. A command that has an option of one of these names itself keeps
 
 import contextlib
 import os
+import pwd
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -120,7 +121,7 @@ class CommandContext:
         """Profiles, versions and requirements."""
         from fabric.store import ProfileStore  # noqa: PLC0415 - see session
 
-        return ProfileStore(self.session)
+        return ProfileStore(self.session, author=_login_name())
 
     @cached_property
     def containers(self) -> "ContainerStore":
@@ -138,6 +139,14 @@ class CommandContext:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+
+def _login_name() -> str:
+    """Who the history of profiles says changed them: the user of this host."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
 
 
 @contextlib.contextmanager

@@ -1,9 +1,15 @@
 """A fabric in memory."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner, Result
 from support.memory_session import MemorySession
 
 from fabric.bootstrap import ensemble_profiles, write_first_content
+from fabric.cli.context import CommandContext
+from fabric.cli.main import fabric
 from fabric.store import ContainerStore, ProfileStore
 
 
@@ -31,3 +37,18 @@ def profiles(session: MemorySession) -> ProfileStore:
 def containers(session: MemorySession) -> ContainerStore:
     """Its containers."""
     return ContainerStore(session)
+
+
+@pytest.fixture
+def run(session: MemorySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command; it must end with the exit code given."""
+    monkeypatch.setattr(CommandContext, "session", session)
+    monkeypatch.setattr(CommandContext, "current_container", "root")
+    monkeypatch.setenv("FABRIC_HOME", str(tmp_path))
+
+    def run(*arguments: str, code: int = 0, stdin: str | None = None) -> Result:
+        result = CliRunner().invoke(fabric, arguments, input=stdin)
+        assert result.exit_code == code, (result.output, result.exception)
+        return result
+
+    return run

@@ -9,6 +9,7 @@ from fabric.store import ProfileStore
 from registry import paths
 
 SHIPPED = {
+    "console",
     "default",
     "fabric",
     "mq-amq",

@@ -24,21 +24,6 @@ from registry.errors import AuthenticationFailed, RegistryUnavailable
 Run = Callable[..., Result]
 
 
-@pytest.fixture
-def run(session: MemorySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command; it must end with the exit code given."""
-    monkeypatch.setattr(CommandContext, "session", session)
-    monkeypatch.setattr(CommandContext, "current_container", "root")
-    monkeypatch.setenv("FABRIC_HOME", str(tmp_path))
-
-    def run(*arguments: str, code: int = 0, stdin: str | None = None) -> Result:
-        result = CliRunner().invoke(fabric, arguments, input=stdin)
-        assert result.exit_code == code, (result.output, result.exception)
-        return result
-
-    return run
-
-
 # All commands
 
 

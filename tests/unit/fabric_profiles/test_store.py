@@ -119,7 +119,7 @@ def test_a_profile_in_use_is_not_deleted(profiles: ProfileStore, containers: Con
 def test_the_overlay_reads_all_ancestors(profiles: ProfileStore) -> None:
     """A container's configuration is what its profiles and their ancestors say."""
     effective = profiles.overlay(["fabric", "mq-amq"], "1.0")
-    assert effective.profiles == ("default", "fabric", "mq-base", "mq-amq")
+    assert effective.profiles == ("default", "console", "fabric", "mq-base", "mq-amq")
     assert effective.configuration["io.fabric8.mq.fabric.server-broker"]["bindPort"] == "${port:61616,61626}"
     with pytest.raises(ParentMissing):
         profiles.overlay(["nowhere"], "1.0")
