@@ -1,11 +1,13 @@
 """A fabric of real processes for tests, used through its command line only."""
 
+import contextlib
 import json
 import os
 import random
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +16,8 @@ from support.waiting import wait_until
 from fabric.create import end_fabric
 from fabric.home import Home
 from fabric.processes import is_running
+from registry.session import Session
+from registry.users import UserRecord, UserStore, hash_password
 
 COMMAND_TIMEOUT_S = 90
 PORTS = 40
@@ -99,6 +103,27 @@ class FabricForTests:
             f"--max-port={self.port_max}",
             *arguments,
         )
+
+    @property
+    def console_url(self) -> str:
+        """Return where the console is."""
+        return self.run("zk-get", "/fabric/registry/containers/config/root/http").strip()
+
+    @contextlib.contextmanager
+    def registry(self) -> Iterator[Session]:
+        """Open a session with the fabric's registry, and close it at the end."""
+        address = self.home.read_registry_address()
+        session = Session(address.zookeeper_url, address.zookeeper_password)
+        session.start()
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def add_user(self, name: str, *roles: str) -> None:
+        """Add a user whose password is the name."""
+        with self.registry() as session:
+            UserStore(session).put(UserRecord(name, hash_password(name), roles))
 
     def json(self, *arguments: str) -> Any:
         """Run a command with `--output json`."""

@@ -1,4 +1,4 @@
-"""A relay before a broker that can keep the broker's answers to itself, as a failing network does."""
+"""A relay before a server that keeps the answers to itself, or ends all, as a bad network does."""
 
 import contextlib
 import socket
@@ -24,6 +24,7 @@ class Relay:
         """
         self._port = port
         self._silent = threading.Event()
+        self._is_cut = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: list[socket.socket] = []
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -42,10 +43,23 @@ class Relay:
         """From now on clients hear nothing of the broker, but that a connection has ended."""
         self._silent.set()
 
+    def cut(self) -> None:
+        """End all connections, and let no client in."""
+        self._is_cut.set()
+        while self._sockets:
+            _end(self._sockets.pop())
+
+    def mend(self) -> None:
+        """Let clients in again."""
+        self._is_cut.clear()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                if self._is_cut.is_set():
+                    _end(client)
+                    continue
                 try:
                     broker = socket.create_connection(("127.0.0.1", self._port))
                 except OSError:

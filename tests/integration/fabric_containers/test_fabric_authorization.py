@@ -7,9 +7,6 @@ from support.fabric import FabricForTests
 from support.openwire_peer import OpenWirePeer, Refused
 from support.waiting import wait_until
 
-from registry.session import Session
-from registry.users import UserRecord, UserStore, hash_password
-
 pytestmark = pytest.mark.integration
 
 BROKER = "guarded"
@@ -24,13 +21,7 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricForTests]
     fabric = FabricForTests(tmp_path_factory.mktemp("roles"))
     try:
         fabric.create("--profile=fabric")
-        registry = fabric.home.read_registry_address()
-        session = Session(registry.zookeeper_url, registry.zookeeper_password)
-        session.start()
-        try:
-            UserStore(session).put(UserRecord("clerk", hash_password("clerk"), ("clerks",)))
-        finally:
-            session.close()
+        fabric.add_user("clerk", "clerks")
         fabric.run("mq-create", "--kind", "StandAlone", "--group", "default", BROKER)
         fabric.run("container-create-child", "--profile", PROFILE, "root", CONTAINER)
         fabric.wait_master(BROKER, slaves=0)

@@ -10,9 +10,6 @@ import pytest
 from support.fabric import FabricForTests
 from support.waiting import wait_until
 
-from registry.session import Session
-from registry.users import UserRecord, UserStore, hash_password
-
 pytestmark = pytest.mark.integration
 
 BROKER = "kept"
@@ -28,13 +25,7 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricForTests]
     fabric = FabricForTests(tmp_path_factory.mktemp("queues"))
     try:
         fabric.create("--profile=fabric")
-        registry = fabric.home.read_registry_address()
-        session = Session(registry.zookeeper_url, registry.zookeeper_password)
-        session.start()
-        try:
-            UserStore(session).put(UserRecord("clerk", hash_password("clerk"), ("clerks",)))
-        finally:
-            session.close()
+        fabric.add_user("clerk", "clerks")
         fabric.run("mq-create", "--group", "default", BROKER)
         fabric.run("container-create-child", "--profile", PROFILE, "root", "keeping", "2")
         fabric.wait_master(BROKER, slaves=1)
