@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 STALE_S: Final = 0.001
 """In a turn that lasts longer the time is told again; it is counted in milliseconds."""
+UNAWAITED_S: Final = 0.001
+"""How long what nobody waits for, as a rule acknowledgements, waits for something to be committed with.
+
+ActiveMQ does not sync an acknowledgement at all if its client asks for no response (`KahaDBStore`).
+"""
+GATHER_S_MAX: Final = 0.0005
+"""How long a turn gathers at most while every pass of the reactor brings clients that will wait, too.
+
+Half of what a sync takes on a disk for which it is worthwhile. Source: PostgreSQL's `commit_delay`, which
+likewise lets only those wait who are not alone.
+"""
 SWEEP_S: Final = 1.0
 """How often the deadlines of idle connections are looked at; inactivity is counted in tens of seconds."""
 
@@ -73,9 +84,13 @@ class Turn:
         self._holding: dict[Line, None] = {}
         self._heard = 0
         self._alone = False
+        self._held_before = 0
+        """How many lines waited for the journal after the last pass of the reactor."""
+        self._gather_until_s = 0.0
         self._told_s = 0.0
         """When the region was told the time, monotonic."""
         self._end: DelayedCall | None = None
+        self._unawaited: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
         self._alarm_ms = 0
         self._sweep: DelayedCall = reactor.callLater(SWEEP_S, self._check_deadlines)
@@ -154,6 +169,7 @@ class Turn:
         for line in holding:
             line.durable(batch)
             self._touched[line] = None
+        self._held_before = len(self._holding)
         self._write()  # who waits for a reply goes before who waits for messages
         if not self._halted:
             self._finish()
@@ -165,16 +181,35 @@ class Turn:
     def halt(self) -> None:
         """Take nothing more either; replies that become durable still leave."""
         self._halted = True
-        for call in (self._end, self._alarm, self._sweep):
+        for call in (self._end, self._alarm, self._sweep, self._unawaited):
             if call is not None and call.active():
                 call.cancel()
-        self._end = self._alarm = None
+        self._end = self._alarm = self._unawaited = None
 
     def _run(self) -> None:
         self._end = None
+        if self._heard > 1 and self._gathers():
+            self._end = self._reactor.callLater(0, self._run)
+            return
         self._alone = self._heard <= 1
         self._heard = 0
+        self._gather_until_s = 0.0
         self._finish()
+
+    def _gathers(self) -> bool:
+        """Whether the next pass of the reactor may bring more that one sync is enough for.
+
+        Clients that were answered together ask again one after the other: without this those who are first
+        are committed alone, the others wait for that, and so it goes on with two halves that take turns.
+        """
+        held, before = len(self._holding), self._held_before
+        self._held_before = held
+        if held <= before:
+            return False
+        now_s = self.monotonic_s()
+        if not self._gather_until_s:
+            self._gather_until_s = now_s + GATHER_S_MAX
+        return now_s < self._gather_until_s
 
     def _finish(self) -> None:
         region = self._region
@@ -183,10 +218,27 @@ class Turn:
                 region.advance(self._clock_ms())
                 region.dispatch()
         finally:  # a mistake in one message's dispatch must not withhold what others have to hear
-            self._flush()
-            self._write()
+            if self._holding or region.blocked:
+                self._flush()
+                self._write()
+            else:
+                self._write()
+                self._flush_later()
         if region.deadline_ms is not None:
             self._set_alarm(region.deadline_ms)
+
+    def _flush_later(self) -> None:
+        """Commit what nobody waits for with what somebody does, if that comes soon."""
+        if self._holding:  # by what was written
+            self._flush()
+            return
+        is_left = self._region.last_batch > self._region.durable_batch
+        if is_left and self._unawaited is None and not self._halted:
+            self._unawaited = self._reactor.callLater(UNAWAITED_S, self._flush_unawaited)
+
+    def _flush_unawaited(self) -> None:
+        self._unawaited = None
+        self._flush()
 
     def _write(self) -> None:
         if self._region.touched:

@@ -1,0 +1,197 @@
+"""The turn: one write and one commit for all that came, what waits for what, and the time."""
+
+import pytest
+from support.connector import Bench, FakeServer, Socket
+from support.region import QUEUE, Peer
+
+from broker.connector import ClientTransport
+from broker.region.consumer import ConsumerOptions
+from broker.turn import GATHER_S_MAX, UNAWAITED_S
+
+
+def test_a_turn_writes_once_per_connection_and_flushes_once() -> None:
+    """However much arrives, each connection gets one write, and the journal is woken once."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    other, other_socket, _ = bench.client()
+    server.held_batch = 7
+    for byte in b"abc":
+        protocol.dataReceived(bytes([byte]))
+        other.dataReceived(bytes([byte]))
+    assert socket.writes == []
+    bench.end_turn()
+    assert socket.writes == other_socket.writes == [b"hello abc"]
+    assert bench.flushes == 1
+
+
+def test_what_nobody_waits_for_is_committed_soon_and_once() -> None:
+    """A sync for an acknowledgement alone would hold up whoever sends next; and none is left lying."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    sender = Peer(bench.region, "sender")
+    sender.send("n1")
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    sender.send("n2")
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert bench.flushes == 0
+    bench.reactor.advance(UNAWAITED_S)
+    assert bench.flushes == 1
+    bench.sync()
+    bench.reactor.advance(UNAWAITED_S)
+    assert bench.flushes == 1  # there is nothing more
+    sender.send("n3")
+    server.held_batch = 3
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert bench.flushes > 1  # with what somebody waits for it goes at once
+
+
+def test_what_a_consumer_waits_for_is_committed_at_once() -> None:
+    """A message that would be dispatched is awaited like a reply."""
+    bench = Bench()
+    protocol, socket, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    bench.sync()
+    flushes = bench.flushes
+    Peer(bench.region, "sender").send("n1")
+    bench.turn.schedule()
+    bench.end_turn()
+    assert bench.flushes == flushes + 1
+    bench.sync()
+    assert socket.writes[-1] == b"D"
+
+
+def test_a_reply_that_waits_only_once_it_is_written_is_committed_at_once() -> None:
+    """What a client is to hear may come of the dispatch itself, or of what it is written."""
+    bench = Bench()
+    _, _, server = bench.client()
+    bench.end_turn()
+    flushes = bench.flushes
+    server.held_batch = 7
+    server.wake()
+    bench.turn.schedule()
+    bench.turn.touch(next(iter(bench.connector.transports)))
+    bench.end_turn()
+    assert bench.flushes == flushes + 1
+
+
+def busy_bench() -> tuple[Bench, list[tuple[ClientTransport, Socket, FakeServer]]]:
+    """Four clients of which none is alone; whatever they send has to wait for the journal."""
+    bench = Bench()
+    clients = [bench.client() for _ in range(4)]
+    for protocol, _, _ in clients:
+        protocol.dataReceived(b"hello ")
+    bench.end_turn()
+    for _, socket, server in clients:
+        socket.writes.clear()
+        server.held_batch = 7
+    return bench, clients
+
+
+def test_clients_that_ask_one_after_the_other_are_committed_together() -> None:
+    """While each pass of the reactor brings one more that will wait, the sync is put off; then it is not."""
+    bench, clients = busy_bench()
+    for protocol, _, _ in clients[:2]:
+        protocol.dataReceived(b"x")
+    bench.reactor.callLater(0, clients[2][0].dataReceived, b"x")
+    bench.reactor.callLater(0, lambda: bench.reactor.callLater(0, clients[3][0].dataReceived, b"x"))
+    bench.end_turn()
+    assert bench.flushes == 1
+    assert [socket.writes for _, socket, _ in clients] == [[b"x"]] * 4
+    bench.turn.durable(7)
+    assert [socket.writes[-1] for _, socket, _ in clients] == [b"durable"] * 4
+
+
+def test_gathering_ends() -> None:
+    """However many come one after the other, those who are first do not wait for ever."""
+    bench, clients = busy_bench()
+
+    def later() -> None:
+        bench.reactor.rightNow += GATHER_S_MAX
+        clients[2][0].dataReceived(b"x")
+
+    for protocol, _, _ in clients[:2]:
+        protocol.dataReceived(b"x")
+    bench.reactor.callLater(0, later)
+    bench.end_turn()
+    assert bench.flushes == 1
+    assert clients[2][1].writes == [b"x"]
+
+
+def test_a_lone_client_is_answered_at_once_and_several_are_gathered() -> None:
+    """Nothing is to be gained by waiting for others where nobody else speaks; where somebody does, it is."""
+    bench = Bench()
+    protocol, socket, _ = bench.client()
+    other, other_socket, _ = bench.client()
+    protocol.dataReceived(b"a")
+    bench.end_turn()
+    protocol.dataReceived(b"b")
+    assert socket.writes == [b"hello a", b"b"]
+    other.dataReceived(b"1")
+    protocol.dataReceived(b"c")
+    assert (socket.writes[2:], other_socket.writes[1:]) == ([], [])
+    bench.end_turn()
+    assert (socket.writes[2:], other_socket.writes[1:]) == ([b"c"], [b"1"])
+    protocol.dataReceived(b"d")
+    assert socket.writes[3:] == []  # the pass before had heard two
+    bench.end_turn()
+    protocol.dataReceived(b"e")
+    assert socket.writes[3:] == [b"d", b"e"]
+
+
+def test_a_turn_that_was_held_up_is_told_the_time_again() -> None:
+    """A process that stood still in the middle of a turn does not take what it reads then for older."""
+    bench = Bench()
+    bench.turn.begin()
+    assert bench.region.now_ms == 1000
+    bench.turn.schedule()
+    bench.now_ms += 5000
+    bench.turn.begin()
+    assert bench.region.now_ms == 1000
+    bench.reactor.rightNow += 5.0
+    bench.turn.begin()
+    assert bench.region.now_ms == 6000
+
+
+def test_a_mistake_in_a_dispatch_withholds_nothing_from_others() -> None:
+    """A programming error shows in the log; the journal is still flushed and replies are still written."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE)
+    server.dispatch = None
+    Peer(bench.region, "sender").send("n1", persistent=False)
+    other, other_socket, other_server = bench.client()
+    other_server.held_batch = 7
+    other.dataReceived(b"x")
+    flushes = bench.flushes
+    with pytest.raises(TypeError):
+        bench.end_turn()
+    assert bench.flushes == flushes + 1
+    assert other_socket.writes == [b"hello x"]
+
+
+def test_a_wait_counts_from_its_arrival_however_long_nothing_happened() -> None:
+    """The region is told the time before what arrives: an idle broker's clock must not stand still."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    protocol.dataReceived(b"L")
+    bench.end_turn()
+    bench.now_ms = 3_600_000
+    assert server.connection is not None
+    server.connection.add_consumer("k", QUEUE, ConsumerOptions(prefetch_size=0))
+    server.on_data = lambda: server.connection.pull("k", 500)
+    protocol.dataReceived(b"pull")
+    bench.end_turn()
+    assert server.none == []
+    bench.now_ms += 500
+    protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert server.none == ["k"]
