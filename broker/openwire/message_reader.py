@@ -37,7 +37,6 @@ from broker.openwire.memo import Memo
 # type, command id, response required, then the producer: present, type, name present, length of the name
 _HEAD = struct.Struct(">Bi?BBBH")
 assert _HEAD.size == 11
-_HEAD_IS_PLAIN = (1, ProducerId.TYPE_CODE, 1)
 _LENGTH = struct.Struct(">H")
 # present, type, the number, the connection: present, type, its name present, length of the name
 _TRANSACTION = struct.Struct(">BBqBBBH")
@@ -140,9 +139,9 @@ WIRE_REWRITERS[translation.WIRE_FORMAT] = _rewrite
 
 
 def _read(b: bytes) -> ReceivedMessage:
-    code, command_id, response_required, *head, length = _HEAD.unpack_from(b)
+    code, command_id, response_required, present, producer_code, is_named, length = _HEAD.unpack_from(b)
     kind = _KINDS.get(code)
-    if kind is None or tuple(head) != _HEAD_IS_PLAIN:
+    if kind is None or producer_code != ProducerId.TYPE_CODE or present != 1 or is_named != 1:
         raise _Rare
     p = 11 + length + 16
     producer = b[7:p]

@@ -117,6 +117,8 @@ class OpenedConnection:
         self._prefix = f"{connection_id}:"
         self._sessions: set[int] = {CONNECTION_SESSION}
         self._producers: dict[str, _OpenProducer] = {}
+        self._known: TransactionId | None = None
+        self._known_name = ""
 
     def carry_out(self, command: BaseCommand) -> Answer:
         """Does what a command other than a message asks for.
@@ -314,7 +316,10 @@ class OpenedConnection:
     # ---- transactions
 
     def _transaction(self, transaction_id: TransactionId) -> str:
-        return transaction_name(transaction_id, self._id)
+        if transaction_id is not self._known:  # a transaction's sends share it, see `message_reader`
+            self._known_name = transaction_name(transaction_id, self._id)
+            self._known = transaction_id
+        return self._known_name
 
     def _transact(self, info: TransactionInfo) -> Answer:
         if info.type == TransactionType.RECOVER:

@@ -236,9 +236,12 @@ class Arrivals:
         """
         routes: list[Route] = []
         scheduled: list[Message] = []
+        targets = region.targets
         for message in messages:
             if message.properties is not None and region.schedule.wants(message):
                 scheduled.append(message)
+            elif (target := targets.get(message.destination)) is not None and target.forwards is None:
+                routes.append((target, message))
             else:
                 routes += region.routing.routes(message)
         return cls(region, routes, connection, scheduled)

@@ -139,7 +139,9 @@ class OpenTransactions:
             TransactionUnknown: there is no such transaction.
             ResourceExhausted: it holds too much now, and is rolled back.
         """
-        transaction = self.find(name)
+        transaction = self._open.get(name)
+        if transaction is None or transaction.ended:
+            transaction = self.find(name)
         if transaction.repeats:
             self._region.repeats_dropped += 1
             return
@@ -184,7 +186,7 @@ class OpenTransactions:
         """Past the limit it is rolled back."""
         limits = self._region.limits
         if (
-            transaction.operations > limits.transaction_operations_max
+            len(transaction.sends) + len(transaction.acknowledged) > limits.transaction_operations_max
             or transaction.bytes_held > limits.transaction_bytes_max
         ):
             self.rollback(name)
