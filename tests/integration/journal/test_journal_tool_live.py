@@ -71,15 +71,17 @@ def test_a_busy_store_is_always_sound(tmp_path: Path, capsys: pytest.CaptureFixt
     directory = tmp_path / "store"
     with busy_master(directory) as process:
         seen: list[set[str]] = []
+        most = 0
         while len(seen) < LOOKS or not removed_files(seen):  # it is the removals that are attacked
             for command in ("verify", "inspect", "stats"):
                 assert main([command, str(directory)]) == 0, capsys.readouterr()
             seen.append(file_numbers(directory))
             found = verify_files(PosixFiles(directory), str(directory))
             assert found.sound, found.findings
-            assert found.messages > 0
+            most = max(most, found.messages)
         report = ended(process)
     assert report["failed"] == 0
+    assert most > 0
     names = {path.name.split("-")[0] for path in directory.iterdir()}
     assert names <= {"claim", "live", "data", "checkpoint"}
     assert verify_files(PosixFiles(directory), str(directory)).messages == report["live"]
