@@ -6,6 +6,7 @@ a root container nobody looks at stays small.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,11 +24,12 @@ from registry.errors import RegistryError
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
-    from twisted.web.server import Site
 
+    from broker.certificates import CertificateStore
     from broker.reactor import ListeningPort
     from broker.security import RegistryAuthenticator
     from fabric.services import ServiceContext
+    from fabric.web.connections import Connections
     from fabric.web.console import Console
 
 log = logging.getLogger("fabric.web")
@@ -35,6 +37,11 @@ log = logging.getLogger("fabric.web")
 PORT: Final = "${port:8181,8191}"
 URL_FIELD: Final = "http"
 """Field of the container's configuration that says where its console is. Source: fabric8."""
+KEY_STORE: Final = "ssl.keyStore"
+NOT_ENCRYPTED: Final = (
+    "the console listens on {address} without TLS: passwords can be read on the way. "
+    "Give io.fabric8.console the property protocol = https, after: fabric certificate-create"
+)
 THREADS_MAX: Final = 20
 """For what blocks: waits for ZooKeeper and for brokers."""
 
@@ -47,28 +54,61 @@ class ConsoleFactory:
     def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> ConsoleService:
         """Make a console. Raises FabricError for a configuration that cannot be used."""
         from broker.connectors import PortRange  # noqa: PLC0415 - a container without a console stays small
-        from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
+        from broker.errors import CertificatesUnusable, ConfigurationInvalid  # noqa: PLC0415 - likewise
 
         wanted = {"connectors": "console", "console-port": properties.get("port", PORT)}
         ported = within_ports(wanted, context.port_min, context.port_max)
         try:
             ports = PortRange.parse(ported["console-port"])
-        except ConfigurationInvalid as error:
+            certificates = read_certificates(properties, context)
+        except (ConfigurationInvalid, CertificatesUnusable) as error:
             raise FabricError(
                 f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
             ) from error
-        return ConsoleService(
-            context, ports.candidates, properties.get("bindAddress") or context.bind_address
-        )
+        bind_address = properties.get("bindAddress") or context.bind_address
+        return ConsoleService(context, ports.candidates, bind_address, certificates)
+
+
+def read_certificates(properties: Mapping[str, str], context: ServiceContext) -> CertificateStore | None:
+    """What the console shows to browsers, None if it speaks HTTP.
+
+    It speaks TLS if `ssl.keyStore` names a certificate, or if `protocol` is `https`: then the container's
+    own, made by `certificate-create`, is shown if no other is named.
+
+    Raises:
+        ConfigurationInvalid, CertificatesUnusable: as they say.
+    """
+    from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - a container without a console stays small
+
+    protocol = properties.get("protocol", "").strip().lower()
+    if protocol not in ("", "http", "https"):
+        raise ConfigurationInvalid(f"protocol is {protocol!r}; possible are: http, https.")
+    if protocol == "http" or not (protocol or properties.get(KEY_STORE)):
+        return None
+    from broker.certificates import CertificateStore  # noqa: PLC0415 - likewise
+    from broker.tls_config import TlsConfig  # noqa: PLC0415 - likewise
+
+    own = {KEY_STORE: str(context.home.container_certificate(context.container))}
+    given = {key: value for key, value in properties.items() if value}
+    config = TlsConfig.parse({**own, **given}, "console", required=True, speaks_tls=True)
+    assert config is not None
+    return CertificateStore(config, "console")
 
 
 class ConsoleService:
     """Listens, and makes the console when somebody comes."""
 
-    def __init__(self, context: ServiceContext, ports: range, bind_address: str) -> None:
+    def __init__(
+        self,
+        context: ServiceContext,
+        ports: range,
+        bind_address: str,
+        certificates: CertificateStore | None = None,
+    ) -> None:
         self._context = context
         self._ports = ports
         self._bind_address = bind_address
+        self._certificates = certificates
         self._listening: ListeningPort | None = None
         self._door = Door(self._open)
         self._pool = ThreadPool(0, THREADS_MAX, "console")
@@ -80,7 +120,8 @@ class ConsoleService:
         """Where it is; empty while it does not listen."""
         if self._listening is None:
             return ""
-        return f"http://{self._context.advertised_host}:{self._listening.getHost().port}"
+        scheme = "http" if self._certificates is None else "https"
+        return f"{scheme}://{self._context.advertised_host}:{self._listening.getHost().port}"
 
     def startService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Listen on the first free port, and say in the registry where."""
@@ -116,8 +157,11 @@ class ConsoleService:
         return in_thread(self._context.reactor, self._stop_blocking)
 
     def status(self) -> Mapping[str, object]:
-        """Return where it is."""
-        return {"role": "console", "services": [self.url] if self.url else []}
+        """Return where it is; `notice`: what is sent to it can be read on the way."""
+        found: dict[str, object] = {"role": "console", "services": [self.url] if self.url else []}
+        if self._certificates is None and not is_loopback(self._bind_address):
+            found["notice"] = NOT_ENCRYPTED.format(address=self._bind_address)
+        return found
 
     def _stop_blocking(self) -> None:
         self._pool.stop()
@@ -131,9 +175,10 @@ class ConsoleService:
         path = paths.container_config_field(self._context.container, URL_FIELD)
         self._context.session.put(path, url.encode())
 
-    def _open(self) -> Site:
+    def _open(self) -> Connections:
         """Make the console for the first client."""
         from broker.security import RegistryAuthenticator  # noqa: PLC0415 - see above
+        from fabric.web.connections import Connections  # noqa: PLC0415 - likewise
         from fabric.web.console import Console, Surroundings  # noqa: PLC0415 - likewise
         from fabric.web.site import build_site  # noqa: PLC0415 - likewise
         from registry.users import UserStore  # noqa: PLC0415 - likewise
@@ -150,10 +195,24 @@ class ConsoleService:
         self._users.start()
         self._console = Console(
             Surroundings(
-                context.reactor, context.session, context.home, context.container, self._users, run_blocking
+                context.reactor,
+                context.session,
+                context.home,
+                context.container,
+                self._users,
+                run_blocking,
+                is_secure=self._certificates is not None,
             )
         )
-        return build_site(self._console)
+        return Connections(build_site(self._console), self._certificates)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this host can connect to what listens there."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 class Door(ServerFactory):
@@ -161,21 +220,21 @@ class Door(ServerFactory):
 
     noisy = False
 
-    def __init__(self, open_site: Callable[[], Site]) -> None:
+    def __init__(self, open_site: Callable[[], Connections]) -> None:
         self._open_site = open_site
-        self._site: Site | None = None
+        self._site: Connections | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # noqa: N802 - Twisted's name
         """One client's connection."""
         if self._site is None:
             self._site = self._open_site()
-            self._site.doStart()
-        return cast("Protocol", cast("Any", self._site).buildProtocol(addr))
+            cast("Any", self._site).doStart()
+        return cast("Protocol", self._site.buildProtocol(addr))
 
     def close(self) -> None:
         """The site ends."""
         if self._site is not None:
-            self._site.doStop()
+            cast("Any", self._site).doStop()
 
 
 factory = ConsoleFactory()

@@ -99,7 +99,7 @@ class Client:
 class ConsoleWorld:
     """A registry in memory with the first content of a fabric, and a console on it."""
 
-    def __init__(self, folder: Path = Path("/nonexistent")) -> None:
+    def __init__(self, folder: Path = Path("/nonexistent"), *, is_secure: bool = False) -> None:
         self.reactor = FakeReactor()
         self.registry = MemorySession()
         session = cast("Session", self.registry)
@@ -120,6 +120,7 @@ class ConsoleWorld:
                 container="root",
                 users=users,
                 run_blocking=lambda call: cast("Deferred[object]", maybeDeferred(call)),
+                is_secure=is_secure,
             )
         )
         self.site = build_site(self.console)
