@@ -25,15 +25,7 @@ def test_basics_and_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> No
     first = broker("first")
     with running(first):
         first.wait_listening()
-        messages = [[f"message: js/{v}/{qos} grüße {qos} {qos} false" for qos in range(3)] for v in (4, 5)]
-        assert javascript.facts("mqtt.js", "basics", url) == [
-            *messages[0],
-            "kept: 0,255 true",
-            *messages[1],
-            "kept: 0,255 true",
-            "properties: re/ply 1 1,2 7",
-            "refused: 134",
-        ]
+        assert javascript.facts("mqtt.js", "basics", url) == javascript.MQTT_BASICS
         program = javascript.start(tmp_path / "sent", "mqtt.js", "numbers", url, "200")
         with program:
             program.wait_for("confirmed", 50)

@@ -155,15 +155,29 @@ def test_proton(bench: Bench, connector: str, certified: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("program", "basics"),
+    [
+        ("stomp.js", javascript.STOMP_BASICS),
+        ("mqtt.js", javascript.MQTT_BASICS),
+        ("amqp.js", javascript.AMQP_BASICS),
+    ],
+    ids=["stomp", "mqtt", "amqp"],
+)
+@pytest.mark.parametrize(
     ("connector", "scheme"), [("ws", "ws"), ("wss", "wss"), ("auto", "ws"), ("auto", "wss")]
 )
-def test_stompjs(bench: Bench, connector: str, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A browser's client: all that it does over TCP, over a WebSocket."""
+def test_javascript(
+    bench: Bench,
+    program: str,
+    basics: list[str],
+    connector: str,
+    scheme: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What browsers have: all that their clients do over TCP, over a WebSocket."""
     monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(bench.keys.trust))
-    facts = javascript.facts("stomp.js", "basics", f"{scheme}://localhost:{bench.ports[connector]}/")
-    assert facts[0] == "version: 1.2"
-    assert facts[-1] == "left: in good order"
-    assert "bytes: 0,255,10 3" in facts
+    url = f"{scheme}://localhost:{bench.ports[connector]}/"
+    assert javascript.facts(program, "basics", url) == basics
 
 
 @pytest.mark.parametrize("connector", ["openwire+ssl", "auto", "auto+ssl"])

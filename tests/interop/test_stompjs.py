@@ -27,14 +27,7 @@ def test_basics_and_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> No
     with running(first):
         first.wait_listening()
         for place in (first_port, first_url):
-            assert javascript.facts("stomp.js", "basics", place) == [
-                "version: 1.2",
-                'text: grüße "a:b\\\\d\\ne\\r" undefined',
-                "bytes: 0,255,10 3",
-                "dead: /queue/interop.js",
-                "committed: commit",
-                "left: in good order",
-            ]
+            assert javascript.facts("stomp.js", "basics", place) == javascript.STOMP_BASICS
         second, _, second_url = our_broker(zookeeper, tmp_path, "second")
         program = javascript.start(tmp_path / "sent", "stomp.js", "numbers", "100", first_url, second_url)
         with running(second), program:

@@ -1,24 +1,31 @@
 // rhea at work: what it saw is printed, one fact a line, as the Java programs do.
 //
-// Arguments: what to do, then ports on this host. `basics` ends when it is done. `numbers` sends numbers and takes
-// them, by way of whichever broker serves, until standard input closes.
+// Arguments: what to do, then the places to connect to. A place is a port on this host, or the URL of a WebSocket.
+// `basics` ends when it is done. `numbers` sends numbers and takes them, by way of whichever broker serves, until
+// standard input closes.
 "use strict";
 
 const rhea = require("rhea");
+const WebSocket = require("ws");
 
 function fact(name, value) {
     process.stdout.write(`${name}: ${value}\n`);
 }
 
-function connect(ports, options = {}) {
+function connect(places, options = {}) {
     const container = rhea.create_container({ id: options.id });
+    const overWebSocket = container.websocket_connect(WebSocket);
     let next = 0;
+    function details() {
+        const place = places[next++ % places.length];
+        return /^[0-9]+$/.test(place) ? { host: "127.0.0.1", port: Number(place) } : overWebSocket(place, ["AMQPWSB10"])();
+    }
     return container.connect({
         username: "admin",
         password: "admin",
         initial_reconnect_delay: 20,
         max_reconnect_delay: 200,
-        connection_details: () => ({ host: "127.0.0.1", port: Number(ports[next++ % ports.length]) }),
+        connection_details: details,
     });
 }
 
