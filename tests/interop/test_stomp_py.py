@@ -11,6 +11,7 @@ import pytest
 import stomp
 from stomp.utils import Frame
 from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
+from support.certificates import Keys
 from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
@@ -59,11 +60,21 @@ class Listener(stomp.ConnectionListener):
 class Client:
     """One connection of stomp.py."""
 
-    def __init__(self, port: int, version: str = "1.2", *, connect: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        port: int,
+        version: str = "1.2",
+        *,
+        connect: bool = True,
+        keys: Keys | None = None,
+        **options: Any,
+    ) -> None:
         login = {name: options.pop(name) for name in ("headers",) if name in options}
         options.setdefault("auto_content_length", False)
         self.listener = Listener()
         self.connection = CONNECTIONS[version]([("127.0.0.1", port)], reconnect_attempts_max=3, **options)
+        if keys is not None:
+            self.connection.set_ssl([("127.0.0.1", port)], ca_certs=str(keys.trust))
         self.connection.set_listener("", self.listener)
         self._receipts = 0
         if connect:
@@ -110,11 +121,18 @@ def port(
 
 
 def our_broker(
-    zookeeper: ZooKeeperForTests, folder: Path, container: str = "first", port: int = 0
+    zookeeper: ZooKeeperForTests,
+    folder: Path,
+    container: str = "first",
+    port: int = 0,
+    keys: Keys | None = None,
 ) -> tuple[OurBroker, int]:
-    """A broker of ours with a STOMP connector, and its port."""
+    """A broker of ours with a STOMP connector, with TLS if there are keys, and its port."""
     port = port or free_port()
-    properties = {"connectors": "openwire stomp", "stomp-port": str(port)}
+    name = "stomp" if keys is None else "stomp+ssl"
+    properties = {"connectors": f"openwire {name}", f"{name}-port": str(port)}
+    if keys is not None:
+        properties["ssl.keyStore"] = str(keys.server)
     return OurBroker(zookeeper, folder, port=free_port(), container=container, properties=properties), port
 
 
@@ -278,7 +296,7 @@ def test_heart_beats(port: int) -> None:
 class Sender:
     """Sends numbers, each until it is confirmed, also over a takeover, with stomp.py's own list of hosts."""
 
-    def __init__(self, ports: list[int], place: str) -> None:
+    def __init__(self, ports: list[int], place: str, keys: Keys | None = None) -> None:
         self.listener = Listener()
         hosts = [("127.0.0.1", port) for port in ports]
         self.connection = stomp.Connection12(
@@ -289,6 +307,8 @@ class Sender:
             reconnect_sleep_jitter=0.0,
             auto_content_length=False,
         )
+        if keys is not None:
+            self.connection.set_ssl(hosts, ca_certs=str(keys.trust))
         self.connection.set_listener("", self.listener)
         self.place = place
         self.confirmed: list[int] = []
@@ -317,22 +337,24 @@ class Sender:
                 continue
 
 
-def test_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secure", [False, True])
+def test_takeover(zookeeper: ZooKeeperForTests, tmp_path: Path, secure: bool) -> None:
     """Killing the master loses no message that was confirmed; the list of hosts leads to the next."""
     add_user(zookeeper)
-    first, first_port = our_broker(zookeeper, tmp_path, "first")
+    keys = Keys(tmp_path / "keys") if secure else None
+    first, first_port = our_broker(zookeeper, tmp_path, "first", keys=keys)
     with running(first):
         first.wait_listening()
-        second, second_port = our_broker(zookeeper, tmp_path, "second")
+        second, second_port = our_broker(zookeeper, tmp_path, "second", keys=keys)
         with running(second):
-            sender = Sender([first_port, second_port], "/queue/interop.takeover")
+            sender = Sender([first_port, second_port], "/queue/interop.takeover", keys)
             for number in range(100):
                 if number == 50:
                     first.kill()
                 sender.send(number)
             sender.connection.disconnect()
             second.wait_listening()
-            with Client(second_port) as client:
+            with Client(second_port, keys=keys) as client:
                 client.connection.subscribe("/queue/interop.takeover", id="1", ack="client")
                 frames = client.listener.wait(100)
                 received = [int(frame.body) for frame in frames]
