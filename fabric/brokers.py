@@ -135,6 +135,17 @@ class BrokerClient:
             self._connection.close()
             raise
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection has not been found broken."""
+        from mqclient import errors  # noqa: PLC0415 - see below
+
+        try:
+            self._connection.check_open()
+        except errors.ClientError:
+            return False
+        return True
+
     def ask(self, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         """Have an operation done and return its result.
 

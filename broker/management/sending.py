@@ -38,7 +38,7 @@ def send(region: Region, request: SendRequest) -> Job:
         lack = region.usage.store_lack() if message.persistent else region.usage.volatile_lack()
         if lack:
             raise TooMany(lack)
-        arrivals = Arrivals(region, region.routing.routes(message), None)
+        arrivals = Arrivals.of(region, [message], None)
         batch = region.append(arrivals.records) if arrivals.records else 0
         arrivals.accept(batch)
         job.result = message.message_id

@@ -1,32 +1,63 @@
-"""Connections to the brokers' management, one for each broker, as a user that exists only for the console.
+"""Connections to the brokers' management, as a user that exists only for the console.
 
 The user is an ephemeral znode with the hash of a password that only this process knows: it ends with the
 console's session, and no secret lies anywhere.
+
+A broker that is slow holds a few threads and keeps those waiting who ask it, nobody else.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
 
 from fabric.brokers import BrokerClient, Login, find_broker, url_of
-from fabric.errors import BrokerRefused, BrokerUnreachable
+from fabric.errors import BrokerNotFound, BrokerRefused, BrokerUnreachable
+from fabric.web.errors import Refused
 from registry import paths
 from registry.errors import NodeExists
 from registry.users import UserRecord, hash_password
 
 if TYPE_CHECKING:
+    from fabric.clusters import ClusterRow
     from fabric.web.console import Console
+
+T = TypeVar("T")
+Key = tuple[str, str]
+"""A broker: its group and its name."""
+
+log = logging.getLogger("fabric.web")
 
 ANSWER_S: Final = 10.0
 """How long a broker may be silent: a page waits for it."""
-LOGIN_ATTEMPTS: Final = 20
+LOGIN_ATTEMPTS: Final = 50
 LOGIN_PAUSE_S: Final = 0.1
 """A broker hears of the console's user a moment after it was made."""
 PASSWORD_BYTES: Final = 32
 USER_PREFIX: Final = "console@"
 """Before the container's name. Who lists users leaves these out."""
+AT_ONCE_MAX: Final = 4
+"""Questions to one broker at a time, each of which holds a thread and a connection."""
+AT_ONCE_IN_ALL_MAX: Final = 12
+"""Questions to all brokers: some threads of the console's are always left for ZooKeeper."""
+WAITING_MAX: Final = 64
+"""Questions that wait for their turn at one broker."""
+
+Question = tuple[str, Mapping[str, object]]
+"""An operation and its arguments."""
+
+
+class _GoesOnError(Exception):
+    """The job runs on; nobody waits for its end."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__(job)
+        self.job = job
 
 
 class ConsoleUser:
@@ -56,79 +87,168 @@ class ConsoleUser:
 
 
 class BrokerLinks:
-    """The connections to brokers. Its `ask` and `change` are for the reactor's thread."""
+    """The connections to brokers. Lives in the reactor's thread."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._user = ConsoleUser(console)
-        self._idle: dict[tuple[str, str], list[BrokerClient]] = {}
+        self._entrance = DeferredLock()
+        self._gates: dict[Key, DeferredSemaphore] = {}
+        self._gate_of_all = DeferredSemaphore(AT_ONCE_IN_ALL_MAX)
+        self._idle: dict[Key, tuple[str, list[BrokerClient]]] = {}
         self._closed = False
 
     async def ask(self, group: str, broker: str, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
-        """Have a broker's master do an operation of its management; see `broker.management.operations`.
+        """Have a broker's master answer a question; see `broker.management.operations`.
 
         Raises:
             BrokerNotFound, NoMaster, BrokerUnreachable, BrokerRefused: as they say.
+            Refused: too many ask it.
         """
-        rows = [row for row in self._console.view.brokers() if row.cluster == paths.amq_group(group)]
-        row = find_broker(rows, group, broker)
-        url = url_of(row)
-        given = {name: value for name, value in arguments.items() if value is not None}
-        idle = self._take((broker, url))
-        try:
-            client, found = await self._console.blocking(self._ask, idle, broker, url, operation, given)
-        except BrokerRefused:
-            if idle is not None:
-                self._put((broker, url), idle)
-            raise
-        self._put((broker, url), client)
+        given = _given(arguments)
+        return await self._use(group, broker, lambda client: client.ask(operation, **given), is_safe=True)
+
+    async def ask_all(self, group: str, broker: str, questions: Sequence[Question]) -> list[Any]:
+        """Have several questions answered in a row; raises as `ask` does."""
+        return await self._use(
+            group,
+            broker,
+            lambda client: [client.ask(operation, **_given(given)) for operation, given in questions],
+            is_safe=True,
+        )
+
+    async def change(self, group: str, broker: str, operation: str, **arguments: object) -> dict[str, Any]:
+        """Have something changed; its job, which may run on if it takes longer than half a second.
+
+        It is never repeated: what becomes of a request that is not answered is not known. Raises as `ask` does.
+        """
+        given = _given(arguments)
+
+        def carry_out(client: BrokerClient) -> dict[str, Any]:
+            try:
+                return client.change(operation, _leave, **given)
+            except _GoesOnError as goes_on:
+                return goes_on.job
+
+        return await self._use(group, broker, carry_out, is_safe=False)
+
+    def row(self, group: str, broker: str) -> ClusterRow:
+        """A broker as the registry knows it, with or without a master. Raises `BrokerNotFound`."""
+        rows = self.rows(group)
+        found = next((row for row in rows if row.id == broker), None)
+        if found is None:
+            raise BrokerNotFound(group, broker, [row.id for row in rows])
         return found
+
+    def rows(self, group: str) -> list[ClusterRow]:
+        """The brokers of a group."""
+        return [row for row in self._console.view.brokers() if row.cluster == paths.amq_group(group)]
 
     def close(self) -> None:
         """Leave all brokers."""
         self._closed = True
-        for clients in self._idle.values():
-            for client in clients:
-                client.close()
+        for _, clients in self._idle.values():
+            self._leave(clients)
         self._idle.clear()
 
-    def _take(self, key: tuple[str, str]) -> BrokerClient | None:
-        clients = self._idle.get(key)
-        return clients.pop() if clients else None
-
-    def _put(self, key: tuple[str, str], client: BrokerClient) -> None:
-        if self._closed:
-            client.close()
-            return
-        for other in [other for other in self._idle if other[0] == key[0] and other != key]:
-            for old in self._idle.pop(other):  # of a master before this one
-                old.close()
-        self._idle.setdefault(key, []).append(client)
-
-    def _ask(
-        self, client: BrokerClient | None, name: str, url: str, operation: str, arguments: dict[str, object]
-    ) -> tuple[BrokerClient, Any]:
-        """Ask in a thread; a connection that is broken is made anew once."""
-        if client is not None:
-            try:
-                return client, client.ask(operation, **arguments)
-            except BrokerUnreachable:
-                client.close()
-        fresh = self._connect(name, url)
+    async def _use(
+        self, group: str, broker: str, work: Callable[[BrokerClient], T], *, is_safe: bool
+    ) -> T:
+        """Work with a connection; what is safe is done again if the connection turns out to be broken."""
+        key = (group, broker)
+        gate = self._gates.setdefault(key, DeferredSemaphore(AT_ONCE_MAX))
+        if len(gate.waiting) >= WAITING_MAX:
+            raise Refused(
+                503, f"Broker {broker} answers slowly, and {WAITING_MAX} questions wait for it.", "Try again."
+            )
+        self.row(group, broker)
+        await gate.acquire()
         try:
-            return fresh, fresh.ask(operation, **arguments)
-        except BaseException:
-            fresh.close()
-            raise
+            await self._gate_of_all.acquire()
+            try:
+                return await self._work(key, work, is_safe=is_safe)
+            finally:
+                self._gate_of_all.release()
+        finally:
+            gate.release()
 
-    def _connect(self, name: str, url: str) -> BrokerClient:
+    async def _work(self, key: Key, work: Callable[[BrokerClient], T], *, is_safe: bool) -> T:
+        group, broker = key
+        url = url_of(find_broker(self.rows(group), group, broker))
+        idle = self._take(key, url)
+        if idle is not None:
+            try:
+                return await self._with(idle, key, url, work)
+            except BrokerUnreachable:
+                if not is_safe:
+                    raise
+        login = await self._entrance.run(self._login)
+        client = await self._console.blocking(self._connect, broker, url, login)
+        return await self._with(client, key, url, work)
+
+    async def _with(
+        self, client: BrokerClient, key: Key, url: str, work: Callable[[BrokerClient], T]
+    ) -> T:
+        try:
+            found = await self._console.blocking(work, client)
+        except BrokerRefused:
+            self._put(key, url, client)
+            raise
+        except BaseException:
+            self._leave([client])
+            raise
+        self._put(key, url, client)
+        return found
+
+    def _login(self) -> Deferred[Login]:
+        return Deferred.fromCoroutine(self._console.blocking(self._user.login))
+
+    def _take(self, key: Key, url: str) -> BrokerClient | None:
+        known, clients = self._idle.get(key, (url, []))
+        if known != url:  # of a master before this one
+            del self._idle[key]
+            self._leave(clients)
+            return None
+        while clients:
+            client = clients.pop()
+            if client.is_connected:
+                return client
+            self._leave([client])
+        return None
+
+    def _put(self, key: Key, url: str, client: BrokerClient) -> None:
+        known, clients = self._idle.setdefault(key, (url, []))
+        if self._closed or known != url or not client.is_connected:
+            self._leave([client])
+        else:
+            clients.append(client)
+
+    def _leave(self, clients: Sequence[BrokerClient]) -> None:
+        """Close connections, which takes long if the broker is silent."""
+
+        def close_all() -> None:
+            for client in clients:
+                client.close()
+
+        leaving = Deferred.fromCoroutine(self._console.blocking(close_all))
+        leaving.addErrback(lambda failure: log.info("A broker could not be left: %s", failure.value))
+
+    def _connect(self, name: str, url: str, login: Login) -> BrokerClient:
         authority = self._console.home.authority_certificate
         trust_store = str(authority) if authority.exists() else ""
         for attempt in range(LOGIN_ATTEMPTS):
             try:
-                return BrokerClient(name, url, self._user.login(), answer_s=ANSWER_S, trust_store=trust_store)
+                return BrokerClient(name, url, login, answer_s=ANSWER_S, trust_store=trust_store)
             except BrokerRefused:
                 if attempt == LOGIN_ATTEMPTS - 1:
                     raise
                 time.sleep(LOGIN_PAUSE_S)
         raise AssertionError
+
+
+def _given(arguments: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _leave(job: dict[str, Any]) -> None:
+    raise _GoesOnError(job)

@@ -13,6 +13,7 @@ from fabric.users import Users
 from fabric.web.broker_links import BrokerLinks
 from fabric.web.events import EventHub
 from fabric.web.gate import Gate, KnownUsers
+from fabric.web.sampler import Sampler
 from fabric.web.tokens import KnownTokens, TokenStore
 from fabric.web.view import FabricView
 
@@ -58,6 +59,7 @@ class Console:
         containers: changes containers; blocks. So do `profiles` and `lifecycle`.
         tokens: API tokens; blocks, as `users` does.
         links: brokers.
+        samples: the figures of brokers, for pages that show them.
         events: who is told of changes.
         gate: who may do what.
     """
@@ -75,6 +77,7 @@ class Console:
         self.profiles = ProfileStore(around.session)
         self.lifecycle = Lifecycle(around.session, around.home)
         self.links = BrokerLinks(self)
+        self.samples = Sampler(self)
         self.tokens = TokenStore(around.session)
         self.users = Users(around.session)
         known = KnownTokens(time.time)
@@ -93,4 +96,5 @@ class Console:
         self.events.close()
         self._token_watch.cancel()
         self.view.cancel()
+        self.samples.close()
         self.links.close()

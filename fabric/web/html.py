@@ -5,11 +5,13 @@ from __future__ import annotations
 from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fabric.errors import FabricError
 from fabric.web.errors import code_of
+from fabric.web.formats import FILTERS
 from fabric.web.roles import Role
 from fabric.web.routes import Answer, Call, Identity
 
@@ -38,7 +40,13 @@ def templates() -> Environment:
     )
     environment.globals["release"] = metadata.version("fabric-mq")
     environment.globals["navigation"] = NAVIGATION
+    environment.filters.update(FILTERS, segment=segment)
     return environment
+
+
+def segment(name: str) -> str:
+    """A name as one segment of an address, whatever it consists of."""
+    return quote(name, safe="")
 
 
 def page(call: Call, template: str, *, tab: str = "", **values: Any) -> Answer:  # noqa: ANN401 - a template's

@@ -89,8 +89,8 @@ class Call:
 
     @property
     def is_fragment(self) -> bool:
-        """Whether a page of ours asks for a part of itself."""
-        return "hx-request" in self.headers
+        """Whether a page of ours asks for a part of itself, and not, going back, for all of it."""
+        return "hx-request" in self.headers and "hx-history-restore-request" not in self.headers
 
 
 @dataclass(slots=True)

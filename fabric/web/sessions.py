@@ -84,6 +84,10 @@ class LoginSessions:
             self._sessions.move_to_end(token)
         return session
 
+    def any(self, now_s: float) -> bool:
+        """Whether anybody is logged in."""
+        return any(self.find(token, now_s, use=False) for token in list(self._sessions))
+
     def end(self, token: str) -> None:
         """Log out."""
         self._sessions.pop(token, None)

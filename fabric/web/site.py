@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Awaitable, Iterable, Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 from klein import Klein
@@ -117,6 +117,11 @@ class QuietSite(Site):
 
     noisy = False
 
+    def getResourceFor(self, request: WebRequest) -> object:  # noqa: N802 - Twisted's name
+        """Find routes by the path as it was sent, so that a name with a slash in it (`%2F`) is one segment."""
+        request.postpath = request.path[1:].split(b"/")
+        return super().getResourceFor(request)  # type: ignore[no-untyped-call]  # likewise
+
     def log(self, request: object) -> None:
         """Log nothing."""
 
@@ -179,7 +184,7 @@ class Responder:
             call = Call(
                 self._console,
                 identity,
-                path,
+                _names(path),
                 read_fields(self._route.query, _arguments(request)),
                 self._body(request, headers),
                 _text(request.uri),
@@ -313,6 +318,14 @@ def described(body: object) -> str:
             text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             said.append(f"{name}={text[:VALUE_CHARACTERS_LOGGED]!r}")
     return f" ({', '.join(said)})" if said else ""
+
+
+def _names(path: Mapping[str, str]) -> dict[str, str]:
+    """The variable parts of a path, decoded. Raises `RequestInvalid` if they are no text."""
+    try:
+        return {name: unquote(value, errors="strict") for name, value in path.items()}
+    except UnicodeDecodeError:
+        raise RequestInvalid("The address is not UTF-8.") from None
 
 
 def read_fields(kind: type[Request], arguments: Mapping[str, list[str]]) -> Request:

@@ -3,10 +3,13 @@
 from typing import Final
 
 from fabric.web.api import access as api_access
+from fabric.web.api import broker_clients as api_broker_clients
+from fabric.web.api import brokers as api_brokers
 from fabric.web.api import containers as api_containers
 from fabric.web.api import description as api_description
 from fabric.web.api import events as api_events
-from fabric.web.pages import access, assets, containers, login
+from fabric.web.api import messages as api_messages
+from fabric.web.pages import access, assets, brokers, containers, destinations, login
 from fabric.web.routes import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -14,6 +17,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     *assets.ROUTES,
     *containers.ROUTES,
     *api_containers.ROUTES,
+    *brokers.ROUTES,
+    *destinations.ROUTES,
+    *api_brokers.ROUTES,
+    *api_messages.ROUTES,
+    *api_broker_clients.ROUTES,
     *access.ROUTES,
     *api_access.ROUTES,
     *api_events.ROUTES,
