@@ -87,7 +87,11 @@ class ConsoleUser:
 
 
 class BrokerLinks:
-    """The connections to brokers. Lives in the reactor's thread."""
+    """The connections to brokers. Lives in the reactor's thread.
+
+    Attributes:
+        connect: makes a connection, blocks: given the broker's name, its URL and the login.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -97,6 +101,7 @@ class BrokerLinks:
         self._gate_of_all = DeferredSemaphore(AT_ONCE_IN_ALL_MAX)
         self._idle: dict[Key, tuple[str, list[BrokerClient]]] = {}
         self._closed = False
+        self.connect = self._connect
 
     async def ask(self, group: str, broker: str, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         """Have a broker's master answer a question; see `broker.management.operations`.
@@ -120,7 +125,7 @@ class BrokerLinks:
     async def change(self, group: str, broker: str, operation: str, **arguments: object) -> dict[str, Any]:
         """Have something changed; its job, which may run on if it takes longer than half a second.
 
-        It is never repeated: what becomes of a request that is not answered is not known. Raises as `ask` does.
+        It is never repeated, for a request that is not answered may have been carried out. Raises as `ask`.
         """
         given = _given(arguments)
 
@@ -151,9 +156,7 @@ class BrokerLinks:
             self._leave(clients)
         self._idle.clear()
 
-    async def _use(
-        self, group: str, broker: str, work: Callable[[BrokerClient], T], *, is_safe: bool
-    ) -> T:
+    async def _use(self, group: str, broker: str, work: Callable[[BrokerClient], T], *, is_safe: bool) -> T:
         """Work with a connection; what is safe is done again if the connection turns out to be broken."""
         key = (group, broker)
         gate = self._gates.setdefault(key, DeferredSemaphore(AT_ONCE_MAX))
@@ -183,12 +186,10 @@ class BrokerLinks:
                 if not is_safe:
                     raise
         login = await self._entrance.run(self._login)
-        client = await self._console.blocking(self._connect, broker, url, login)
+        client = await self._console.blocking(self.connect, broker, url, login)
         return await self._with(client, key, url, work)
 
-    async def _with(
-        self, client: BrokerClient, key: Key, url: str, work: Callable[[BrokerClient], T]
-    ) -> T:
+    async def _with(self, client: BrokerClient, key: Key, url: str, work: Callable[[BrokerClient], T]) -> T:
         try:
             found = await self._console.blocking(work, client)
         except BrokerRefused:

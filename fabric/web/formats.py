@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
-MISSING: Final = "–"
+MISSING: Final = "\N{EN DASH}"
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -32,7 +32,8 @@ def rate(value: float | None) -> str:
 
 def span(seconds: float) -> str:
     """How long, in its two largest units: `3 d 4 h`, `12 s`."""
-    rest, parts = max(int(seconds), 0), []
+    rest = max(int(seconds), 0)
+    parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if rest >= length or (unit == "s" and not parts):
             parts.append(f"{rest // length} {unit}")

@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from broker.management.model import BrokerInfo, JobInfo, Page, QueueInfo, TopicInfo
 from fabric.errors import FabricError
 from fabric.web.errors import Refused
-from fabric.web.shared import Shared
 from fabric.web.samples import SPAN_S, BrokerSamples, Sample
+from fabric.web.shared import Shared
 from registry import paths
 from registry.errors import RegistryError
 

@@ -118,7 +118,7 @@ class QuietSite(Site):
     noisy = False
 
     def getResourceFor(self, request: WebRequest) -> object:  # noqa: N802 - Twisted's name
-        """Find routes by the path as it was sent, so that a name with a slash in it (`%2F`) is one segment."""
+        """Find routes by the path as it was sent: a name with a slash in it (`%2F`) is one segment."""
         request.postpath = request.path[1:].split(b"/")
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]  # likewise
 

@@ -1,4 +1,4 @@
-"""Changes to what clients have at brokers, below `/api/v1/brokers/<group>/<broker>`, and jobs that run there."""
+"""Changes to what clients have at brokers, below `/api/v1/brokers/<group>/<broker>`; and jobs there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fabric.web.roles import Role
 from fabric.web.routes import Call, Handler, Request, Route
 
 
-class SubscriptionBody(Request):
+class SubscriptionBody(Request, kw_only=True):
     """A durable subscription.
 
     Attributes:

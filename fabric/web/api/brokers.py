@@ -79,7 +79,7 @@ class BrowseQuery(Request):
     preview: Preview = 100
 
 
-class SubscriptionBrowseQuery(BrowseQuery):
+class SubscriptionBrowseQuery(BrowseQuery, kw_only=True):
     """Which messages of a durable subscription."""
 
     client_id: str = ""
@@ -272,7 +272,7 @@ def _fields(query: Request) -> dict[str, Any]:
     return msgspec.structs.asdict(query)
 
 
-def _list(path: str, handler: Any, summary: str, query: type[Request], answer: Any) -> Route:  # noqa: ANN401
+def _list(path: str, handler: Any, summary: str, query: type[Request], answer: Any) -> Route:  # noqa: ANN401 - a type, a handler
     return Route("GET", f"{BROKER}/{path}", handler, summary, query=query, answer=answer)
 
 

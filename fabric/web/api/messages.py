@@ -72,7 +72,7 @@ class SelectBody(Request):
     all: bool = False
 
 
-class MoveBody(SelectBody):
+class MoveBody(SelectBody, kw_only=True):
     """Which messages, and where to.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -100,7 +100,7 @@ async def samples_of(call: Call) -> BrokerSamples:
     return await call.console.samples.fresh(call.path["group"], call.path["broker"])
 
 
-def show(call: Call, samples: BrokerSamples, tab: str, template: str, **values: Any) -> Answer:  # noqa: ANN401
+def show(call: Call, samples: BrokerSamples, tab: str, template: str, **values: Any) -> Answer:  # noqa: ANN401 - what a template takes
     """A page about a broker, or its changing part, rendered once for each sample."""
     group, broker = call.path["group"], call.path["broker"]
 
@@ -238,7 +238,9 @@ def _link(address: str, query: Request, changed: dict[str, object]) -> str:
 # ---- what the broker is asked for when somebody looks at it
 
 
-async def once(call: Call, kind: type[T], operation: str, **arguments: Any) -> tuple[T | None, FabricError | None]:  # noqa: ANN401
+async def once(
+    call: Call, kind: type[T], operation: str, **arguments: Hashable
+) -> tuple[T | None, FabricError | None]:
     """An answer of the broker in the path, or why there is none."""
     group, broker = call.path["group"], call.path["broker"]
     try:
@@ -331,7 +333,5 @@ ROUTES: Final = (
     Route("GET", f"{BROKER}/connections", connections, "Its connections.", query=ItemsQuery),
     Route("GET", f"{BROKER}/connections/<connection>", connection, "One connection."),
     Route("GET", f"{BROKER}/transactions", transactions, "Prepared transactions.", query=ItemsQuery),
-    Route(
-        "GET", f"{BROKER}/scheduled", scheduled, "Scheduled messages.", Role.OPERATOR, query=ItemsQuery
-    ),
+    Route("GET", f"{BROKER}/scheduled", scheduled, "Scheduled messages.", Role.OPERATOR, query=ItemsQuery),
 )

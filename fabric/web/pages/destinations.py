@@ -146,9 +146,7 @@ async def topic(call: Call) -> Answer:
 QUEUE: Final = f"{BROKER}/queues/<queue>"
 ROUTES: Final = (
     Route("GET", QUEUE, queue, "One queue."),
-    Route(
-        "GET", f"{QUEUE}/messages", messages, "Messages of a queue.", Role.OPERATOR, query=MessagesQuery
-    ),
+    Route("GET", f"{QUEUE}/messages", messages, "Messages of a queue.", Role.OPERATOR, query=MessagesQuery),
     Route("GET", f"{QUEUE}/messages/<ref>", message, "One message.", Role.OPERATOR),
     Route("GET", f"{BROKER}/topics/<topic>", topic, "One topic."),
 )

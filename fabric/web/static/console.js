@@ -77,6 +77,7 @@
       const element = event.detail.elt;
       const dialog = element.closest("dialog");
       if (dialog) dialog.close();
+      if (event.detail.requestConfig && event.detail.requestConfig.verb !== "get") document.body.dispatchEvent(new CustomEvent("changed"));
       const then = element.dataset.then;
       if (then) location.assign(then);
       if (element.hasAttribute("data-reset")) element.reset();
@@ -105,6 +106,7 @@
         dialog.querySelectorAll(`[data-shows="${name}"]`).forEach((place) => { place.textContent = value; });
       }
       dialog.querySelectorAll("[data-chosen]").forEach((place) => showChosen(place));
+      dialog.querySelectorAll("[data-count]").forEach((place) => { place.textContent = ticked(place.dataset.count).length; });
       dialog.showModal();
       return;
     }
@@ -119,7 +121,7 @@
   });
 
   // ---- choosing rows: data-all="NAME" ticks all, data-needs="NAME" is disabled while nothing is ticked,
-  //      data-chosen="NAME" lists what is ticked
+  //      data-chosen="NAME" lists what is ticked, data-count="NAME" how many; `changed` on the body: something was changed here
 
   function ticked(name) {
     return [...document.querySelectorAll(`input[type=checkbox][name="${name}"]:checked`)].map((box) => box.value);
