@@ -7,7 +7,7 @@ they were set back later; what there *is* (messages, consumers, …) is as it is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from broker.conversion import Json
 
@@ -222,6 +222,7 @@ class MessageInfo:
         deliveries: how often it was dispatched and not acknowledged.
         state: `waiting`, or `in flight`: at a consumer.
         size: of its body in bytes, as it was sent.
+        properties: by name, as JSON has them.
         body_kind: `none`, `text`, `bytes`, `map`, `stream`, `object` or `blob`.
         preview: the beginning of its body as text; of bytes that are no text in hexadecimal.
         cut: whether the preview lacks something.
@@ -244,7 +245,7 @@ class MessageInfo:
     deliveries: int
     state: str
     size: int
-    properties: dict[str, Plain]
+    properties: dict[str, Any]
     body_kind: str
     preview: str
     cut: bool

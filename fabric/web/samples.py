@@ -6,6 +6,7 @@ destinations is read a page of them at a time, so that one sample costs it the s
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
@@ -197,7 +198,7 @@ class BrokerSamples:
 
     Attributes:
         number: counts samples, failed ones too.
-        asked_s: when the last one was taken; 0: never.
+        asked_s: when the last one was taken.
         broker: the last that came; None: none has.
         jobs: those that run, and those that are over, as far as they were asked for.
         error: why the last one failed; None: it has not.
@@ -206,7 +207,7 @@ class BrokerSamples:
     """
 
     number: int = 0
-    asked_s: float = 0.0
+    asked_s: float = -math.inf
     broker: BrokerInfo | None = None
     jobs: list[JobInfo] = field(default_factory=list)
     error: FabricError | None = None

@@ -51,6 +51,7 @@ class MemorySession:
     """A tree of znodes. `before_write` lets a test act as somebody else just before a write."""
 
     url = "memory:2181"
+    session_id = 1
 
     def __init__(self) -> None:
         self._root = _Znode()
