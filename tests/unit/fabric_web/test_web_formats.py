@@ -26,12 +26,8 @@ def test_spans(seconds: float, text: str) -> None:
 
 def test_rates_and_moments() -> None:
     """What is not known is a dash; a time that no calendar has is told as it is."""
-    assert [formats.rate(value) for value in (None, 0.0, 0.25, 12_345.6)] == [
-        "\N{EN DASH}",
-        "0",
-        "0.2",
-        "12,346",
-    ]
+    rates = [formats.rate(value) for value in (None, 0.0, 0.25, 12_345.6)]
+    assert rates == ["\N{EN DASH}", "0", "0.2", "12,346"]
     assert formats.moment(0) == "\N{EN DASH}"
     assert formats.moment(1_700_000_000_000) == "2023-11-14 22:13:20 UTC"
     assert formats.moment(1e30).endswith(" ms")
