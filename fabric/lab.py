@@ -1,4 +1,4 @@
-"""The walk-through, run for real: ``python -m fabric.lab``, or ``./dev lab``.
+"""The walk-through, run for real: ``python -m fabric.lab``, or ``./dev lab`` and ``./dev console``.
 
 It types the commands that a person would type, says what each step shows, kills and freezes the master under
 load, counts what arrived, and leaves its fabric running. Its fabric is its own: FABRIC_HOME is
@@ -27,6 +27,9 @@ import click
 from fabric.create import end_fabric
 from fabric.errors import FabricError, HomeUnusable
 from fabric.home import Home
+from fabric.processes import is_running
+from fabric.services.console import URL_FIELD
+from registry import paths
 
 T = TypeVar("T")
 
@@ -35,6 +38,7 @@ GROUP = "default"
 PROFILE = f"mq-broker-{GROUP}.{BROKER}"
 CHILD = "brokercontainer"
 QUEUE = "queue://workshop.lab"
+CONSOLE_URL = paths.container_config_field("root", URL_FIELD)
 
 USER = "admin"
 PASSWORD = "admin"  # noqa: S105 - the walk-through's public password, for a fabric on the loopback address
@@ -256,6 +260,15 @@ class Walkthrough:
         self.fail_over()
         self.leave_running()
 
+    def run_for_console(self) -> None:
+        """What there is to see in the console: a pair of brokers, and messages in a queue."""
+        self.create()
+        self.remove_root_broker()
+        self.create_brokers()
+        self.send_and_receive()
+        self.tell("Leave some messages in a queue.")
+        self.type(*self.client("producer", QUEUE, 20))
+
     def create(self) -> None:
         """A root container with its own ZooKeeper."""
         self.tell("Create a fabric: a root container, which runs a real ZooKeeper and a first broker.")
@@ -404,6 +417,7 @@ class Walkthrough:
         click.echo(f"   fabric container-stop {CHILD}; fabric cluster-list amq/{GROUP}")
         click.echo(f"   fabric container-start {CHILD}")
         click.echo("   fabric container-logs root")
+        click.echo("   ./dev console")
         chosen = f'LAB_HOME="{self._commands.home}" ' if self._commands.home != lab_home({}) else ""
         click.echo(f"   {chosen}./dev lab --stop")
 
@@ -423,6 +437,27 @@ def stop(home: Home) -> bool:
     return True
 
 
+def show_console(commands: Commands, home: Home) -> None:
+    """Make sure that a fabric runs, and say where its console is and who may log in."""
+    if not home.has_fabric():
+        _make(home)
+        Walkthrough(commands).run_for_console()
+    elif not is_running(home.container("root").read_process()):
+        click.echo("The fabric of the walk-through is down, and is started.")
+        commands.run("fabric", "container-start", "root")
+    url = wait_for(lambda: _console_url(commands), "the console listens")
+    click.echo()
+    click.secho(f"   {url}", bold=True)
+    click.echo(f"   User {USER}, password {PASSWORD}. ./dev lab --stop ends the fabric.")
+
+
+def _console_url(commands: Commands) -> str | None:
+    try:
+        return commands.run("fabric", "zk-get", CONSOLE_URL).strip() or None
+    except CommandFailed:
+        return None
+
+
 def _make(home: Home) -> None:
     try:
         home.make()
@@ -432,11 +467,17 @@ def _make(home: Home) -> None:
 
 @click.command()
 @click.option("--stop", "only_stop", is_flag=True, help="End the fabric that the walk-through left running.")
-def main(only_stop: bool) -> None:
+@click.option(
+    "--console", "only_console", is_flag=True, help="Make sure that it runs; say where its console is."
+)
+def main(only_stop: bool, only_console: bool) -> None:
     """Run the walk-through for real, and leave its fabric running."""
     commands = Commands(lab_home(os.environ), os.environ)
     try:
         home = Home(commands.home)
+        if only_console:
+            show_console(commands, home)
+            return
         stopped = stop(home)
         if only_stop:
             click.echo(

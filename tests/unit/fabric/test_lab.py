@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from fabric import lab
+from fabric.home import Home
 from fabric.lab import ClientRun, CommandFailed, Commands, longest_gap_ms
 
 
@@ -86,3 +87,18 @@ def test_a_folder_that_cannot_be_made_is_refused_at_once(tmp_path: Path) -> None
     assert done.exit_code == 1
     assert "Choose another folder with LAB_HOME." in done.output
     assert "1. " not in done.output
+
+
+def test_the_console_of_a_fabric_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its root container is started; then the address and the login are said."""
+    home = tmp_path / "home"
+    commands = scripted(
+        tmp_path, "fabric", "import sys; print('http://here:8181' if 'zk-get' in sys.argv else '')"
+    )
+    monkeypatch.setattr(Home, "has_fabric", lambda self: True)
+    monkeypatch.setattr(lab, "Commands", lambda *_: commands)
+    result = CliRunner().invoke(lab.main, ["--console"], env={"LAB_HOME": str(home)})
+    assert result.exit_code == 0, result.output
+    assert "is down, and is started" in result.output
+    assert "http://here:8181" in result.output
+    assert "User admin, password admin." in result.output
