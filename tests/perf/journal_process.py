@@ -35,6 +35,8 @@ from journal.options import JournalOptions
 from journal.record import RECORD_HEADER_BYTES, AddMessage, RemoveMessage
 
 BATCH = 64
+AHEAD = 2
+"""Batches that are appended and not yet durable: the writer finds the next one whenever it has synced one."""
 QUEUE = "queue://bench.backlog"
 PRODUCER = "ID:bench:1:1"
 RECORD_OVERHEAD_BYTES = RECORD_HEADER_BYTES + 20 + len(QUEUE) + len(PRODUCER)
@@ -95,8 +97,8 @@ def wire_body(size: int) -> bytes:
     return b"\2%c%b%b" % (len(name), name, frame)
 
 
-def fill(owner: Owner, messages: int, body: bytes) -> dict[str, float]:
-    """Append messages in batches, the next while one syncs; figures of processor time and rate."""
+def fill(owner: Owner, messages: int, body: bytes, *, ahead: int = 1) -> dict[str, float]:
+    """Append messages in batches, the next ones while one syncs; figures of processor time and rate."""
     owner.open()
     journal = owner.journal
     ref = first = journal.state.next_ref
@@ -110,7 +112,7 @@ def fill(owner: Owner, messages: int, body: bytes) -> dict[str, float]:
         cpu_s += time.thread_time() - started
         ref += count
         journal.flush()
-        owner.wait_durable(batch - 1)
+        owner.wait_durable(batch - ahead)
         owner.run_posted()
     owner.wait_durable(batch)
     seconds = time.perf_counter() - began
@@ -133,10 +135,15 @@ def run_fill(wanted: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_batches(wanted: argparse.Namespace) -> dict[str, Any]:
-    """Records of exactly the wanted size in batches of 64; what became of them on the disk."""
+    """Records of exactly the wanted size in batches of 64; what became of them on the disk.
+
+    A batch is closed when it has 64, so that those which wait do not become one: `fio` writes no larger ones.
+    """
     create_store(wanted.store)
-    owner = Owner(wanted.store, watched=True)
-    facts: dict[str, Any] = fill(owner, wanted.messages, os.urandom(wanted.size - RECORD_OVERHEAD_BYTES))
+    options = JournalOptions(create=True, batch_bytes_max=BATCH * wanted.size)
+    owner = Owner(wanted.store, options=options, watched=True)
+    body = os.urandom(wanted.size - RECORD_OVERHEAD_BYTES)
+    facts: dict[str, Any] = fill(owner, wanted.messages, body, ahead=AHEAD)
     watch = owner.files.watch
     facts["syncs"] = watch.syncs
     facts["bytes"] = watch.bytes_written
