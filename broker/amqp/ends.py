@@ -15,6 +15,7 @@ from broker.region.consumer import ConsumerOptions
 
 if TYPE_CHECKING:
     from broker.amqp.events import Link, Pointer
+    from broker.amqp.inbound import Template
     from broker.region.connection import RegionConnection
 
 NO_LOCAL: Final = (0x0000468C00000003, "apache.org:no-local-filter:list")
@@ -44,6 +45,7 @@ class Receiving:
         destination: None: each message says where it goes.
         temporary: the link has made its destination.
         answered: messages answered since it got credit.
+        template: what its next message may have in common with its last one.
     """
 
     link: Link
@@ -51,6 +53,7 @@ class Receiving:
     destination: Destination | None
     temporary: bool = False
     answered: int = 0
+    template: Template | None = None
 
 
 @dataclass(slots=True, eq=False)

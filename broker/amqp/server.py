@@ -41,7 +41,7 @@ from broker.amqp.events import (
     Transferred,
 )
 from broker.amqp.handshake import ANONYMOUS, EXTERNAL, PLAIN, Handshake, LoginAsked, Outcome
-from broker.amqp.inbound import take
+from broker.amqp.inbound import take, template_of
 from broker.amqp.limits import COORDINATOR_CREDIT, ERROR_CHARACTERS_MAX
 from broker.amqp.outbound import outgoing
 from broker.amqp.rewriting import rewrite
@@ -299,7 +299,7 @@ class AmqpServer(ServerSide[Answer, Never]):
             return
         assert isinstance(owner, Receiving)
         try:
-            message = take(event.content, owner.destination, self.region.now_ms, self._names.next)
+            message = self._read(owner, event.content)
             transaction = None
             if event.state == TRANSACTIONAL:
                 transaction = self._transactions.of_transfer(event.delivery)
@@ -307,6 +307,17 @@ class AmqpServer(ServerSide[Answer, Never]):
             self._refuse(owner, event, error)
             return
         self._send(connection, owner, event, message, transaction)
+
+    def _read(self, receiving: Receiving, content: bytes) -> Message:
+        now_ms, new_id, template = self.region.now_ms, self._names.next, receiving.template
+        if template is not None:
+            like = template.take(content, now_ms, new_id)
+            if like is not None:
+                return like
+        message, parsed = take(content, receiving.destination, now_ms, new_id)
+        if receiving.destination is not None:
+            receiving.template = template_of(message, parsed)
+        return message
 
     def _send(
         self,
@@ -316,20 +327,32 @@ class AmqpServer(ServerSide[Answer, Never]):
         message: Message,
         transaction: str | None,
     ) -> None:
+        try:
+            batch = connection.send(message, transaction)
+        except ClientError as error:
+            self._refuse(receiving, event, error, transaction)
+        except SendBlocked:
+            self._block(connection, receiving, event, message, transaction)
+        else:
+            self._sent(receiving, event, batch, transaction)
+
+    def _block(
+        self,
+        connection: RegionConnection,
+        receiving: Receiving,
+        event: Transferred,
+        message: Message,
+        transaction: str | None,
+    ) -> None:
+        """A message waits for space."""
+
         def answer(outcome: int | ClientError) -> None:
             if isinstance(outcome, ClientError):
                 self._refuse(receiving, event, outcome, transaction)
             else:
                 self._sent(receiving, event, outcome, transaction)
 
-        try:
-            batch = connection.send(message, transaction)
-        except ClientError as error:
-            self._refuse(receiving, event, error, transaction)
-        except SendBlocked:
-            connection.block(message, lambda: connection.send(message, transaction), answer, transaction)
-        else:
-            self._sent(receiving, event, batch, transaction)
+        connection.block(message, lambda: connection.send(message, transaction), answer, transaction)
 
     def _sent(self, receiving: Receiving, event: Transferred, batch: int, transaction: str | None) -> None:
         """A message is taken: say so once it is durable."""
