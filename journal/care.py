@@ -199,9 +199,14 @@ class Care:
         self._due = max(self._due, self._done + interval)
         return self._logged >= self._due
 
+    @property
+    def store_bytes(self) -> int:
+        """About what the store takes. Any thread; costs nothing."""
+        return self._size + self._logged
+
     def _excess(self) -> int:
         """Bytes that the store takes beyond twice the live ones. Any thread; costs nothing."""
-        return self._size + self._logged - LIVE_SHARE * self._upkeep.live_bytes
+        return self.store_bytes - LIVE_SHARE * self._upkeep.live_bytes
 
     def _is_pressed(self) -> bool:
         return self._excess() > self._patience

@@ -50,6 +50,11 @@ class Caretaker:
         self._end()
         self._thread.join(timeout_s)
 
+    @property
+    def store_bytes(self) -> int:
+        """About what the store takes. Any thread."""
+        return self._care.store_bytes
+
     def wake(self) -> None:
         """The disk is full, or not any more. Any thread."""
         self._inbox.put(None)

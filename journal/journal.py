@@ -23,6 +23,7 @@ from journal.record import Record
 from journal.report import Report
 from journal.reserve import Reserve
 from journal.state import State
+from journal.tally import Tally
 from journal.upkeep import Upkeep
 from journal.writer import Post, Writer
 
@@ -81,6 +82,7 @@ class Journal:
         files: Files | None = None,
         options: JournalOptions | None = None,
         follower: Follower | None = None,
+        on_claimed: Callable[[], None] = lambda: None,
     ) -> "Journal":
         """Takes the store over and reads it. Blocks; call it in a thread.
 
@@ -96,6 +98,7 @@ class Journal:
             files: another disk, for tests.
             options: sizes and times.
             follower: a warm state of this store, which is ours from now on; its thread has ended.
+            on_claimed: called here, in this thread, when the epoch is ours and nothing is read yet.
 
         Raises:
             StoreFenced: another broker took the store meanwhile: ask the election before trying again.
@@ -120,6 +123,7 @@ class Journal:
                 options=options,
                 warm=follower.place,
                 found=follower.damages,
+                on_claimed=on_claimed,
             )
             opened = run(steps)
         mastership = opened.mastership
@@ -128,7 +132,7 @@ class Journal:
             mastership, place, state, options, post=post, on_durable=on_durable, on_failed=on_failed
         )
         epoch, reserve = mastership.epoch, mastership.reserve
-        upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options)
+        upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options, mastership.tally)
         losses = Losses(files, state, writer)
         patrol = Patrol(files, state, epoch)
         caretaker = Caretaker(Kept(files, upkeep, reserve, patrol, losses, options), writer, post)
@@ -161,6 +165,16 @@ class Journal:
     def lost_messages(self) -> int:
         """How many live messages were given up by this master, since their records are damaged."""
         return self._losses.count
+
+    @property
+    def tally(self) -> Tally:
+        """What this mastership has done so far."""
+        return self._writer.tally
+
+    @property
+    def store_bytes(self) -> int:
+        """About what the store takes of its disk; looked at when upkeep last did, and counted on."""
+        return self._caretaker.store_bytes
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether a message so long can be taken: one that does not fit the disk would end this mastership.

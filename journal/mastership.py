@@ -4,6 +4,7 @@ A batch is acknowledged after four steps, in this order: write, sync, open the l
 holds only if nobody shortens or reorders them; `tests/simulation/journal` proves that by doing so.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,7 @@ from journal.recovery import Recovered, StoreReader
 from journal.report import Damage, Report
 from journal.reserve import Reserve
 from journal.state import State
+from journal.tally import Tally
 
 T = TypeVar("T")
 
@@ -143,6 +145,7 @@ class Mastership:
         salt: of its data files.
         encoder: of its records.
         reserve: space for when the disk is full.
+        tally: what was done.
     """
 
     def __init__(self, files: Files, epoch: int, owner: str, salt: int, options: JournalOptions) -> None:
@@ -152,6 +155,7 @@ class Mastership:
         self.encoder = RecordEncoder(salt)
         self._options = options
         self.reserve = Reserve(files, epoch, options)
+        self.tally = Tally()
         self._files = files
         self._file: DataFile | None = None
         self._number = -1
@@ -179,7 +183,9 @@ class Mastership:
         self._write(offset, pieces, batch.end)
         assert self._file is not None
         yield f"wrote batch {place.batch}"
+        began_s = time.monotonic()
         self._file.sync()
+        self.tally.sync_s.add(time.monotonic() - began_s)
         yield f"synced batch {place.batch}"
         self.check()
         self._end = batch.end
@@ -378,6 +384,7 @@ def become_master(
     options: JournalOptions,
     warm: Seal | None = None,
     found: Sequence[Damage] = (),
+    on_claimed: Callable[[], None] = lambda: None,
 ) -> Steps[Opened]:
     """Claims the store, reads it into the state and begins an epoch; when it returns, serve.
 
@@ -389,6 +396,7 @@ def become_master(
         options: sizes.
         warm: a place in the log, see `journal.follower`.
         found: what was damaged before it.
+        on_claimed: called when the epoch is ours, before anything is read.
 
     Raises:
         StoreFenced: another broker took it meanwhile.
@@ -397,6 +405,7 @@ def become_master(
     refuse_newer(files)
     yield "found no newer format"
     epoch = yield from claim(files, owner)
+    on_claimed()
     reader = StoreReader(
         files,
         state,

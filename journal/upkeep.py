@@ -37,6 +37,7 @@ from journal.record import (
     data_file_key,
 )
 from journal.state import State
+from journal.tally import Tally
 
 DENSITY_MIN: Final = 0.1
 """A checkpoint is taken to be at least this long, as a share of what its entries take at most."""
@@ -98,10 +99,18 @@ class Upkeep:
         epoch: ours.
         first_end: where our first batch ends in our first data file.
         options: sizes.
+        tally: counts what is done.
     """
 
     def __init__(  # noqa: PLR0917 - its parts, put together in one place
-        self, files: Files, state: State, log: Log, epoch: int, first_end: int, options: JournalOptions
+        self,
+        files: Files,
+        state: State,
+        log: Log,
+        epoch: int,
+        first_end: int,
+        options: JournalOptions,
+        tally: Tally | None = None,
     ) -> None:
         self._files = files
         self._state = state
@@ -109,6 +118,7 @@ class Upkeep:
         self.epoch = epoch
         self._first_end = first_end
         self.options = options
+        self._tally = tally or Tally()
         self._number = 0
         self._density = 1.0  # of the last checkpoint: its length as a share of what was estimated
         self._first_trimmed = False
@@ -251,6 +261,7 @@ class Upkeep:
         checkpoint = yield from write_checkpoint(self._files, view, self.epoch, self._number, expected)
         written = self._files.written(checkpoint_name(self.epoch, self._number), 0)
         self._density = min(max(written / view.size_bytes, DENSITY_MIN), 1.0)
+        self._tally.checkpoints += 1
         return checkpoint
 
     def sizes(self, names: Iterable[str]) -> dict[DataFileName, int]:
@@ -287,6 +298,7 @@ class Upkeep:
         """Removes files; only after the batch has passed the fence check."""
         for name in doomed.names:
             self._files.remove(name)
+            self._tally.files_removed += 1
             yield f"removed {name}"
         if doomed.trimmed:
             first = DataFileName(self.epoch, 0)
@@ -313,8 +325,10 @@ class Upkeep:
                 yield f"read some of {name} again"
                 part = copy_records(region, name, data, copier)
                 if part:
+                    self._tally.moved_bytes += part.size
                     hand_over(part)
                     yield "handed records over"
+            self._tally.files_compacted += 1
         except JournalError:
             self._stuck.add(name)
             raise

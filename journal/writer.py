@@ -64,6 +64,7 @@ class Writer:
         on_failed: Callable[[JournalError], None],
     ) -> None:
         self._mastership = mastership
+        self.tally = mastership.tally
         self._encoder = mastership.encoder
         self._encode = mastership.encoder.encode
         self._state = state
@@ -314,7 +315,9 @@ class Writer:
             next(steps)  # up to the first thing done on the disk, as a rule the write
             self._report(report)
         run(steps)
-        self._commit_s += SMOOTHING * (time.monotonic() - began_s - self._commit_s)
+        took_s = time.monotonic() - began_s
+        self._commit_s += SMOOTHING * (took_s - self._commit_s)
+        self.tally.commit(batch.count, batch.size, took_s)
         self._settled = False
         self.durable_batch = batch.place.batch
         self.on_committed(batch.place.batch, batch.size)
