@@ -26,6 +26,8 @@ TEMPORARY: Final = "tmpDataDirectory"
 WAIT_MS_MAX: Final = 7 * 86_400_000
 """Longest `sendFailIfNoSpaceAfterTimeout`; whoever wants to wait longer waits for ever. Likewise of the
 other periods."""
+METRICS_DESTINATIONS: Final = 200
+"""Ten series or so for each; a fabric of twenty brokers stays below 50,000, which one Prometheus likes."""
 _UNITS: Final = {
     "": 1,
     "b": 1,
@@ -128,6 +130,7 @@ class BrokerConfig:
         purged_max: deleted at a time; 0: all that are idle.
         scheduler_support: messages can be sent that are due later.
         advisory_support: say on advisory topics what happens.
+        metrics_destinations: how many destinations have metrics of their own.
     """
 
     name: str
@@ -148,6 +151,7 @@ class BrokerConfig:
     purged_max: int = 0
     scheduler_support: bool = True
     advisory_support: bool = True
+    metrics_destinations: int = METRICS_DESTINATIONS
 
     @classmethod
     def from_properties(
@@ -189,6 +193,7 @@ class BrokerConfig:
             purged_max=number(values, "maxPurgedDestinationsPerSweep", 0, 0, 1_000_000),
             scheduler_support=flag(values, "schedulerSupport", "true"),
             advisory_support=flag(values, "advisorySupport", "true"),
+            metrics_destinations=number(values, "metrics.destinations", METRICS_DESTINATIONS, 0, 100_000),
         )
 
 

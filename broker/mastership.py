@@ -14,14 +14,17 @@ from broker.cluster import Cluster
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.errors import ProtocolUnavailable
+from broker.figures import gather
 from broker.identity import BrokerIdentity, program_version
 from broker.management.endpoint import ManagementEndpoint
 from broker.management.management import Management
 from broker.protocols import broker_id, lack, server_builder
+from broker.ranking import Ranking
 from broker.reactor import in_thread
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
 from broker.serving import ServerContext
+from broker.takeover import Phase, Takeover
 from broker.turn import Turn
 from broker.usage import usage_limits
 from journal.errors import JournalError, StoreIncomplete
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from broker.authorization import Authorization
     from broker.certificates import CertificateStore
     from broker.config import BrokerConfig
+    from broker.figures import MasterFigures
     from broker.reactor import Reactor
     from broker.region.usage import UsageLimits
     from broker.security import Users
@@ -62,6 +66,7 @@ class Mastership:
         follower: FollowerThread | None = None,
         files: Files | None = None,
         cluster: Cluster | None = None,
+        takeover: Takeover | None = None,
     ) -> None:
         """Make it; nothing happens before `begin`.
 
@@ -76,6 +81,7 @@ class Mastership:
             follower: has followed the journal so far; ours from now on.
             files: another disk, for benchmarks.
             cluster: where the brokers of the group serve.
+            takeover: is told what is reached.
         """
         self._reactor = reactor
         self._config = config
@@ -87,6 +93,10 @@ class Mastership:
         self._follower = follower
         self._files = files
         self._cluster = cluster or Cluster()
+        self._takeover = takeover or Takeover()
+        self._first_ref = 0  # of a message that would be the first sent; 0: one was, or none can be
+        self._first_batch = 0  # in which it is; 0: there is none
+        self._ranking = Ranking()
         self._lacking = [text for text in map(lack, config.connectors) if text]
         self._served = [each for each in config.connectors if not lack(each)]
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in self._served]
@@ -122,6 +132,7 @@ class Mastership:
             if not done:
                 self._stop_listening()
         journal = self._journal
+        self._first_ref = journal.state.next_ref
         this_broker, now_ms = broker_id(), int(time.time() * 1000)
         self.region = region = Region(
             journal,
@@ -150,6 +161,7 @@ class Mastership:
                 config, region, self._users, this_broker, self._config.name, url, self._cluster
             )
             connector.accept(turn, server_builder(context, certificates))
+        self._takeover.reach(Phase.LISTENING)
         turn.schedule()  # there may be something to do that nobody asks for
         return urls
 
@@ -203,17 +215,31 @@ class Mastership:
                 files=self._files,
                 options=JournalOptions(create=True, accept_missing=ignore_missing),
                 follower=follower,
+                on_claimed=lambda: self._takeover.reach(Phase.CLAIMED),
             )
         except StoreIncomplete as error:
             if ignore_missing:
                 raise
             raise StoreIncomplete(f"{error}, with {IGNORE_MISSING}=true") from error
+        self._takeover.reach(Phase.RECOVERED)
+        self._takeover.epoch = journal.epoch
         self._usage = usage_limits(self._config, self._temporary)
         return journal
 
     def _durable(self, batch: int) -> None:
         if self._turn is not None:
+            if self._first_ref:
+                self._look_for_send(batch)
             self._turn.durable(batch)
+
+    def _look_for_send(self, batch: int) -> None:
+        """Whether the first message that was sent to this master is durable now."""
+        assert self._journal is not None and self.region is not None
+        if not self._first_batch and self._journal.state.next_ref > self._first_ref:
+            self._first_batch = self.region.last_batch
+        if self._first_batch and batch >= self._first_batch:
+            self._first_ref = 0
+            self._takeover.reach(Phase.FIRST_SEND)
 
     def _full(self, full: bool) -> None:
         """The disk is full, or not any more: sends wait, or go on."""
@@ -241,6 +267,16 @@ class Mastership:
     def usage(self) -> dict[str, object]:
         """What the messages take of the store, of memory and of temporary storage; JSON-able."""
         return {} if self.region is None else self.region.usage.report()
+
+    def figures(self, destinations_max: int) -> MasterFigures | None:
+        """What there is and what has happened; None before it serves.
+
+        Args:
+            destinations_max: how many destinations are looked at one by one.
+        """
+        if self.region is None or self._journal is None:
+            return None
+        return gather(self.region, self._journal, self._ranking, destinations_max)
 
     @property
     def problem(self) -> str:

@@ -29,8 +29,10 @@ from twisted.python.failure import Failure
 
 from broker.cluster import Cluster
 from broker.errors import BrokerError
+from broker.figures import BrokerFigures
 from broker.mastership import Mastership
 from broker.protocols import prepare
+from broker.timeline import FAILED, FENCED, Timeline
 from journal.errors import JournalError, StoreFenced
 from journal.files import PosixFiles
 from journal.follower import FollowerThread
@@ -88,6 +90,9 @@ class BrokerService(Service):
         self._taking_over: Deferred[None] | None = None
         self._follower: FollowerThread | None = None
         self._unwanted = False
+        self._timeline = Timeline(
+            reactor, session, group=config.group, broker=config.name, container=container
+        )
         self._services: tuple[str, ...] = ()
         self._failures = 0
         self._error = ""
@@ -105,6 +110,7 @@ class BrokerService(Service):
             self._container,
             self,
             on_group_changed=self._group_changed,
+            on_published=self._timeline.publish,
         )
         prepare(self._config.connectors)
         _log.info("Broker %s is waiting to become the master", self._config.name)
@@ -135,18 +141,22 @@ class BrokerService(Service):
             await left
         if mastership is not None:
             await mastership.drop_clients()
+        self._timeline.close()
 
     def reconfigure(self, config: BrokerConfig) -> bool:
         """Take over a new configuration while running.
 
         Returns:
-            Whether it was done: only the authorization differs. Otherwise the broker has to be made anew.
+            Whether it was done: only the authorization, or the number of metrics, differs. Otherwise the
+            broker has to be made anew.
         """
-        if replace(self._config, authorization=config.authorization) != config:
+        before, shown_max = self._config, config.metrics_destinations
+        if replace(before, authorization=config.authorization, metrics_destinations=shown_max) != config:
             return False
         self._config = config
-        _log.info("Broker %s: the authorization has changed", config.name)
-        self._change_rights()
+        if before.authorization != config.authorization:
+            _log.info("Broker %s: the authorization has changed", config.name)
+            self._change_rights()
         return True
 
     def _change_rights(self) -> None:
@@ -175,6 +185,17 @@ class BrokerService(Service):
             "notice": "" if mastership is None else mastership.notice,
             "error": "" if election is not None and election.other_serves else self._fault(),
         }
+
+    def figures(self) -> BrokerFigures:
+        """What metrics are made of; see there."""
+        config, election, mastership = self._config, self._election, self._mastership
+        return BrokerFigures(
+            name=config.name,
+            group=config.group,
+            role="offline" if election is None else election.state.value,
+            takeovers=self._timeline.figures(),
+            master=None if mastership is None else mastership.figures(config.metrics_destinations),
+        )
 
     def _fault(self) -> str:
         return self._error or ("" if self._mastership is None else self._mastership.problem)
@@ -209,6 +230,8 @@ class BrokerService(Service):
     async def _take_over(self) -> None:
         follower, self._follower = self._follower, None
         config = self._config
+        assert self._election is not None
+        takeover = self._timeline.begin(self._election)
         mastership = Mastership(
             self._reactor,
             config,
@@ -219,6 +242,7 @@ class BrokerService(Service):
             on_failed=self._lost,
             follower=follower,
             cluster=self._cluster,
+            takeover=takeover,
         )
         try:
             _log.info("Broker %s is being started.", self._config.name)
@@ -250,6 +274,7 @@ class BrokerService(Service):
 
     def _cannot(self, error: BrokerError | JournalError) -> None:
         """We cannot serve: leave it to another, and try again later."""
+        self._timeline.fail()
         delay_s = self._next_delay_s()
         self._error = _fault_of(error)
         _log.error(
@@ -268,6 +293,7 @@ class BrokerService(Service):
             return
         self._mastership = None
         self._services = ()
+        self._timeline.lose(FENCED if isinstance(error, StoreFenced) else FAILED)
         if time.monotonic() - mastership.began_s > STABLE_S:
             self._failures = 0
         if isinstance(error, StoreFenced) and not self._failures:
@@ -302,6 +328,7 @@ class BrokerService(Service):
     async def _step_down(self) -> None:
         mastership, self._mastership = self._mastership, None
         self._services = ()
+        self._timeline.lose("")
         if mastership is not None:
             await mastership.close()
             mastership.drop_clients()

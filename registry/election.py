@@ -53,6 +53,7 @@ class BrokerElection:
         *,
         choose_delay_s: Callable[[float, float], float] = random.uniform,
         on_group_changed: Callable[[], None] | None = None,
+        on_published: Callable[[], None] = lambda: None,
     ) -> None:
         """Make it; nothing happens before `start`.
 
@@ -64,8 +65,10 @@ class BrokerElection:
             listener: The broker.
             choose_delay_s: Chooses between two delays; for tests and simulation.
             on_group_changed: Called when `services` may have changed.
+            on_published: Called when our znode has the services of `publish`.
         """
         self._on_group_changed = on_group_changed
+        self._last_master = ""
         self._session = session
         self._broker_id = broker_id
         self._listener = listener
@@ -85,6 +88,7 @@ class BrokerElection:
             MemberRecord(broker_id, container, str(uuid.uuid4())),
             rejoin_delay_s=self._delay_after_lost_session_s,
             on_change=self._vote,
+            on_published=on_published,
         )
 
     @property
@@ -104,6 +108,19 @@ class BrokerElection:
         return any(
             record.id == self._broker_id and record.services and name != own_name
             for name, record in active_members(self._view.values).items()
+        )
+
+    @property
+    def last_master(self) -> str:
+        """The container that serves, or served last, as far as was seen; empty: none was."""
+        return self._last_master
+
+    def has_other_member(self, container: str) -> bool:
+        """Whether a broker of our id in that container is a member now, other than we."""
+        own_name = self._membership.name
+        return any(
+            name != own_name and record.id == self._broker_id and record.container == container
+            for name, record in self._view.values.items()
         )
 
     @property
@@ -156,6 +173,9 @@ class BrokerElection:
         if self._session.state is not SessionState.CONNECTED or not self._view.listed:
             return
         members, own_name = self._view.values, self._membership.name
+        for record in members.values():
+            if record.services and record.id == self._broker_id:
+                self._last_master = record.container
         self._standing = place = standing(members, self._view.unread, own_name, self._broker_id)
         if place is Standing.FIRST:
             self._feed(Input.ELECTED)

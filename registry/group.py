@@ -97,6 +97,7 @@ class Membership:
         *,
         rejoin_delay_s: Callable[[], float],
         on_change: Callable[[], None],
+        on_published: Callable[[], None] = lambda: None,
     ) -> None:
         """Make it; nothing happens before `join`.
 
@@ -106,12 +107,14 @@ class Membership:
             record: Id, container and a uuid of our own; the other fields are kept by this object.
             rejoin_delay_s: Asked after a lost session: how long to wait before joining again.
             on_change: Called when `name` has changed.
+            on_published: Called whenever services have been written to our znode.
         """
         self._session = session
         self._group_path = group_path
         self._target = replace(record, ready=True)
         self._rejoin_delay_s = rejoin_delay_s
         self._on_change = on_change
+        self._on_published = on_published
         self._facts = Facts()
         self._discarded: list[str] = []
         self._lost_sessions = 0  # answers from an earlier session are out of date
@@ -232,6 +235,8 @@ class Membership:
             self.rejoin(REFUSED_RETRY_DELAY_S)
         else:
             self._facts.written = record
+            if record.services:
+                self._on_published()
 
     def _delete(self) -> None:
         name = self._discarded[0]

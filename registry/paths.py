@@ -252,6 +252,34 @@ def new_member(group_path: str) -> str:
     return _below(group_path, MEMBER_PREFIX)
 
 
+# Takeovers.
+
+
+def takeovers_of_groups() -> str:
+    """Parent of the broker groups that have had takeovers."""
+    return f"{ROOT}/registry/takeovers/amq"
+
+
+def takeovers_of_group(group: str) -> str:
+    """Parent of a group's brokers that have had takeovers."""
+    return _below(takeovers_of_groups(), group)
+
+
+def takeovers(group: str, broker_id: str) -> str:
+    """Parent of one broker's takeovers."""
+    return _below(takeovers_of_group(group), broker_id)
+
+
+def takeover(parent: str, name: str) -> str:
+    """One takeover by its znode's name, ten digits."""
+    return _below(parent, name)
+
+
+def new_takeover(parent: str) -> str:
+    """What to create, sequentially, to record a takeover."""
+    return f"{parent}/"
+
+
 # Users.
 
 

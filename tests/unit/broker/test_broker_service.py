@@ -19,7 +19,9 @@ from registry.roles import Role
 class FakeElection:
     """An election that keeps what it is told."""
 
-    def __init__(self, *arguments: object, on_group_changed: Callable[[], None]) -> None:
+    last_master = ""
+
+    def __init__(self, *arguments: object, on_group_changed: Callable[[], None], **options: object) -> None:
         self.listener: Any = arguments[-1]
         self.on_group_changed = on_group_changed
         self.services: list[str] = []
