@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fabric.errors import RequirementsInvalid
+from fabric.records import ContainerRecord
 from registry import paths
 
 INSTANCES_MAX = 10_000
@@ -153,3 +154,21 @@ def health_percent(instances: int, minimum: int | None) -> int:
     if not minimum or minimum < 0:
         return 100
     return instances * 100 // minimum
+
+
+def profile_status(requirements: Requirements, containers: list[ContainerRecord]) -> list[dict[str, Any]]:
+    """Return a record per profile that is required or in use, sorted by profile."""
+    counts = {one.profile: 0 for one in requirements.profiles}
+    for container in containers:
+        for profile in container.profiles:
+            counts[profile] = counts.get(profile, 0) + int(container.connected)
+    return [
+        {
+            "profile": profile,
+            "instances": instances,
+            "minimum": requirements.of(profile).minimum_instances,
+            "maximum": requirements.of(profile).maximum_instances,
+            "health": health_percent(instances, requirements.of(profile).minimum_instances),
+        }
+        for profile, instances in sorted(counts.items())
+    ]

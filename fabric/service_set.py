@@ -137,6 +137,7 @@ class ServiceSet:
             self._start_failed(pid, properties, error)
             return
         running = self._running[pid] = _Running(properties, service)
+        self._context.services[pid] = service
 
         def started(_: object) -> None:
             running.starting = False
@@ -146,6 +147,7 @@ class ServiceSet:
             running.starting = False
             if self._running.get(pid) is running:
                 del self._running[pid]
+                del self._context.services[pid]
             assert isinstance(failure.value, Exception)
             self._start_failed(pid, properties, failure.value)
 
@@ -154,6 +156,7 @@ class ServiceSet:
     def stop(self, pid: str) -> Deferred[Any]:
         """Stop a service. The Deferred fires, never with a failure, when it has stopped or is given up."""
         running = self._running.pop(pid)
+        self._context.services.pop(pid, None)
         stopping = maybeDeferred(running.service.stopService)
         stopping.addTimeout(STOP_TIMEOUT_S, cast("IReactorTime", self._reactor))
         ended: Deferred[None] = Deferred()

@@ -72,6 +72,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "status": CommandEntry("status", "Compare what is required with what runs."),
     "subscription-list": CommandEntry("topic", "List the durable subscriptions of a broker."),
     "subscription-remove": CommandEntry("topic", "End a durable subscription."),
+    "takeover-list": CommandEntry("takeover", "List the takeovers of the brokers, and how they went."),
     "topic-list": CommandEntry("topic", "List the topics of a broker."),
     "transaction-commit": CommandEntry("transaction", "Commit a prepared branch for its manager."),
     "transaction-forget": CommandEntry("transaction", "Forget a branch that was ended for its manager."),

@@ -9,7 +9,7 @@ from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records, print_watching, render, watch_option
 from fabric.provisioning import wait_provisioned
 from fabric.records import ContainerRecord
-from fabric.requirements import Requirements, health_percent
+from fabric.requirements import profile_status
 from fabric.table import fact
 from registry import paths
 
@@ -33,24 +33,6 @@ def status(context: CommandContext, output: str, watch: bool) -> None:
         print_watching(context, paths.provision(), draw)
     else:
         click.echo(draw())
-
-
-def profile_status(requirements: Requirements, containers: list[ContainerRecord]) -> list[dict[str, Any]]:
-    """Return a record per profile that is required or in use, sorted by profile."""
-    counts = {one.profile: 0 for one in requirements.profiles}
-    for container in containers:
-        for profile in container.profiles:
-            counts[profile] = counts.get(profile, 0) + int(container.connected)
-    return [
-        {
-            "profile": profile,
-            "instances": instances,
-            "minimum": requirements.of(profile).minimum_instances,
-            "maximum": requirements.of(profile).maximum_instances,
-            "health": health_percent(instances, requirements.of(profile).minimum_instances),
-        }
-        for profile, instances in sorted(counts.items())
-    ]
 
 
 def _status_table(records: list[dict[str, Any]]) -> str:

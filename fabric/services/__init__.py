@@ -8,7 +8,7 @@ installed package can add its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,8 @@ class ServiceContext:
     port_min: int = 0
     port_max: int = 65535
     managed_zookeeper: ManagedServer | None = None
+    services: dict[str, ContainerService] = field(default_factory=dict)
+    """Those that run, by PID; kept by who runs them, and to be looked at in the reactor's thread."""
 
 
 class ContainerService(Protocol):
@@ -54,6 +56,9 @@ class ContainerService(Protocol):
         A service may also have a method ``reconfigure(properties) -> bool``, which is called when the
         properties of its PID change while it runs. It takes them over and returns True, or returns False and
         is stopped and made anew.
+
+        It may have a method ``figures() -> fabric.metrics.model.Figures``, too, which is called when metrics
+        are asked for. It only looks at what was counted anyway, in a millisecond or so.
 
         ``role`` says it in a word (``master``, ``slave``, …); ``error`` what is wrong with it, if anything
         is; ``notice`` what is incomplete although it works; ``settled`` is False while it is still on its

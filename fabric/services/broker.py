@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.config import BrokerConfig
     from broker.security import RegistryAuthenticator
     from broker.service import BrokerService
+    from fabric.metrics.model import Figures
     from fabric.services import ServiceContext
 
 PORT_MAX = 65535
@@ -59,7 +60,7 @@ class BrokerFactory:
             bind_address=context.bind_address,
             users=users,
         )
-        return HostedBroker(broker, users, read)
+        return HostedBroker(broker, users, read, context.container)
 
 
 class HostedBroker:
@@ -70,7 +71,9 @@ class HostedBroker:
         broker: BrokerService,
         users: RegistryAuthenticator,
         read: Callable[[Mapping[str, str]], BrokerConfig],
+        container: str,
     ) -> None:
+        self._container = container
         self._broker = broker
         self._users = users
         self._read = read
@@ -96,6 +99,12 @@ class HostedBroker:
     def status(self) -> Mapping[str, object]:
         """Return the broker's status; it is settled as slave or master."""
         return self._broker.status()
+
+    def figures(self) -> Figures:
+        """Return what the broker has counted."""
+        from fabric.metrics.broker import broker_figures  # noqa: PLC0415 - only where metrics are asked for
+
+        return broker_figures(self._broker.figures(), self._container)
 
 
 def own_certificates(properties: Mapping[str, str], context: ServiceContext) -> dict[str, str]:

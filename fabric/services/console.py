@@ -11,13 +11,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.threadpool import ThreadPool
 
 from fabric.errors import FabricError
+from fabric.listening import listen, wanted_ports
 from fabric.reactor import in_pool, in_thread
-from fabric.services.broker import within_ports
 from registry import paths
 from registry.errors import RegistryError
 
@@ -53,20 +52,17 @@ class ConsoleFactory:
 
     def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> ConsoleService:
         """Make a console. Raises FabricError for a configuration that cannot be used."""
-        from broker.connectors import PortRange  # noqa: PLC0415 - a container without a console stays small
-        from broker.errors import CertificatesUnusable, ConfigurationInvalid  # noqa: PLC0415 - likewise
+        from broker.errors import CertificatesUnusable, ConfigurationInvalid  # noqa: PLC0415 - starts small
 
-        wanted = {"connectors": "console", "console-port": properties.get("port", PORT)}
-        ported = within_ports(wanted, context.port_min, context.port_max)
+        ports = wanted_ports(pid, properties, PORT, context)
         try:
-            ports = PortRange.parse(ported["console-port"])
             certificates = read_certificates(properties, context)
         except (ConfigurationInvalid, CertificatesUnusable) as error:
             raise FabricError(
                 f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
             ) from error
         bind_address = properties.get("bindAddress") or context.bind_address
-        return ConsoleService(context, ports.candidates, bind_address, certificates)
+        return ConsoleService(context, ports, bind_address, certificates)
 
 
 def read_certificates(properties: Mapping[str, str], context: ServiceContext) -> CertificateStore | None:
@@ -125,21 +121,7 @@ class ConsoleService:
 
     def startService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Listen on the first free port, and say in the registry where."""
-        problem: CannotListenError | None = None
-        for port in self._ports:
-            try:
-                self._listening = self._context.reactor.listenTCP(
-                    port, self._door, interface=self._bind_address
-                )
-                break
-            except CannotListenError as error:
-                problem = error
-        if self._listening is None:
-            raise FabricError(
-                f"The console cannot listen on {self._bind_address}, "
-                f"ports {self._ports[0]} to {self._ports[-1]}: {problem.socketError if problem else 'none'}.",
-                "Give it another port in the property port of io.fabric8.console.",
-            )
+        self._listening = listen(self._context, self._ports, self._door, self._bind_address, "The console")
         self._pool.start()
         log.info("The console is at %s", self.url)
         return in_thread(self._context.reactor, self._publish, self.url)

@@ -12,6 +12,7 @@ SHIPPED = {
     "console",
     "default",
     "fabric",
+    "metrics",
     "mq-amq",
     "mq-base",
     "mq-client",

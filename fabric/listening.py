@@ -1,0 +1,62 @@
+"""Listening on the first free port of those that a service may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from twisted.internet.error import CannotListenError
+
+from fabric.errors import FabricError
+from fabric.services.broker import within_ports
+
+if TYPE_CHECKING:
+    from broker.reactor import ListeningPort
+    from fabric.services import ServiceContext
+
+
+def wanted_ports(pid: str, properties: Mapping[str, str], default: str, context: ServiceContext) -> range:
+    """The ports that the property `port` of a PID names, as far as the container may take them.
+
+    Raises:
+        FabricError: it is no port.
+    """
+    from broker.connectors import PortRange  # noqa: PLC0415 - a container without such services stays small
+    from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
+
+    wanted = {"connectors": "own", "own-port": properties.get("port", default)}
+    ported = within_ports(wanted, context.port_min, context.port_max)
+    try:
+        return PortRange.parse(ported["own-port"]).candidates
+    except ConfigurationInvalid as error:
+        raise FabricError(
+            f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
+        ) from error
+
+
+def listen(
+    context: ServiceContext, ports: range, factory: object, bind_address: str, who: str
+) -> ListeningPort:
+    """Listen on the first port that is free.
+
+    Args:
+        context: Of the container.
+        ports: To be tried in order.
+        factory: Serves who comes.
+        bind_address: Where.
+        who: For the error, such as `The console`.
+
+    Raises:
+        FabricError: none is.
+    """
+    problem: CannotListenError | None = None
+    for port in ports:
+        try:
+            return context.reactor.listenTCP(port, factory, interface=bind_address)
+        except CannotListenError as error:
+            problem = error
+    raise FabricError(
+        f"{who} cannot listen on {bind_address}, ports {ports[0]} to {ports[-1]}: "
+        f"{problem.socketError if problem else 'none'}.",
+        "Give it another port in its property port.",
+    )
