@@ -156,7 +156,12 @@ def template_of(message: Message, parsed: Parsed) -> Template | None:
     return Template(data[: body.value_at + 1], message)
 
 
-def take(
+def take(data: bytes, destination: Destination | None, now_ms: int, new_id: Callable[[], str]) -> Message:
+    """The broker's form of a message; see `take_parsed`."""
+    return take_parsed(data, destination, now_ms, new_id)[0]
+
+
+def take_parsed(
     data: bytes, destination: Destination | None, now_ms: int, new_id: Callable[[], str]
 ) -> tuple[Message, Parsed]:
     """The broker's form of a message, and the message as it was read.

@@ -41,7 +41,7 @@ from broker.amqp.events import (
     Transferred,
 )
 from broker.amqp.handshake import ANONYMOUS, EXTERNAL, PLAIN, Handshake, LoginAsked, Outcome
-from broker.amqp.inbound import take, template_of
+from broker.amqp.inbound import take_parsed, template_of
 from broker.amqp.limits import COORDINATOR_CREDIT, ERROR_CHARACTERS_MAX
 from broker.amqp.outbound import outgoing
 from broker.amqp.rewriting import rewrite
@@ -314,7 +314,7 @@ class AmqpServer(ServerSide[Answer, Never]):
             like = template.take(content, now_ms, new_id)
             if like is not None:
                 return like
-        message, parsed = take(content, receiving.destination, now_ms, new_id)
+        message, parsed = take_parsed(content, receiving.destination, now_ms, new_id)
         if receiving.destination is not None:
             receiving.template = template_of(message, parsed)
         return message

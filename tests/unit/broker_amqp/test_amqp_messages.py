@@ -36,7 +36,7 @@ NOW_MS = 1_000_000
 def taken(message: Message | bytes, destination: Destination | None = QUEUE) -> Neutral:
     """The broker's form of a message that has come."""
     content = message if isinstance(message, bytes) else bytes(message.encode())
-    return take(content, destination, NOW_MS, lambda: "made-up:1")[0]
+    return take(content, destination, NOW_MS, lambda: "made-up:1")
 
 
 def sent(message: Neutral, counter: int = 0) -> Message:
