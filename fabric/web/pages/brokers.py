@@ -117,6 +117,7 @@ def show(call: Call, samples: BrokerSamples, tab: str, template: str, **values: 
             address=address_of(call),
             api=f"{API}/brokers/{segment(group)}/{segment(broker)}",
             topic=topic_of(group, broker),
+            live=topic_of(group, broker).replace("/", ":"),  # as console.js calls it
             now_ms=call.console.reactor.seconds() * 1000,
             here=call.url,
             **values,

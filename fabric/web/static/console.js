@@ -8,7 +8,7 @@
   const offline = document.querySelector(".offline");
 
   function tell(topic) {
-    document.body.dispatchEvent(new CustomEvent("live:" + topic));
+    document.body.dispatchEvent(new CustomEvent("live:" + topic.replaceAll("/", ":"))); // hx-trigger takes no slashes
   }
 
   if (topics.length) {
