@@ -34,6 +34,8 @@ FILLED = {
 
 def is_page(route: Route) -> bool:
     """Whether a person opens it."""
+    if route.path.endswith("/<ref>"):  # a message, whose number only its queue knows
+        return False
     return route.method == "GET" and not route.is_api and not route.path.startswith(NOT_PAGES)
 
 

@@ -27,6 +27,7 @@ from fabric.web.pages.brokers import (
 )
 from fabric.web.roles import Role
 from fabric.web.routes import API, Answer, Call, Request, Route
+from fabric.web.sampler import topic_of
 from fabric.web.samples import Flow
 
 ROWS: Final = 50
@@ -86,14 +87,34 @@ async def messages(call: Call) -> Answer:
         )
     except FabricError as refused:
         error = refused
-    return page(
+    return _part(
         call,
         "queue_messages.html",
+        "Messages",
         found=found,
         error=error,
         selector=call.query.selector,
         after=call.query.after,
+    )
+
+
+def _part(call: Call, template: str, heading: str, **values: object) -> Answer:
+    """A part of a queue's page, or a page of its own for who opens just that."""
+    group, broker = call.path["group"], call.path["broker"]
+    return page(
+        call,
+        template if call.is_fragment else "queue_alone.html",
+        tab="mq",
+        part=template,
+        heading=heading,
+        framed=template == "queue_message.html",
+        group=group,
+        broker=broker,
+        name=call.path["queue"],
+        topic=topic_of(group, broker),
+        address=address_of(call),
         here_queue=f"{address_of(call)}/queues/{segment(call.path['queue'])}",
+        **values,
     )
 
 
@@ -108,7 +129,7 @@ async def message(call: Call) -> Answer:
         raise Refused(404, "This message is not in the queue any more.")
     info = found.items[0]
     is_hex = info.body_kind == "bytes" and is_hexadecimal(info.preview) and len(info.preview) != info.size
-    return page(call, "queue_message.html", info=info, is_hex=is_hex)
+    return _part(call, "queue_message.html", f"Message {info.ref}", info=info, is_hex=is_hex)
 
 
 async def _browse(call: Call, **arguments: object) -> Page[MessageInfo]:

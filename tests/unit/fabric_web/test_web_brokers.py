@@ -202,6 +202,9 @@ def test_a_message_is_shown_as_what_it_is() -> None:
     assert "{\n  &#34;a&#34;: 1\n}" in fragment(client, f"{part}/{refs['text']}")
     assert "00000000  00 ff 00 ff 00 ff" in fragment(client, f"{part}/{refs['bytes']}")
     assert "It has no body." in fragment(client, f"{part}/{refs['none']}")
+    for path in (part, f"{part}/{refs['text']}"):
+        alone = client.get(path)
+        assert (alone.status, "<html" in alone.text) == (200, True)
     for ref in (refs["none"] + 1, "x", "9" * 30):
         assert client.get(f"{part}/{ref}", HX_Request="true").status == 404
 
