@@ -23,7 +23,8 @@ FabricError
 │   ├── ContainerExists
 │   ├── ContainerNotRoot
 │   ├── ContainerHasChildren
-│   └── ContainerNotStarted    a container process ended before it was there
+│   ├── ContainerNotStarted    a container process ended before it was there
+│   └── LogElsewhere           its log lies on another host
 ├── CertificatesInvalid        a certificate cannot be made
 ├── UserError
 │   ├── UserNotFound
@@ -224,6 +225,17 @@ class ContainerHasChildren(ContainerError):
 
 class ContainerNotStarted(ContainerError):
     """The container process ended before it registered."""
+
+
+class LogElsewhere(ContainerError):
+    """A container's log lies on its own host."""
+
+    def __init__(self, container: str, host: str | None) -> None:
+        super().__init__(
+            f"Container {container} has no log on this host.",
+            f"It runs on host {host or 'unknown'}; ask there, with that host's FABRIC_HOME: "
+            f"fabric container-logs {container}",
+        )
 
 
 class CertificatesInvalid(FabricError):

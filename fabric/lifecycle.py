@@ -18,7 +18,6 @@ from fabric.local import start_process, wait_process_end
 from fabric.processes import running_process
 from fabric.records import ERROR, START_REQUESTED, STOPPED, SUCCESS, ContainerRecord, DesiredState, Provision
 from fabric.store import ContainerStore
-from fabric.znodes import read_text
 from registry import paths
 from registry.errors import RegistryUnavailable
 from registry.session import Session
@@ -291,11 +290,7 @@ class Lifecycle:
 
     def is_ensemble_member(self, name: str) -> bool:
         """Whether the container runs a server of the ensemble."""
-        ensemble = read_text(self._session, paths.ensemble()) or ""
-        if not ensemble:
-            return False
-        members = read_text(self._session, paths.ensemble_members(ensemble)) or ""
-        return name in members.split(",")
+        return name in self.containers.ensemble_members()
 
     # The end.
 

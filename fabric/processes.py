@@ -175,10 +175,15 @@ class ProcessExit:
 def log_tail(path: Path, lines: int) -> list[str]:
     """The last lines of a log, without their line ends; empty when there is no log."""
     try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - LOG_TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
+        text = tail(path, LOG_TAIL_BYTES)[0].decode("utf-8", "replace")
     except FileNotFoundError:
         return []
     return text.splitlines()[-lines:]
+
+
+def tail(path: Path, bytes_max: int) -> tuple[bytes, int]:
+    """The end of a file, and the size of the whole. Raises OSError."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - bytes_max))
+        return file.read(bytes_max), size

@@ -1,7 +1,7 @@
 """What the registry says about a container, as typed records."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -10,6 +10,9 @@ NOT_PROVISIONED = "not provisioned"
 SUCCESS = "success"
 ERROR = "error"
 STOPPED = "stopped"
+
+CONTAINER_TYPE = "fabric"
+"""What the original calls `karaf`: the kind of process a container is."""
 
 START_REQUESTED = "start-requested"
 """Field of a container's configuration: when its start was last asked for, in nanoseconds since 1970. Whoever
@@ -77,6 +80,11 @@ class ContainerRecord:
         return self.fields.get("parent") or None
 
     @property
+    def host(self) -> str | None:
+        """The host it runs on, or ran on as far as is known."""
+        return self.alive.host if self.alive else self.fields.get("localhostname")
+
+    @property
     def desired(self) -> DesiredState:
         """Whether it is asked to run."""
         stopped = self.fields.get("desired") == DesiredState.STOPPED.value
@@ -103,3 +111,20 @@ class ContainerRecord:
             "provision_status": self.provision.status,
             "pid": self.alive.pid if self.alive else None,
         }
+
+
+def as_tree(records: Iterable[ContainerRecord]) -> list[tuple[ContainerRecord, int]]:
+    """Return the containers with their level, each parent before its children, sorted by name."""
+    by_parent: dict[str | None, list[ContainerRecord]] = {}
+    ordered = sorted(records, key=lambda record: record.id)
+    shown = {record.id for record in ordered}
+    for record in ordered:
+        by_parent.setdefault(record.parent if record.parent in shown else None, []).append(record)
+
+    def below(parent: str | None, level: int) -> list[tuple[ContainerRecord, int]]:
+        found = []
+        for record in by_parent.get(parent, []):
+            found += [(record, level), *below(record.id, level + 1)]
+        return found
+
+    return below(None, 0)

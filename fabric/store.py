@@ -203,6 +203,26 @@ class ProfileStore:
             return changed
         raise ChangedMeanwhile(f"Profile {profile_id}")
 
+    def restore(self, profile_id: str, version: str, number: int) -> None:
+        """Make a profile what it was, also one that was deleted.
+
+        Raises:
+            DocumentNotFound: the history does not hold it any more.
+            ProfileInvalid, ParentMissing, ProfileCycle: it cannot be used as it was.
+        """
+        self.known_version(version)
+        document = self.history.get(version, validate_profile_name(profile_id), number).document
+        profile = parse_profile(profile_id, document)
+        if self.exists(profile_id, version):
+            self.save_document(profile, document, version, None, Action.RESTORED)
+            return
+        self.check_parents(profile, version)
+        try:
+            self._session.create(paths.profile(version, profile_id), document)
+        except NodeExists:
+            raise ChangedMeanwhile(f"Profile {profile_id}") from None
+        self.history.record(version, profile_id, document, Action.RESTORED)
+
     def put(self, profile: Profile, version: str) -> None:
         """Write a profile whether it exists or not."""
         try:
@@ -319,6 +339,12 @@ class ContainerStore:
     def children(self, name: str) -> list[str]:
         """The containers whose parent this one is, sorted."""
         return [other for other in self.names() if self.field(other, "parent") == name]
+
+    def ensemble_members(self) -> list[str]:
+        """The containers that run a server of the ensemble."""
+        ensemble = read_text(self._session, paths.ensemble()) or ""
+        members = (read_text(self._session, paths.ensemble_members(ensemble)) or "") if ensemble else ""
+        return [name for name in members.split(",") if name]
 
     # what it is asked to be
 

@@ -11,7 +11,7 @@ import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_watching, render, watch_option
-from fabric.records import ERROR, ContainerRecord
+from fabric.records import CONTAINER_TYPE, ERROR, ContainerRecord, as_tree
 from fabric.table import Table, fact
 from registry import paths
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from fabric.lifecycle import Lifecycle
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-CONTAINER_TYPE = "fabric"
-"""What the original calls `karaf`: the kind of process a container is."""
 
 STATUS_LENGTH_MAX = 100
 INDENT = "  "
@@ -101,7 +98,7 @@ def containers_table(records: Sequence[ContainerRecord], current: str | None, *,
     """Return the table: children under their parents, a profile per line, a star at the current container."""
     headers = ["id", "version", "type", "connected", "profiles"]
     table = Table(*headers, *(["process id", "desired"] if verbose else []), "provision status")
-    for record, level in _as_tree(records):
+    for record, level in as_tree(records):
         name = INDENT * level + record.id + ("*" if record.id == current else "")
         status = record.provision.status[:STATUS_LENGTH_MAX]
         profiles = record.profiles or ("",)
@@ -112,22 +109,6 @@ def containers_table(records: Sequence[ContainerRecord], current: str | None, *,
         for profile in profiles[1:]:
             table.add_row("", "", "", "", profile)
     return table
-
-
-def _as_tree(records: Sequence[ContainerRecord]) -> list[tuple[ContainerRecord, int]]:
-    """Return the containers with their level, each parent before its children, sorted by name."""
-    by_parent: dict[str | None, list[ContainerRecord]] = {}
-    shown = {record.id for record in records}
-    for record in sorted(records, key=lambda record: record.id):
-        by_parent.setdefault(record.parent if record.parent in shown else None, []).append(record)
-
-    def below(parent: str | None, level: int) -> list[tuple[ContainerRecord, int]]:
-        found = []
-        for record in by_parent.get(parent, []):
-            found += [(record, level), *below(record.id, level + 1)]
-        return found
-
-    return below(None, 0)
 
 
 # container-info

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from fabric.cli.context import CommandContext, command
-from fabric.errors import ContainerNotFound, FabricError
+from fabric.errors import ContainerNotFound, FabricError, LogElsewhere
 
 FOLLOW_INTERVAL_S = 0.2
 CHUNK_BYTES = 64 * 1024
@@ -45,12 +45,7 @@ def container_logs(
 def _missing(context: CommandContext, name: str) -> FabricError:
     if not context.containers.exists(name):
         return ContainerNotFound(name)
-    alive = context.containers.alive(name)
-    host = alive.host if alive else context.containers.field(name, "localhostname")
-    return FabricError(
-        f"Container {name} has no log on this host.",
-        f"It runs on host {host or 'unknown'}; ask there, with that host's FABRIC_HOME.",
-    )
+    return LogElsewhere(name, context.containers.get(name).host)
 
 
 def _start(path: Path, lines: int | None) -> int:

@@ -6,6 +6,8 @@ import re
 from typing import Final
 
 from fabric import errors
+from fabric.history import DocumentNotFound
+from fabric.lifecycle import CannotDelete, EnsembleMember, ParentDown
 from registry.errors import (
     NodeExists,
     NodeNotEmpty,
@@ -71,6 +73,13 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (NodeExists, 409),
     (NodeNotEmpty, 409),
     (VersionConflict, 409),
+    (errors.LogElsewhere, 404),
+    (DocumentNotFound, 404),
+    (errors.VersionExists, 409),
+    (errors.VersionInUse, 409),
+    (EnsembleMember, 409),
+    (ParentDown, 409),
+    (CannotDelete, 409),
     (errors.NoMaster, 503),
     (errors.BrokerUnreachable, 503),
     (errors.RegistryDown, 503),

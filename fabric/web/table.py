@@ -5,11 +5,14 @@ from typing import Final
 from fabric.web.api import access as api_access
 from fabric.web.api import broker_clients as api_broker_clients
 from fabric.web.api import brokers as api_brokers
+from fabric.web.api import container_changes as api_container_changes
 from fabric.web.api import containers as api_containers
 from fabric.web.api import description as api_description
 from fabric.web.api import events as api_events
 from fabric.web.api import messages as api_messages
-from fabric.web.pages import access, assets, brokers, containers, destinations, login
+from fabric.web.api import profiles as api_profiles
+from fabric.web.api import versions as api_versions
+from fabric.web.pages import access, assets, brokers, containers, destinations, login, profiles, versions
 from fabric.web.routes import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -17,6 +20,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     *assets.ROUTES,
     *containers.ROUTES,
     *api_containers.ROUTES,
+    *api_container_changes.ROUTES,
+    *versions.ROUTES,
+    *profiles.ROUTES,
+    *api_versions.ROUTES,
+    *api_profiles.ROUTES,
     *brokers.ROUTES,
     *destinations.ROUTES,
     *api_brokers.ROUTES,

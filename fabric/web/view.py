@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from fabric.clusters import ClusterRow, group_members, read_members
 from fabric.overlay import substitute
 from fabric.store import ContainerStore, ProfileStore
+from fabric.versions import VersionStore
 from fabric.web.errors import Refused
 from fabric.znodes import read_reference
 from registry import paths
@@ -31,7 +32,8 @@ class FabricView:
 
     Attributes:
         containers: reads containers from memory; it cannot write.
-        profiles: likewise profiles, versions and requirements.
+        profiles: likewise profiles and requirements.
+        versions: likewise versions.
     """
 
     def __init__(self, session: Session, reactor: Reactor, on_change: Callable[[], None]) -> None:
@@ -45,6 +47,7 @@ class FabricView:
         reading = cast("Session", self._mirror)
         self.containers = ContainerStore(reading)
         self.profiles = ProfileStore(reading)
+        self.versions = VersionStore(reading)
 
     @property
     def revision(self) -> int:

@@ -124,7 +124,8 @@
   //      data-chosen="NAME" lists what is ticked, data-count="NAME" how many; `changed` on the body: something was changed here
 
   function ticked(name) {
-    return [...document.querySelectorAll(`input[type=checkbox][name="${name}"]:checked`)].map((box) => box.value);
+    return [...document.querySelectorAll(`input[type=checkbox][name="${name}"]:checked`)]
+      .filter((box) => !box.closest("dialog")).map((box) => box.value);
   }
 
   function showChosen(place) {
@@ -150,6 +151,42 @@
   });
   document.body.addEventListener("htmx:afterSettle", refreshNeeds);
   refreshNeeds();
+
+  // ---- what is refreshed keeps its ticks; data-tail stays at its end unless somebody has scrolled up
+
+  let keptTicks = [];
+  const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 30;
+
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const target = event.detail.target;
+    keptTicks = [...target.querySelectorAll("input[type=checkbox][name]:checked")].map((box) => [box.name, box.value]);
+    target.querySelectorAll("[data-tail]").forEach((box) => { box.dataset.tail = atEnd(box) ? "" : "read"; });
+  });
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    const target = event.detail.target;
+    keptTicks.forEach(([name, value]) => {
+      const box = target.querySelector(`input[type=checkbox][name="${name}"][value="${CSS.escape(value)}"]`);
+      if (box) box.checked = true;
+    });
+    refreshNeeds();
+    showTails();
+  });
+
+  function showTails() {
+    document.querySelectorAll("[data-tail]").forEach((box) => { if (box.dataset.tail !== "read") box.scrollTop = box.scrollHeight; });
+  }
+  showTails();
+
+  // ---- data-narrows="SELECTOR": a field that hides the choices in a list which do not fit
+
+  document.addEventListener("input", (event) => {
+    const list = event.target.dataset ? event.target.dataset.narrows : undefined;
+    if (!list) return;
+    const wanted = event.target.value.toLowerCase();
+    event.target.parentElement.querySelectorAll(`${list} label`).forEach((label) => {
+      label.hidden = !label.textContent.toLowerCase().includes(wanted) && !label.querySelector("input").checked;
+    });
+  });
 
   // ---- `/` goes to the filter
 

@@ -13,7 +13,7 @@ def test_the_list_shows_who_runs_and_who_is_master() -> None:
     assert 'id="container-root"' in text
     assert text.count('title="Alive - Success"') == 1
     assert text.count('title="Not running"') == 1
-    assert text.count('title="Master of a broker"') == 1
+    assert text.count('title="Master of broker orders, group default"') == 1
 
 
 def test_the_filter_looks_at_names_and_profiles() -> None:
