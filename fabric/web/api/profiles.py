@@ -13,12 +13,16 @@ from fabric.names import NAME_LENGTH_MAX, validate_profile_name
 from fabric.profiles import ABSTRACT, DOCUMENT_BYTES_MAX, Profile, parse_profile, unique
 from fabric.requirements import INSTANCES_MAX, Requirements
 from fabric.store import ProfileStore
+from fabric.web.errors import RequestInvalid
 from fabric.web.profile_rows import HIDDEN_VALUE, ProfileRow, is_secret, profile_rows
 from fabric.web.roles import Role
 from fabric.web.routes import API, Call, Done, Request, Route
 
 PARENTS_MAX: Final = 50
 """Of one profile."""
+
+NUMBER_DIGITS_MAX: Final = 10
+"""As many as ZooKeeper's sequence numbers have."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 Parents = Annotated[list[Name], msgspec.Meta(max_length=PARENTS_MAX)]
@@ -116,9 +120,11 @@ class CopyBody(Request):
 
 
 class ParentsBody(Request):
-    """All parents: a later one is laid over an earlier one."""
+    """All parents: a later one is laid over an earlier one. Empty names count as none, for forms."""
 
-    parents: Parents
+    parents: Annotated[
+        list[Annotated[str, msgspec.Meta(max_length=NAME_LENGTH_MAX)]], msgspec.Meta(max_length=PARENTS_MAX)
+    ]
 
 
 class RequirementsBody(Request):
@@ -268,7 +274,7 @@ async def copy(call: Call) -> Done:
 async def change_parents(call: Call) -> Done:
     """Replace the parents of a profile."""
     version, profile_id = await known_profile(call)
-    parents = unique(validate_profile_name(one) for one in call.body.parents)
+    parents = unique(validate_profile_name(one) for one in call.body.parents if one)
     await call.console.blocking(
         store_of(call).update, profile_id, version, lambda now: replace(now, parents=parents)
     )
@@ -288,9 +294,7 @@ async def require(call: Call) -> Done:
     body = call.body
 
     def change(now: Requirements) -> Requirements:
-        one = replace(
-            now.of(profile_id), minimum_instances=body.minimum, maximum_instances=body.maximum
-        )
+        one = replace(now.of(profile_id), minimum_instances=body.minimum, maximum_instances=body.maximum)
         return now.with_profile(one)
 
     await call.console.blocking(call.console.profiles.update_requirements, change)
@@ -320,9 +324,7 @@ async def get_history(call: Call) -> HistoryDocument:
     await view.ready()
     version = view.profiles.known_version(call.path["version"])
     profile_id = validate_profile_name(call.path["profile"])
-    kept = await call.console.blocking(
-        call.console.profiles.history.get, version, profile_id, call.path["number"]
-    )
+    kept = await call.console.blocking(call.console.profiles.history.get, version, profile_id, _number(call))
     today = ""
     if view.profiles.exists(profile_id, version):
         today = view.profiles.document(profile_id, version)[0].decode(errors="replace")
@@ -332,6 +334,13 @@ async def get_history(call: Call) -> HistoryDocument:
     return HistoryDocument(**_entry(kept), document=kept.text, diff=lines)
 
 
+def _number(call: Call) -> int:
+    text = call.path["number"]
+    if not text.isascii() or not text.isdigit() or len(text) > NUMBER_DIGITS_MAX:
+        raise RequestInvalid(f"{text} is no document's number.")
+    return int(text)
+
+
 def _entry(kept: KeptDocument) -> dict[str, Any]:
     return {"number": kept.number, "at_s": kept.at_s, "user": kept.user, "action": kept.action.value}
 
@@ -339,7 +348,7 @@ def _entry(kept: KeptDocument) -> dict[str, Any]:
 async def restore(call: Call) -> Done:
     """Make a profile what it was."""
     await call.console.view.ready()
-    version, profile_id, number = call.path["version"], call.path["profile"], call.path["number"]
+    version, profile_id, number = call.path["version"], call.path["profile"], _number(call)
     await call.console.blocking(store_of(call).restore, profile_id, version, number)
     return Done(f"Profile {profile_id} is again what it was in document {number}")
 
@@ -367,7 +376,13 @@ ROUTES: Final = (
     Route("GET", ONE, get_profile, "One profile.", answer=ProfileDetail),
     Route("DELETE", ONE, delete, "Delete a profile.", Role.ADMIN, query=DeleteQuery, answer=Done),
     Route(
-        "PUT", f"{ONE}/document", save_document, "Save its document.", Role.ADMIN, body=DocumentBody, answer=Done
+        "PUT",
+        f"{ONE}/document",
+        save_document,
+        "Save its document.",
+        Role.ADMIN,
+        body=DocumentBody,
+        answer=Done,
     ),
     Route(
         "POST",
@@ -380,7 +395,13 @@ ROUTES: Final = (
     ),
     Route("POST", f"{ONE}/copy", copy, "Copy it.", Role.ADMIN, body=CopyBody, answer=Done),
     Route(
-        "PUT", f"{ONE}/parents", change_parents, "Replace its parents.", Role.ADMIN, body=ParentsBody, answer=Done
+        "PUT",
+        f"{ONE}/parents",
+        change_parents,
+        "Replace its parents.",
+        Role.ADMIN,
+        body=ParentsBody,
+        answer=Done,
     ),
     Route(
         "PUT",
@@ -392,11 +413,15 @@ ROUTES: Final = (
         answer=Done,
     ),
     Route(
-        "GET", f"{ONE}/history", list_history, "The documents it had, the newest first.", answer=list[HistoryEntry]
+        "GET",
+        f"{ONE}/history",
+        list_history,
+        "The documents it had, the newest first.",
+        answer=list[HistoryEntry],
     ),
     Route(
         "GET",
-        f"{ONE}/history/<int:number>",
+        f"{ONE}/history/<number>",
         get_history,
         "A document it had.",
         Role.ADMIN,
@@ -404,7 +429,7 @@ ROUTES: Final = (
     ),
     Route(
         "POST",
-        f"{ONE}/history/<int:number>/restore",
+        f"{ONE}/history/<number>/restore",
         restore,
         "Make it what it was.",
         Role.ADMIN,

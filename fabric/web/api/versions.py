@@ -91,7 +91,7 @@ async def create(call: Call) -> Done:
 
 async def delete(call: Call) -> Done:
     """Delete a version that nobody uses."""
-    version = call.path["version"] if "version" in call.path else call.body.id
+    version = call.path.get("version") or call.body.id
     await call.console.blocking(_store(call).delete, version)
     return Done(f"Deleted version {version}")
 

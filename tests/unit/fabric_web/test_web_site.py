@@ -175,7 +175,7 @@ def test_a_method_that_is_not_there_names_those_that_are(world: ConsoleWorld) ->
     """With 405 and Allow; OPTIONS just asks for them, and nobody may do anything from other sites."""
     answer = world.client("admin").request("PUT", "/api/v1/me")
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, OPTIONS"
-    answer = world.client().request("OPTIONS", "/api/v1/containers", headers={"Origin": "http://evil"})
+    answer = world.client().request("OPTIONS", "/api/v1/me", headers={"Origin": "http://evil"})
     assert answer.status == 204 and answer.headers["allow"] == "GET, HEAD, OPTIONS"
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert world.client().request("BREW", "/").status == 405
