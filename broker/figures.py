@@ -135,13 +135,14 @@ def gather(region: Region, journal: Journal, ranking: Ranking, destinations_max:
     targets = region.targets.values()
     ranked = ranking.look(targets, all_counters, destinations_max, region.now_ms)
     shown = [_figures(each, region) for each in ranked.shown]
+    info = Lists(region).broker(jobs=0)
     return MasterFigures(
-        info=Lists(region).broker(jobs=0),
+        info=info,
         total=all_counters,
         dead_letters=region.dead_letters.count,
         dead_messages=_dead_messages(targets),
         repeats_dropped=region.repeats_dropped,
-        destinations=[*shown, _rest(targets, region, shown, ranked.rest)],
+        destinations=[*shown, _rest(targets, region, info.messages, shown, ranked.rest)],
         journal=JournalFigures(
             epoch=journal.epoch,
             live_bytes=journal.live_bytes,
@@ -169,15 +170,14 @@ def _figures(target: Queue | Topic, region: Region) -> DestinationFigures:
 def _rest(
     targets: Iterable[Queue | Topic],
     region: Region,
+    messages: int,
     shown: Sequence[DestinationFigures],
     counters: Counters,
 ) -> DestinationFigures:
-    messages = in_flight = consumers = 0
-    for target in targets:
-        if isinstance(target, Queue):
-            messages += target.size
-        in_flight += target.in_flight
-        consumers += len(target.consumers)
+    """What is left of everything: `messages` are in all queues."""
+    used = [each for each in targets if each.consumers]  # the others have nothing in flight
+    consumers = sum(len(each.consumers) for each in used)
+    in_flight = sum(each.in_flight for each in used)
     return DestinationFigures(
         name=REST,
         kind=REST,

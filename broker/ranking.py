@@ -128,5 +128,5 @@ class Ranking:
         statistics = target.statistics
         weight = statistics.enqueued + statistics.dispatched
         if isinstance(target, Queue):
-            weight += target.size
+            weight += target.waiting
         return weight * KEEPING + 1 if target.destination in self._shown else weight
