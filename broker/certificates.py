@@ -7,6 +7,7 @@ the log says so once. Source: nginx and HAProxy need a signal for this; ActiveMQ
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 import ssl
 from pathlib import Path
@@ -16,6 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from broker.errors import CertificatesUnusable
+from broker.key_stores import certificates_of, end_of, first_certificate, is_pkcs12, pem_file
 from broker.tls_config import ClientCertificates, canonical_subject
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 CHECK_S: Final = 1.0
 """How often the files are looked at, at most, while clients connect."""
+NOTICE_S: Final = 60.0
+"""How often it is found out whether a certificate ends soon, at most."""
 PEM_BYTES_MAX: Final = 10 * 1024 * 1024
 """Of one file; a bundle of all public authorities has a quarter of a megabyte."""
 
@@ -53,6 +57,8 @@ class CertificateStore:
         self._stamp = self._look()
         self._looked_s = 0.0
         self._context = self._read()
+        self._notice = ""
+        self._noticed_s = -NOTICE_S
 
     def context(self, now_s: float) -> ssl.SSLContext:
         """The settings for a client that connects at this time, monotonic seconds."""
@@ -60,6 +66,29 @@ class CertificateStore:
             self._looked_s = now_s
             self._refresh()
         return self._context
+
+    def notice(self, now_s: float) -> str:
+        """Which of its certificates end soon, or have; the log says so whenever that changes.
+
+        Args:
+            now_s: seconds since the epoch.
+        """
+        if abs(now_s - self._noticed_s) >= NOTICE_S:
+            self._noticed_s = now_s
+            self._refresh()
+            now = datetime.datetime.fromtimestamp(now_s, datetime.UTC)
+            notice = " ".join(filter(None, (self._end_of(path, now) for path in self._config.certificates)))
+            if notice and notice != self._notice:
+                _log.warning("%s: %s", self._connector, notice)
+            self._notice = notice
+        return self._notice
+
+    def _end_of(self, path: Path, now: datetime.datetime) -> str:
+        try:
+            certificate = first_certificate(path, self._config.key_password)
+        except CertificatesUnusable:  # the log has said so
+            return ""
+        return "" if certificate is None else end_of(path, certificate, now)
 
     def user_of(self, certificate: bytes | None) -> str | None:
         """The user whom a verified certificate logs in, None if it logs in nobody."""
@@ -116,7 +145,7 @@ class CertificateStore:
         if len(contexts) > 1:
             by_name: dict[str, ssl.SSLContext] = {}
             for (certificate, _), context in zip(pairs, contexts, strict=True):
-                for name in host_names(certificate.read_bytes()):
+                for name in host_names(first_certificate(certificate, config.key_password)):
                     by_name.setdefault(name, context)
 
             def choose(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
@@ -140,8 +169,10 @@ class CertificateStore:
                 raise CertificatesUnusable(
                     f"no cipher of enabledCipherSuites is known: {config.ciphers}"
                 ) from error
+        password = config.key_password
         try:
-            context.load_cert_chain(certificate, key, config.key_password)
+            with pem_file(certificate, password) as chain_pem, pem_file(key, password) as key_pem:
+                context.load_cert_chain(chain_pem, key_pem, password)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise CertificatesUnusable(
                 f"{certificate} and its key {key} cannot be used: {_reason(error)}"
@@ -154,17 +185,21 @@ class CertificateStore:
         for path in (self._config.trusted, self._config.revoked):
             if path is not None:
                 try:
-                    context.load_verify_locations(path)
-                except OSError as error:
+                    if is_pkcs12(path):
+                        context.load_verify_locations(cadata=certificates_of(path, self._config.key_password))
+                    else:
+                        context.load_verify_locations(path)
+                except (OSError, ValueError) as error:
                     raise CertificatesUnusable(f"{path} cannot be used: {_reason(error)}") from error
         if self._config.revoked is not None:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
 
 
-def host_names(pem: bytes) -> list[str]:
-    """The host names that the first certificate of a PEM text is for, in lower case."""
+def host_names(certificate: x509.Certificate | None) -> list[str]:
+    """The host names that a certificate is for, in lower case."""
+    if certificate is None:
+        return []
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
         return []

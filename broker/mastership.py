@@ -285,8 +285,10 @@ class Mastership:
 
     @property
     def notice(self) -> str:
-        """What does not listen, for lack of what could be installed; empty if all do."""
-        return " ".join(self._lacking)
+        """What does not listen, for lack of what could be installed, and certificates that end soon."""
+        stores = [store for store in self._certificates if store is not None]
+        ends = dict.fromkeys(store.notice(time.time()) for store in stores)  # connectors may share them
+        return " ".join([*self._lacking, *filter(None, ends)])
 
     async def close(self) -> None:
         """Take nothing more, and make durable what was taken; its replies still leave.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -139,10 +140,12 @@ class ConsoleService:
         return in_thread(self._context.reactor, self._stop_blocking)
 
     def status(self) -> Mapping[str, object]:
-        """Return where it is; `notice`: what is sent to it can be read on the way."""
+        """Return where it is; `notice`: what is sent to it can be read on the way, or soon not at all."""
         found: dict[str, object] = {"role": "console", "services": [self.url] if self.url else []}
         if self._certificates is None and not is_loopback(self._bind_address):
             found["notice"] = NOT_ENCRYPTED.format(address=self._bind_address)
+        if self._certificates is not None and (notice := self._certificates.notice(time.time())):
+            found["notice"] = notice
         return found
 
     def _stop_blocking(self) -> None:
