@@ -141,12 +141,13 @@ def _number(headers: Mapping[str, str], name: str, default: int, low: int) -> in
     text = headers.get(name)
     if text is None:
         return default
-    digits = text.strip().removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 11 and low <= int(text) <= _INT_MAX):
+    number = text.strip()  # of more than int() forgives
+    digits = number.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 11 and low <= int(number) <= _INT_MAX):
         raise FrameInvalid(
             f"The header {name} {text[:100]!r} is not a whole number from {low} to {_INT_MAX}."
         )
-    return int(text)
+    return int(number)
 
 
 def _flag(headers: Mapping[str, str], name: str) -> bool:

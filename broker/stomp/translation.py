@@ -154,12 +154,13 @@ def _number(headers: dict[str, str], name: str, default: int, high: int) -> int:
     text = headers.pop(name, None)
     if text is None:
         return default
-    digits = text.strip().removeprefix("-")
+    number = text.strip()  # of more than int() forgives: control characters separate texts, too
+    digits = number.removeprefix("-")
     if not (
         digits.isascii() and digits.isdigit() and len(digits) <= _NUMBER_DIGITS_MAX and int(digits) <= high
     ):
         raise FrameInvalid(f"The header {name} {text[:100]!r} is not a whole number up to {high}.")
-    return int(text)
+    return int(number)
 
 
 def _reply_to(headers: dict[str, str], resolve: Resolve) -> Destination | None:

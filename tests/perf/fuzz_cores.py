@@ -432,7 +432,7 @@ class CoreFuzzer(Fuzzer):
                     found.time(cost_s, len(data))
                 if end:
                     break
-            found.ends[" ".join(end[:60].split()) or "open"] += 1
+            found.end(end)
 
     def _begin(self, stream: Stream) -> Core:
         core = self._make(stream)

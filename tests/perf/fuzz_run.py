@@ -35,6 +35,11 @@ MEMORY_GROWN_KIB_MAX = 32 * 1024
 """The same of the process's memory, which the allocator keeps in pieces."""
 
 
+ENDS_MAX = 200
+"""Different ends of connections that are counted apart; their texts quote what came."""
+OTHERS = "others"
+
+
 class FaultFound(Exception):
     """Something is wrong with an input."""
 
@@ -56,6 +61,11 @@ class Findings:
     ends: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
     slowest: str = "none"
+
+    def end(self, reason: str) -> None:
+        """Note how a connection ended; empty: it was open when all was said."""
+        text = " ".join(reason[:60].split()) or "open"
+        self.ends[text if text in self.ends or len(self.ends) < ENDS_MAX else OTHERS] += 1
 
     def time(self, cost_s: float, size: int) -> None:
         """Note what an input cost."""
@@ -91,7 +101,7 @@ class Progress:
 
     def write(self, name: str, findings: Findings) -> None:
         """Keep that."""
-        self._known[name] = {**vars(findings), "ends": dict(findings.ends.most_common(100))}
+        self._known[name] = {**vars(findings), "ends": dict(findings.ends)}
         if self._path is not None:
             fresh = self._path.with_suffix(".new")
             fresh.write_text(json.dumps(self._known, indent=1), "utf-8")

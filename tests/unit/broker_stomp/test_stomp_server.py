@@ -401,3 +401,16 @@ def test_eof() -> None:
     broker.settle()
     (frame,) = other.messages()
     assert frame.headers["redelivered"] == "true"
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\x1c", "\x1f", "\x85"])
+def test_spaces_around_numbers(space: str) -> None:
+    """All that is space for Python is, also what its int() does not forgive."""
+    broker = Broker()
+    client = Client(broker)
+    prefetch = {"destination": QUEUE, "id": "1", "activemq.prefetchSize": f"{space}1{space}"}
+    client.frame("SUBSCRIBE", prefetch)
+    client.frame("SEND", {"destination": QUEUE, "priority": f"7{space}", "expires": f"{space}0"}, b"x")
+    broker.settle()
+    (message,) = client.messages()
+    assert message.headers["priority"] == "7"
