@@ -40,6 +40,9 @@ FabricError
 │   ├── NoMaster               none of a broker's containers serves now
 │   ├── BrokerUnreachable      its master does not answer
 │   └── BrokerRefused          its master said why not
+├── ConsoleError
+│   ├── ConsoleUnreachable     a console elsewhere does not answer
+│   └── ConsoleRefused         it said why not
 ├── ProvisioningFailed
 └── ProvisioningTimedOut
 ```
@@ -344,6 +347,21 @@ class BrokerRefused(BrokerError):
     def __init__(self, what: str, do_next: str = "", code: str = "") -> None:
         super().__init__(what, do_next)
         self.code = code
+
+
+class ConsoleError(FabricError):
+    """A console elsewhere did not do what was asked for."""
+
+
+class ConsoleUnreachable(ConsoleError):
+    """A console does not answer."""
+
+    def __init__(self, url: str, reason: str, do_next: str = "") -> None:
+        super().__init__(f"The console at {url} cannot be asked: {reason.rstrip('.')}.", do_next)
+
+
+class ConsoleRefused(ConsoleError):
+    """A console said why not."""
 
 
 class ProvisioningFailed(FabricError):

@@ -65,6 +65,10 @@ class Users:
             raise UserNotFound(name)
         return record
 
+    def effective_roles(self, name: str) -> list[str]:
+        """A user's roles, those of his groups among them. Raises `UserNotFound`."""
+        return [role.removeprefix(GROUP_PREFIX) for role in self.get(name).roles]
+
     def add(self, name: str, password: str, roles: Sequence[str]) -> User:
         """Make a user.
 

@@ -188,6 +188,37 @@ def connection_options() -> list[click.Option]:
     ]
 
 
+def console_options() -> list[click.Option]:
+    """The options of `fabric` itself that have a console elsewhere run the command."""
+    return [
+        click.Option(
+            ["--url", "url"],
+            envvar="FABRIC_URL",
+            metavar="URL",
+            help="Console that runs the command, https://host:8181; default: it runs here.",
+        ),
+        click.Option(
+            ["--token", "token"],
+            envvar="FABRIC_TOKEN",
+            metavar="TOKEN",
+            help="Token for that console, made on its page Account.",
+        ),
+        click.Option(["--user", "user"], envvar="FABRIC_USER", help="User of that console, without a token."),
+        click.Option(
+            ["--password", "password"],
+            envvar="FABRIC_PASSWORD",
+            metavar="PASSWORD",
+            help="His password; default: asked for.",
+        ),
+        click.Option(
+            ["--ca", "ca"],
+            envvar="FABRIC_CA",
+            metavar="FILE",
+            help="PEM file of who signs that console's certificate; default: whom this system trusts.",
+        ),
+    ]
+
+
 def command(name: str, *, examples: Sequence[str]) -> Callable[[CommandFunction], click.Command]:
     """Make a command of a function that takes a `CommandContext` first.
 

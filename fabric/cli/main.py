@@ -8,12 +8,13 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
 from fabric.cli import interrupt
-from fabric.cli.context import connection_options
+from fabric.cli.context import connection_options, console_options
 from fabric.errors import FabricError
 
 INTERRUPTED = 130
@@ -67,12 +68,17 @@ COMMANDS: dict[str, CommandEntry] = {
     "require-profile-delete": CommandEntry("require", "Delete the requirements of a profile."),
     "require-profile-list": CommandEntry("require", "List the requirements."),
     "require-profile-set": CommandEntry("require", "Say how many containers a profile needs."),
+    "role-add": CommandEntry("access", "Give a user more roles."),
+    "role-remove": CommandEntry("access", "Take roles from a user."),
     "schedule-list": CommandEntry("schedule", "List the messages that are to be delivered later."),
     "schedule-remove": CommandEntry("schedule", "Cancel a message that is to be delivered later."),
     "status": CommandEntry("status", "Compare what is required with what runs."),
     "subscription-list": CommandEntry("topic", "List the durable subscriptions of a broker."),
     "subscription-remove": CommandEntry("topic", "End a durable subscription."),
     "takeover-list": CommandEntry("takeover", "List the takeovers of the brokers, and how they went."),
+    "token-create": CommandEntry("access", "Make an API token for a user."),
+    "token-list": CommandEntry("access", "List the API tokens."),
+    "token-revoke": CommandEntry("access", "End an API token."),
     "topic-list": CommandEntry("topic", "List the topics of a broker."),
     "transaction-commit": CommandEntry("transaction", "Commit a prepared branch for its manager."),
     "transaction-forget": CommandEntry("transaction", "Forget a branch that was ended for its manager."),
@@ -82,6 +88,10 @@ COMMANDS: dict[str, CommandEntry] = {
     "version-delete": CommandEntry("version", "Delete a version that nobody uses."),
     "version-list": CommandEntry("version", "List the versions."),
     "version-set-default": CommandEntry("version", "Say which version new containers get."),
+    "user-add": CommandEntry("access", "Make a user."),
+    "user-list": CommandEntry("access", "List the users and their roles."),
+    "user-password": CommandEntry("access", "Give a user another password."),
+    "user-remove": CommandEntry("access", "Delete a user."),
     "wait-for-provisioning": CommandEntry("status", "Wait until the containers are provisioned."),
     "zk-create": CommandEntry("zk", "Create a znode."),
     "zk-delete": CommandEntry("zk", "Delete a znode."),
@@ -135,9 +145,9 @@ class CommandGroup(click.Group):
             formatter.write_dl([(name, entry.short_help) for name, entry in sorted(COMMANDS.items())])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as the base class
-        """Run the command; errors of the fabric and its registry become messages."""
+        """Run the command, here or with `--url` elsewhere; errors become messages."""
         try:
-            return super().invoke(ctx)
+            return self._invoke_outside(ctx) if ctx.params.get("url") else super().invoke(ctx)
         except FabricError as error:
             raise CommandFailed(error.what, error.do_next) from error
         except Exception as error:
@@ -145,6 +155,18 @@ class CommandGroup(click.Group):
             if failure is None:
                 raise
             raise failure from error
+
+    def _invoke_outside(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as the base class
+        """Let a console run the command; only help is shown from here."""
+        argv = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+        if any(argument in ctx.help_option_names for argument in argv):
+            return super().invoke(ctx)
+        from fabric.cli.remote import Outside, run_outside  # noqa: PLC0415 - most commands run here
+
+        params = ctx.params
+        authority = Path(params["ca"]) if params["ca"] else None
+        outside = Outside(params["url"], params["token"], params["user"], params["password"], authority)
+        return run_outside(outside, argv)
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401 - as the base
         """Run and leave with the exit codes this module's docstring promises."""
@@ -192,15 +214,21 @@ def _registry_failure(error: Exception) -> CommandFailed | None:
 @click.group(
     cls=CommandGroup,
     name="fabric",
-    epilog="`fabric COMMAND --help` shows the options of a command and examples.",
+    epilog=(
+        "`fabric COMMAND --help` shows the options of a command and examples.\n\n\b\n"
+        "From another host, through the console:\n"
+        "  fabric --url https://host:8181 --ca ca.pem --user admin container-list\n"
+        "  fabric --url https://host:8181 --token fabric_… queue-list --watch"
+    ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    params=list(connection_options()),
+    params=[*connection_options(), *console_options()],
 )
 @click.version_option(package_name="fabric-mq", prog_name="fabric")
 @click.pass_context
 def fabric(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - the connection options
     """Run and look after a fabric of containers and message brokers."""
-    context.obj = {name: value for name, value in given.items() if value is not None}
+    common = {str(option.name) for option in connection_options()}
+    context.obj = {name: value for name, value in given.items() if value is not None and name in common}
 
 
 def main() -> None:

@@ -103,6 +103,10 @@ class BrokerLinks:
         self._closed = False
         self.connect = self._connect
 
+    def login(self) -> Login:
+        """The user that exists only for this console (blocking)."""
+        return self._user.login()
+
     async def ask(self, group: str, broker: str, operation: str, **arguments: object) -> Any:  # noqa: ANN401 - JSON
         """Have a broker's master answer a question; see `broker.management.operations`.
 

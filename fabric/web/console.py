@@ -61,6 +61,7 @@ class Console:
         links: brokers.
         samples: the figures of brokers, for pages that show them.
         events: who is told of changes.
+        running_commands: whose commands run, a name for each.
         gate: who may do what.
     """
 
@@ -83,6 +84,7 @@ class Console:
         known = KnownTokens(time.time)
         self.gate = Gate(around.users, around.reactor, is_secure=around.is_secure, tokens=known)
         self.gate.when_ended = self.events.end_unwelcome
+        self.running_commands: list[str] = []
         self._token_watch = self.tokens.watch(known.set_records)
 
     async def blocking(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -9,8 +9,10 @@ from fabric import errors
 from fabric.history import DocumentNotFound
 from fabric.lifecycle import CannotDelete, EnsembleMember, ParentDown
 from registry.errors import (
+    InvalidRecord,
     NodeExists,
     NodeNotEmpty,
+    NoPermission,
     NoSuchNode,
     RegistryError,
     RegistryUnavailable,
@@ -84,6 +86,8 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (errors.BrokerUnreachable, 503),
     (errors.RegistryDown, 503),
     (RegistryUnavailable, 503),
+    (NoPermission, 403),
+    (InvalidRecord, 400),
     (errors.FabricError, 400),
     (RegistryError, 502),
 )

@@ -116,9 +116,23 @@ class Stream:
     topics: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """An answer that is written as it comes.
+
+    Attributes:
+        content_type: what it is.
+        write: given the request, writes the answer to it; cancelled when the client goes.
+    """
+
+    content_type: str
+    write: Callable[[Any], Awaitable[None]]
+
+
 Handler = Callable[[Call], "object | Awaitable[object]"]
-"""Called in the reactor's thread. Returns, at once or later, an `Answer`, a `Stream`, or what becomes JSON;
-raises `FabricError` (`Refused`) or `RegistryError`. What blocks goes through `Console.blocking`."""
+"""Called in the reactor's thread. Returns, at once or later, an `Answer`, a `Stream`, a `Flow`, or what
+becomes JSON; raises `FabricError` (`Refused`) or `RegistryError`. What blocks goes through
+`Console.blocking`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from fabric.errors import FabricError
 from fabric.web import html
 from fabric.web.errors import NotLoggedIn, Refused, RequestInvalid, code_of, error_body, status_of
 from fabric.web.gate import challenge, login_location
-from fabric.web.routes import JSON, Answer, Call, Identity, Request, Route, Stream, redirect
+from fabric.web.routes import JSON, Answer, Call, Flow, Identity, Request, Route, Stream, redirect
 from fabric.web.streams import RequestListener
 from fabric.web.table import ROUTES
 from registry.errors import RegistryError
@@ -195,6 +195,10 @@ class Responder:
             answer = await cast("Awaitable[object]", found) if isinstance(found, Awaitable) else found
             if isinstance(answer, Stream):
                 return await self._stream(request, answer, identity)
+            if isinstance(answer, Flow):
+                self._set_headers(request, {"Content-Type": answer.content_type, "X-Accel-Buffering": "no"})
+                await answer.write(request)
+                return b""
             sent = self._send(request, _as_answer(answer))
         except CancelledError:  # the client has gone
             self._write_down(request, identity, call, "client gone")

@@ -5,14 +5,26 @@ from typing import Final
 from fabric.web.api import access as api_access
 from fabric.web.api import broker_clients as api_broker_clients
 from fabric.web.api import brokers as api_brokers
+from fabric.web.api import commands as api_commands
 from fabric.web.api import container_changes as api_container_changes
 from fabric.web.api import containers as api_containers
 from fabric.web.api import description as api_description
 from fabric.web.api import events as api_events
 from fabric.web.api import messages as api_messages
 from fabric.web.api import profiles as api_profiles
+from fabric.web.api import registry as api_registry
 from fabric.web.api import versions as api_versions
-from fabric.web.pages import access, assets, brokers, containers, destinations, login, profiles, versions
+from fabric.web.pages import (
+    access,
+    assets,
+    brokers,
+    containers,
+    destinations,
+    login,
+    profiles,
+    registry,
+    versions,
+)
 from fabric.web.routes import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -32,6 +44,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_broker_clients.ROUTES,
     *access.ROUTES,
     *api_access.ROUTES,
+    *api_commands.ROUTES,
+    *registry.ROUTES,
+    *api_registry.ROUTES,
     *api_events.ROUTES,
     *api_description.ROUTES,
 )

@@ -1,0 +1,105 @@
+"""How the servers of an ensemble are, as each of them says.
+
+Source: ZooKeeper administrator's guide, the four letter words.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+PORT: Final = 2181
+ANSWER_S: Final = 1.0
+"""A server that says nothing for so long is called silent: a page waits for it."""
+ANSWER_BYTES_MAX: Final = 64 * 1024
+SERVERS_MAX: Final = 20
+
+_LATENCY: Final = re.compile(r"([\d.]+)/([\d.]+)/([\d.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """One server.
+
+    Attributes:
+        address: host and port.
+        mode: `leader`, `follower`, `standalone`, …; empty if it does not say.
+        latency_ms: least, mean and greatest time of an answer; empty if it does not say.
+        connections, znodes, outstanding: numbers; -1 if it does not say.
+        version: of ZooKeeper.
+        problem: why it cannot be told how it is; empty if it can.
+    """
+
+    address: str
+    mode: str = ""
+    latency_ms: str = ""
+    connections: int = -1
+    znodes: int = -1
+    outstanding: int = -1
+    version: str = ""
+    problem: str = ""
+
+
+def look_at(url: str) -> list[ServerHealth]:
+    """Ask each server of a connection string, all at once (blocking)."""
+    addresses = addresses_of(url)
+    if not addresses:
+        return []
+    with ThreadPoolExecutor(len(addresses)) as pool:
+        return list(pool.map(_look_at_one, addresses))
+
+
+def addresses_of(url: str) -> Sequence[tuple[str, int]]:
+    """Hosts and ports of a connection string; a path behind them does not matter."""
+    found = []
+    for part in url.partition("/")[0].split(",")[:SERVERS_MAX]:
+        host, _, port = part.strip().rpartition(":")
+        if not host:
+            host, port = port, str(PORT)
+        if host and port.isdigit():
+            found.append((host.strip("[]"), int(port)))
+    return found
+
+
+def _look_at_one(address: tuple[str, int]) -> ServerHealth:
+    name = f"{address[0]}:{address[1]}"
+    try:
+        text = _ask(address, b"srvr")
+    except OSError as error:
+        return ServerHealth(name, problem=f"It does not answer: {error.strerror or 'nothing came in time'}.")
+    return parse_srvr(name, text)
+
+
+def parse_srvr(name: str, text: str) -> ServerHealth:
+    """What a server says of itself."""
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    if "Mode" not in fields:
+        said = " ".join(text.split())[:200]
+        return ServerHealth(name, problem=f"It does not say how it is: {said or 'nothing at all'}.")
+    latency = _LATENCY.search(next((fields[key] for key in fields if key.startswith("Latency")), ""))
+    return ServerHealth(
+        name,
+        mode=fields["Mode"].strip(),
+        latency_ms=" / ".join(latency.groups()) if latency else "",
+        connections=_number(fields.get("Connections")),
+        znodes=_number(fields.get("Node count")),
+        outstanding=_number(fields.get("Outstanding")),
+        version=fields.get("Zookeeper version", "").strip().partition("-")[0],
+    )
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.strip().isdigit() else -1
+
+
+def _ask(address: tuple[str, int], word: bytes) -> str:
+    with socket.create_connection(address, ANSWER_S) as connection:
+        connection.sendall(word)
+        answer = b""
+        while len(answer) < ANSWER_BYTES_MAX and (data := connection.recv(4096)):
+            answer += data
+    return answer.decode(errors="replace")
