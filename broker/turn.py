@@ -208,6 +208,8 @@ class Turn:
             return False
         now_s = self.monotonic_s()
         if not self._gather_until_s:
+            if before:  # the disk is at work: whoever comes meanwhile is committed together in any case
+                return False
             self._gather_until_s = now_s + GATHER_S_MAX
         return now_s < self._gather_until_s
 

@@ -107,6 +107,21 @@ def test_clients_that_ask_one_after_the_other_are_committed_together() -> None:
     assert [socket.writes[-1] for _, socket, _ in clients] == [b"durable"] * 4
 
 
+def test_nothing_is_gathered_while_the_disk_is_at_work() -> None:
+    """What comes meanwhile is committed together all the same, and the journal had better know of it."""
+    bench, clients = busy_bench()
+    for protocol, _, _ in clients[:2]:
+        protocol.dataReceived(b"x")
+    bench.end_turn()
+    assert bench.flushes == 1
+    for protocol, _, _ in clients[2:]:
+        protocol.dataReceived(b"x")
+    seen: list[int] = []
+    bench.reactor.callLater(0, lambda: seen.append(bench.flushes))
+    bench.end_turn()
+    assert seen == [2], "in the first pass"
+
+
 def test_gathering_ends() -> None:
     """However many come one after the other, those who are first do not wait for ever."""
     bench, clients = busy_bench()
