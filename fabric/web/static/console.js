@@ -67,6 +67,13 @@
     dialog.showModal();
   }
 
+  // htmx looks into every answer for parts of the page, also where nothing is to be swapped; one that is no HTML
+  // has none: the names in it are other people's.
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const type = event.detail.xhr.getResponseHeader("Content-Type") || "";
+    if (!type.startsWith("text/html")) event.detail.shouldSwap = false;
+  });
+
   document.body.addEventListener("htmx:afterRequest", (event) => {
     const request = event.detail.xhr;
     const path = event.detail.pathInfo ? event.detail.pathInfo.requestPath : "";
