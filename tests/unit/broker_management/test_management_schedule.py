@@ -8,7 +8,7 @@ from support.region import QUEUE, Peer, new_region, restarted, settle
 from support.scheduling import schedule
 
 from broker.management.errors import RequestMalformed
-from broker.management.requests import ScheduledRequest, ScheduleRequest
+from broker.management.requests import ScheduledRequest, ScheduleRequest, SendRequest
 
 
 def test_what_is_scheduled_is_listed_and_cancelled() -> None:
@@ -47,3 +47,13 @@ def test_a_cursor_is_what_a_page_has_given(after: str) -> None:
     _, operator = managed()
     with pytest.raises(RequestMalformed, match="'after'"):
         operator.scheduled(ScheduledRequest(after=after))
+
+
+def test_an_operators_message_is_delivered_later() -> None:
+    """What management sends is scheduled by its properties, as what clients send."""
+    region = new_region()
+    _, operator = managed(region)
+    request = SendRequest(QUEUE.name, text="later", properties={"AMQ_SCHEDULED_DELAY": 1000})
+    assert finished(region, operator.send(request)).state == "done"
+    assert [each.message.preview for each in operator.scheduled(ScheduledRequest()).items] == ["later"]
+    assert QUEUE not in region.targets
