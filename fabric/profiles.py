@@ -85,6 +85,32 @@ def parse_profile(profile_id: str, document: bytes) -> Profile:
     )
 
 
+def parse_typed_profile(profile_id: str, document: bytes) -> Profile:
+    """Read a document that somebody has just typed: what YAML would silently drop is refused as well.
+
+    Raises:
+        ProfileInvalid: as `parse_profile`; or a key stands twice in one place.
+    """
+    profile = parse_profile(profile_id, document)
+    pending = [yaml.compose(document.decode(), Loader=yaml.BaseLoader)]
+    seen: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if len(set(keys)) < len(keys):
+                twice = next(key for place, key in enumerate(keys) if key in keys[:place])
+                line = node.start_mark.line + 1
+                raise _invalid(profile_id, f"`{twice}` stands twice in what begins in line {line}")
+            pending.extend(value for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+    return profile
+
+
 def serialize_profile(profile: Profile) -> bytes:
     """Write a profile document.
 

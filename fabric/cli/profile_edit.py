@@ -11,7 +11,7 @@ from fabric.cli.context import CommandContext, command
 from fabric.errors import ProfileError, ProfileInvalid
 from fabric.overlay import overlay
 from fabric.profile_edit import Edit, EditMode, parse_pid_edit, parse_system_edit
-from fabric.profiles import Profile, import_pid, parse_profile
+from fabric.profiles import Profile, import_pid, parse_typed_profile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -133,7 +133,7 @@ def _edit_document(context: CommandContext, profile: str, version: str) -> None:
             return
         text = edited
         try:
-            parsed = parse_profile(profile, text.encode())
+            parsed = parse_typed_profile(profile, text.encode())
             context.profiles.check_parents(parsed, version)
         except ProfileError as error:
             click.echo(error.what, err=True)

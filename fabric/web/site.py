@@ -52,9 +52,15 @@ AUDITED_FIELDS: Final = (
     "user",
     "roles",
     "role",
+    "id",
+    "minimum",
+    "maximum",
+    "resolver",
+    "manual_ip",
+    "location",
     "path",
 )
-"""Fields of bodies that are logged: they hold names."""
+"""Fields of bodies that are logged: names, numbers and addresses."""
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Of one request, as ZooKeeper's largest znode; a larger message is sent by a client of a broker."""
 

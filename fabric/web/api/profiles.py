@@ -10,7 +10,7 @@ import msgspec
 
 from fabric.history import KeptDocument, diff_lines
 from fabric.names import NAME_LENGTH_MAX, validate_profile_name
-from fabric.profiles import ABSTRACT, DOCUMENT_BYTES_MAX, Profile, parse_profile, unique
+from fabric.profiles import ABSTRACT, DOCUMENT_BYTES_MAX, Profile, parse_typed_profile, unique
 from fabric.requirements import INSTANCES_MAX, Requirements
 from fabric.store import ProfileStore
 from fabric.web.errors import RequestInvalid
@@ -253,7 +253,7 @@ async def save_document(call: Call) -> Done:
 def _checked(store: ProfileStore, profile_id: str, version: str, text: str) -> tuple[Profile, bytes]:
     """The profile and its document. Raises `ProfileInvalid`, `ParentMissing`, `ProfileCycle`."""
     document = text.replace("\r\n", "\n").encode()  # browsers send forms so
-    profile = parse_profile(profile_id, document)
+    profile = parse_typed_profile(profile_id, document)
     store.check_parents(profile, version)
     return profile, document
 

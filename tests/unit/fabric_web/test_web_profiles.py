@@ -92,6 +92,8 @@ def test_a_document_is_checked_and_saved(world: ConsoleWorld) -> None:
     [
         ("a: [", "profile_invalid"),
         ("configuration: {pid: {a: [1]}}", "profile_invalid"),
+        ("configuration: {a: {b: '1'}}\nconfiguration: {c: {d: '1'}}", "profile_invalid"),
+        ("configuration: {a: {b: '1', b: '2'}}", "profile_invalid"),
         ("parents: [shop]", "profile_cycle"),
         ("parents: ['../x']", "invalid_name"),
     ],
