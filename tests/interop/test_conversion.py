@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ from mqclient import ConnectionFactory, TextMessage
 
 pytestmark = pytest.mark.interop
 
+GROUP_FIRST = re.compile(r" \| (property )?JMSXGroupFirstForConsumer=true(:bool)?", re.IGNORECASE)
 PROTOCOLS = ("openwire", "stomp", "mqtt", "amqp")
 Ports = dict[str, int]
 Received = dict[tuple[str, str], list[str]]
@@ -82,6 +84,22 @@ def received(ports: Ports, programs: JavaPrograms, tmp_path_factory: pytest.Temp
 def test_everybody_reads_everybody(received: Received, sender: str, receiver: str) -> None:
     """Headers, properties and bodies arrive as the table in the documentation says."""
     assert received[sender, receiver] == EXPECTED[sender][receiver]
+
+
+def test_over_queues_it_is_the_same(ports: Ports) -> None:
+    """Who reads it finds what a topic would give; but only a queue says who is the first of a group."""
+    clients = {
+        "stomp": StompClient(ports["stomp"], "conversion.stomp.>", "queue"),
+        "amqp": AmqpClient(ports["amqp"], "conversion.amqp.>", "queue"),
+    }
+    for receiver, reading in clients.items():
+        count = sum(sending.send(f"conversion.{receiver}.{sender}") for sender, sending in clients.items())
+        rows: dict[str, list[str]] = {}
+        for sender, row in reading.wait(count):
+            rows.setdefault(sender, []).append(GROUP_FIRST.sub("", row))
+        assert rows == {sender: EXPECTED[sender][receiver] for sender in clients}, receiver
+    for client in clients.values():
+        client.close()
 
 
 # ---- questions and answers over temporary queues

@@ -1,7 +1,7 @@
-"""Third-party clients that send a message of each kind to a topic, and say what they receive of others.
+"""Third-party clients that send a message of each kind to topics or queues, and say what they get of others.
 
-Each has the topics' pattern open before anybody sends, and shows a message as a row of words: the topic it
-was sent to, its body, what else its client is told.
+Each has its pattern of names open before anybody sends, and shows a message as a row of words: where it was
+sent to, its body, what else its client is told.
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ class _Rows:
 class StompClient(_Rows, stomp.ConnectionListener):
     """stomp.py."""
 
-    def __init__(self, port: int, pattern: str) -> None:
+    def __init__(self, port: int, pattern: str, kind: str = "topic") -> None:
         super().__init__()
+        self._kind = kind
         self._connection = stomp.Connection12(
             [("127.0.0.1", port)], auto_decode=False, auto_content_length=False
         )
         self._connection.set_listener("", self)
         self._connection.connect(USER, PASSWORD, wait=True)
         self._ready = threading.Event()
-        self._connection.subscribe(f"/topic/{pattern}", id="1", headers={"receipt": "ready"})
+        self._connection.subscribe(f"/{kind}/{pattern}", id="1", headers={"receipt": "ready"})
         assert self._ready.wait(30)
 
     def on_receipt(self, frame: Frame) -> None:
@@ -71,9 +72,9 @@ class StompClient(_Rows, stomp.ConnectionListener):
         data = frame.body if isinstance(frame.body, bytes) else frame.body.encode()
         self.rows.append((source, _row(_shown(data), headers)))
 
-    def send(self, topic: str) -> int:
+    def send(self, place: str) -> int:
         """Send one message of each kind; returns how many."""
-        destination = f"/topic/{topic}"
+        destination = f"/{self._kind}/{place}"
         self._connection.send(
             destination,
             "text ü 🐇",
@@ -163,12 +164,13 @@ class MqttClient(_Rows):
 class AmqpClient(_Rows):
     """Qpid Proton's blocking client."""
 
-    def __init__(self, port: int, pattern: str) -> None:
+    def __init__(self, port: int, pattern: str, kind: str = "topic") -> None:
         super().__init__()
+        self._kind = kind
         self._connection = BlockingConnection(
             f"amqp://127.0.0.1:{port}", user=USER, password=PASSWORD, allowed_mechs="PLAIN", timeout=30
         )
-        self._receiver = self._connection.create_receiver(f"topic://{pattern}", credit=1000)
+        self._receiver = self._connection.create_receiver(f"{kind}://{pattern}", credit=1000)
 
     def wait(self, count: int) -> list[Row]:
         """Wait for so many messages."""
@@ -199,9 +201,10 @@ class AmqpClient(_Rows):
         shown = _shown(bytes(body)) if isinstance(body, bytes | memoryview) else _typed(body)
         return source, _row(shown, rest)
 
-    def send(self, topic: str) -> int:
+    def send(self, place: str) -> int:
         """Send one message of each kind; returns how many."""
-        sender = self._connection.create_sender(f"topic://{topic}")
+        address = f"{self._kind}://{place}"
+        sender = self._connection.create_sender(address)
         full = proton.Message(
             "text ü 🐇",
             creation_time=time.time(),
@@ -230,7 +233,7 @@ class AmqpClient(_Rows):
             proton.Message(None),
         ]
         for message in messages:
-            message.address = f"topic://{topic}"
+            message.address = address
             sender.send(message)
         return len(messages)
 
