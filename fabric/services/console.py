@@ -163,6 +163,7 @@ class ConsoleService:
     def _open(self) -> Connections:
         """Make the console for the first client."""
         from broker.security import RegistryAuthenticator  # noqa: PLC0415 - see above
+        from fabric.metrics.container import gather  # noqa: PLC0415 - likewise
         from fabric.web.connections import Connections  # noqa: PLC0415 - likewise
         from fabric.web.console import Console, Surroundings  # noqa: PLC0415 - likewise
         from fabric.web.site import build_site  # noqa: PLC0415 - likewise
@@ -187,6 +188,7 @@ class ConsoleService:
                 self._users,
                 run_blocking,
                 is_secure=self._certificates is not None,
+                figures=lambda: gather(context),
             )
         )
         return Connections(build_site(self._console), self._certificates)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from fabric.home import Home
+    from fabric.metrics.model import Figures
     from fabric.reactor import Reactor
     from registry.session import Session
 
@@ -40,6 +41,7 @@ class Surroundings:
     Attributes:
         run_blocking: runs a call in a thread; its Deferred fires in the reactor's own.
         is_secure: it is served over TLS.
+        figures: what the services of its container have counted.
     """
 
     reactor: Reactor
@@ -49,6 +51,7 @@ class Surroundings:
     users: KnownUsers
     run_blocking: RunBlocking
     is_secure: bool = False
+    figures: Callable[[], list[Figures]] = list
 
 
 class Console:
@@ -63,6 +66,7 @@ class Console:
         events: who is told of changes.
         running_commands: whose commands run, a name for each.
         gate: who may do what.
+        figures: what the services of its container have counted.
     """
 
     def __init__(self, around: Surroundings) -> None:
@@ -71,6 +75,7 @@ class Console:
         self.home = around.home
         self.container = around.container
         self.is_secure = around.is_secure
+        self.figures = around.figures
         self._run_blocking = around.run_blocking
         self.events = EventHub(around.reactor)
         self.view = FabricView(around.session, around.reactor, lambda: self.events.publish(FABRIC_TOPIC))

@@ -11,6 +11,7 @@ from fabric.web.api import containers as api_containers
 from fabric.web.api import description as api_description
 from fabric.web.api import events as api_events
 from fabric.web.api import messages as api_messages
+from fabric.web.api import metrics as api_metrics
 from fabric.web.api import profiles as api_profiles
 from fabric.web.api import registry as api_registry
 from fabric.web.api import versions as api_versions
@@ -47,6 +48,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_commands.ROUTES,
     *registry.ROUTES,
     *api_registry.ROUTES,
+    *api_metrics.ROUTES,
     *api_events.ROUTES,
     *api_description.ROUTES,
 )

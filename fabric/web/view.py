@@ -31,6 +31,7 @@ class FabricView:
     """What the registry says, as typed records. Lives in the reactor's thread.
 
     Attributes:
+        reading: the registry's znodes for functions that only read, and do not block here.
         containers: reads containers from memory; it cannot write.
         profiles: likewise profiles and requirements.
         versions: likewise versions.
@@ -44,10 +45,10 @@ class FabricView:
         self._found: dict[str, Any] = {}
         self._mirror = Mirror(session, (paths.configs(), paths.registry()), self._changed)
         # The stores only read here, and for reading a mirror is as good as a session.
-        reading = cast("Session", self._mirror)
-        self.containers = ContainerStore(reading)
-        self.profiles = ProfileStore(reading)
-        self.versions = VersionStore(reading)
+        self.reading = cast("Session", self._mirror)
+        self.containers = ContainerStore(self.reading)
+        self.profiles = ProfileStore(self.reading)
+        self.versions = VersionStore(self.reading)
 
     @property
     def revision(self) -> int:
@@ -81,12 +82,10 @@ class FabricView:
 
     def address_of(self, text: str) -> str:
         """A text with the references to other znodes replaced, as the addresses of containers have them."""
-        reading = cast("Session", self._mirror)
-        return substitute(text, {}, lambda reference: read_reference(reading, reference))
+        return substitute(text, {}, lambda reference: read_reference(self.reading, reference))
 
     def _read_brokers(self) -> list[ClusterRow]:
-        reading = cast("Session", self._mirror)
-        return group_members(read_members(reading, paths.amq_groups(), self.address_of))
+        return group_members(read_members(self.reading, paths.amq_groups(), self.address_of))
 
     def once(self, name: str, find: Callable[[], T]) -> T:
         """What `find` returns, found once for each revision of the registry."""
