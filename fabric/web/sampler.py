@@ -36,16 +36,16 @@ FRESH_S: Final = 1.5
 
 
 def topic_of(group: str, broker: str) -> str:
-    """The topic that is told of a broker's samples."""
-    return f"{TOPIC}{quote(group, safe='')}/{quote(broker, safe='')}"
+    """The topic that is told of a broker's samples; a slash would begin a text in a trigger of htmx."""
+    return f"{TOPIC}{quote(group, safe='')}:{quote(broker, safe='')}"
 
 
 def key_of(topic: str) -> Key | None:
     """The broker a topic is about, None if it is about something else."""
     if not topic.startswith(TOPIC):
         return None
-    group, slash, broker = topic.removeprefix(TOPIC).partition("/")
-    return (unquote(group), unquote(broker)) if slash else None
+    group, colon, broker = topic.removeprefix(TOPIC).partition(":")
+    return (unquote(group), unquote(broker)) if colon else None
 
 
 class Sampler:

@@ -1,5 +1,6 @@
 """Every page of the console, judged by axe-core in both themes and looked at on three screens."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,10 @@ AXE = ROOT / "tests/interop/js/node_modules/axe-core/axe.min.js"
 TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 GRAVE = ("serious", "critical")
 BROKER = "kept"
+
+ALL_PICTURES = "FABRIC_SCREENSHOTS" in os.environ
+PICTURES = {("desk", "light"), ("phone", "dark")}
+"""What is kept of each page if nobody asks for more."""
 
 FILLED = {
     "broker": BROKER,
@@ -39,7 +44,8 @@ def is_page(route: Route) -> bool:
     return route.method == "GET" and not route.is_api and not route.path.startswith(NOT_PAGES)
 
 
-NOT_PAGES = ("/static/", "/mq-discovery/", "/metrics")
+NOT_PAGES = ("/static/", "/mq-discovery/", "/metrics", "/containers/new/", "/registry/branch")
+"""Files, what programs read, and parts of pages."""
 PAGES = sorted(
     {
         re.sub(r"<(?:\w+:)?(\w+)>", lambda part: FILLED.get(part[1], part[1]), each.path)
@@ -83,18 +89,21 @@ def findings(page: Page) -> list[str]:
 
 
 def look_at(visitor: Visitor, path: str) -> list[str]:
-    """Open a page in both themes at all sizes, keep pictures, return what is wrong."""
+    """Open a page, look at it in both themes at all sizes, keep pictures, return what is wrong."""
     found: list[str] = []
     name = re.sub(r"\W+", "_", path).strip("_") or "first"
+    page = visitor.open(path)
     for theme in ("light", "dark"):
         visitor.use_theme(theme)
-        page = visitor.open(path)
         found += [f"{theme}: {line}" for line in findings(page)]
         for size in SIZES:
             visitor.use_size(size)
-            visitor.shot(f"{name}-{size}-{theme}", full=True)
             if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 found.append(f"{size}: wider than the screen")
+            if ALL_PICTURES or (size, theme) in PICTURES:
+                visitor.shot(f"{name}-{size}-{theme}", full=True)
+    visitor.use_size("desk")
+    visitor.use_theme("light")
     found += visitor.complaints
     visitor.complaints.clear()
     return found

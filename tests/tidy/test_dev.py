@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BENCHES = ("bench failover", "bench store", "bench throughput")
+BENCHES = ("bench console", "bench failover", "bench store", "bench throughput")
 COMMANDS = ("lab", "console", "test", "check", *BENCHES, "simulate", "soak", "setup", "help")
 TOOLS = ("bash", "cat", "dirname", "env", "mktemp", "rm", "sed", "sha256sum", "setpriv")
 NOBODY = 65534
@@ -85,7 +85,7 @@ def test_unknown_command(checkout: Checkout) -> None:
 def test_unknown_benchmark(checkout: Checkout) -> None:
     """A benchmark that does not exist is answered with those that do."""
     done = checkout.run(["bench", "latency"])
-    benchmarks = "destinations|failover|store|throughput"
+    benchmarks = "console|destinations|failover|store|throughput"
     assert (done.returncode, done.stderr) == (1, f"usage: ./dev bench {benchmarks} [OPTIONS]\n")
 
 

@@ -195,6 +195,18 @@
     });
   });
 
+  // ---- what can be scrolled can be reached by keys
+
+  function showScrollable() {
+    document.querySelectorAll(".card.flush, pre, .log").forEach((box) => {
+      const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+      if (scrolls && !box.querySelector("a, button, input, summary")) box.tabIndex = 0; else box.removeAttribute("tabindex");
+    });
+  }
+  document.body.addEventListener("htmx:afterSettle", showScrollable);
+  addEventListener("resize", showScrollable);
+  showScrollable();
+
   // ---- `/` goes to the filter
 
   document.addEventListener("keydown", (event) => {
