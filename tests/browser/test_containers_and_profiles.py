@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 from support.browser import Visitor
 from support.fabric import FabricForTests
+
+pytestmark = pytest.mark.browser
 
 
 def test_containers_come_up_stop_and_go(admin: Visitor) -> None:

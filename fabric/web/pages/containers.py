@@ -14,7 +14,7 @@ from fabric.web.api.container_changes import names_for
 from fabric.web.api.containers import LOG_BYTES, Log, read_log
 from fabric.web.html import page
 from fabric.web.profile_rows import profile_choices
-from fabric.web.routes import Answer, Call, Request, Route
+from fabric.web.routes import Answer, Call, Request, Route, redirect
 from fabric.web.view import FabricView
 from registry import paths
 
@@ -162,6 +162,8 @@ async def new_container(call: Call) -> Answer:
 
 async def new_container_profiles(call: Call) -> Answer:
     """The profiles of the version that was chosen in the form."""
+    if not call.is_fragment:
+        return redirect("/containers/new")
     view = call.console.view
     await view.ready()
     version = view.profiles.known_version(call.query.version or view.profiles.default_version())
@@ -171,6 +173,8 @@ async def new_container_profiles(call: Call) -> Answer:
 
 async def new_container_names(call: Call) -> Answer:
     """What the containers in the form would be called, or why they cannot."""
+    if not call.is_fragment:
+        return redirect("/containers/new")
     await call.console.view.ready()
     name, number = call.query.name, call.query.number
     names: list[str] = []

@@ -82,6 +82,7 @@ def test_a_parent_that_is_down_starts_nothing(world: ConsoleWorld) -> None:
 def test_names_are_checked_while_they_are_typed(world: ConsoleWorld) -> None:
     """What they would be called, or why not; what was typed is text and not HTML."""
     client = world.client("admin")
+    client.headers["HX-Request"] = "true"
     assert "shop, shop2, shop3" in client.get("/containers/new/names?name=shop&number=3").text
     assert "node is already in use" in client.get("/containers/new/names?name=node&number=1").text
     evil = client.get("/containers/new/names?name=%3Cimg%20src%3Dx%3E&number=1").text
