@@ -58,6 +58,7 @@ PAGES = sorted(
 @pytest.fixture(scope="module")
 def looked_at(fabric: FabricForTests, chromium: Chromium) -> Iterator[Visitor]:
     """An administrator at a fabric in which there is something to see."""
+    fabric.run("container-remove-profile", "root", "mq-amq")  # the messages are for the other broker
     fabric.run("mq-create", "--group", "default", BROKER)
     fabric.run("container-create-child", "--profile", f"mq-broker-default.{BROKER}", "root", "keeper", "2")
     fabric.wait_master(BROKER, slaves=1)
