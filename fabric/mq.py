@@ -219,11 +219,7 @@ def create_broker(store: ProfileStore, options: BrokerOptions, version: str) -> 
     Raises:
         InvalidName, BrokerOptionsInvalid, VersionNotFound, ParentMissing: as they say; nothing was written.
     """
-    validate(options)
-    store.known_version(version)
-    profiles = store.all(version)
-    parent = options.parent_profile or DEFAULT_PARENT
-    template = overlay([parent], profiles).configuration.get(TEMPLATE_PID, {})
+    profiles, parent, template = _given(store, options, version)
     new = Profile(options.profile_id, parents=(parent,))
 
     def describe(profile: Profile) -> Profile:
@@ -241,6 +237,26 @@ def create_broker(store: ProfileStore, options: BrokerOptions, version: str) -> 
     required = options.required_instances
     store.update_requirements(lambda now: now.with_minimum(options.profile_id, required))
     return options.profile_id
+
+
+def plan_broker(store: ProfileStore, options: BrokerOptions, version: str) -> dict[str, str]:
+    """What `create_broker` would write into the broker's PID; raises what it would, and writes nothing."""
+    profiles, _, template = _given(store, options, version)
+    existing = profiles.get(options.profile_id, Profile(options.profile_id))
+    values = broker_values(options, template, existing.configuration.get(options.pid, {}))
+    check_data_unshared(values, options, profiles)
+    return values
+
+
+def _given(
+    store: ProfileStore, options: BrokerOptions, version: str
+) -> tuple[dict[str, Profile], str, Mapping[str, str]]:
+    """All profiles, the parent of a broker's, and what that gives to every broker."""
+    validate(options)
+    store.known_version(version)
+    profiles = store.all(version)
+    parent = options.parent_profile or DEFAULT_PARENT
+    return profiles, parent, overlay([parent], profiles).configuration.get(TEMPLATE_PID, {})
 
 
 def check_data_unshared(

@@ -13,6 +13,7 @@ from fabric.users import Users
 from fabric.web.broker_links import BrokerLinks
 from fabric.web.events import EventHub
 from fabric.web.gate import Gate, KnownUsers
+from fabric.web.health_watch import HealthWatch
 from fabric.web.sampler import Sampler
 from fabric.web.tokens import KnownTokens, TokenStore
 from fabric.web.view import FabricView
@@ -63,6 +64,7 @@ class Console:
         tokens: API tokens; blocks, as `users` does.
         links: brokers.
         samples: the figures of brokers, for pages that show them.
+        health: what is wrong now.
         events: who is told of changes.
         running_commands: whose commands run, a name for each.
         gate: who may do what.
@@ -78,11 +80,12 @@ class Console:
         self.figures = around.figures
         self._run_blocking = around.run_blocking
         self.events = EventHub(around.reactor)
-        self.view = FabricView(around.session, around.reactor, lambda: self.events.publish(FABRIC_TOPIC))
+        self.links = BrokerLinks(self)
+        self.health = HealthWatch(self)
+        self.view = FabricView(around.session, around.reactor, self._registry_changed)
         self.containers = ContainerStore(around.session)
         self.profiles = ProfileStore(around.session)
         self.lifecycle = Lifecycle(around.session, around.home)
-        self.links = BrokerLinks(self)
         self.samples = Sampler(self)
         self.tokens = TokenStore(around.session)
         self.users = Users(around.session)
@@ -98,8 +101,13 @@ class Console:
         await self._run_blocking(lambda: found.append(call(*args, **kwargs)))
         return found[0]
 
+    def _registry_changed(self) -> None:
+        self.events.publish(FABRIC_TOPIC)
+        self.health.registry_changed()
+
     def close(self) -> None:
         """End all streams and connections."""
+        self.health.close()
         self.events.close()
         self._token_watch.cancel()
         self.view.cancel()

@@ -80,7 +80,10 @@ def error_page(
 
 def _common(console: Console, identity: Identity | None, tab: str) -> dict[str, Any]:
     role = 0 if identity is None else identity.role
+    if identity is not None:
+        console.health.look()
     return {
+        "health": console.health,
         "identity": identity,
         "tab": tab,
         "fabric_name": console.container,

@@ -162,7 +162,7 @@ class Route:
     @property
     def is_api(self) -> bool:
         """Whether programs use it: its errors are JSON."""
-        return self.path.startswith("/api/")
+        return self.path.startswith(("/api/", "/mq-discovery/"))
 
     @property
     def changes(self) -> bool:

@@ -10,8 +10,10 @@ from fabric.web.api import container_changes as api_container_changes
 from fabric.web.api import containers as api_containers
 from fabric.web.api import description as api_description
 from fabric.web.api import events as api_events
+from fabric.web.api import health as api_health
 from fabric.web.api import messages as api_messages
 from fabric.web.api import metrics as api_metrics
+from fabric.web.api import mq as api_mq
 from fabric.web.api import profiles as api_profiles
 from fabric.web.api import registry as api_registry
 from fabric.web.api import versions as api_versions
@@ -21,9 +23,13 @@ from fabric.web.pages import (
     brokers,
     containers,
     destinations,
+    diagram,
+    health,
     login,
+    mq,
     profiles,
     registry,
+    timeline,
     versions,
 )
 from fabric.web.routes import Route
@@ -32,6 +38,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     *login.ROUTES,
     *assets.ROUTES,
     *containers.ROUTES,
+    *mq.ROUTES,
+    *diagram.ROUTES,
+    *timeline.ROUTES,
+    *health.ROUTES,
     *api_containers.ROUTES,
     *api_container_changes.ROUTES,
     *versions.ROUTES,
@@ -43,6 +53,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_brokers.ROUTES,
     *api_messages.ROUTES,
     *api_broker_clients.ROUTES,
+    *api_mq.ROUTES,
+    *api_health.ROUTES,
     *access.ROUTES,
     *api_access.ROUTES,
     *api_commands.ROUTES,

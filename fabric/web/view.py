@@ -51,6 +51,11 @@ class FabricView:
         self.versions = VersionStore(self.reading)
 
     @property
+    def complete(self) -> bool:
+        """Whether the registry has been read once."""
+        return self._mirror.complete
+
+    @property
     def revision(self) -> int:
         """Counts the changes."""
         return self._mirror.revision

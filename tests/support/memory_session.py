@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.errors import NodeExists, NodeNotEmpty, NoSuchNode, VersionConflict
-from registry.session import Node
+from registry.session import Node, SessionState
 
 
 @dataclass
@@ -52,6 +52,7 @@ class MemorySession:
 
     url = "memory:2181"
     session_id = 1
+    state = SessionState.CONNECTED
 
     def __init__(self) -> None:
         self._root = _Znode()

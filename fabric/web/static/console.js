@@ -2,13 +2,15 @@
 (function () {
   "use strict";
 
-  // ---- live events: `live:TOPIC` on the body, for hx-trigger; all of them again after a lost connection
+  // ---- live events: `live:TOPIC` on the body, for hx-trigger; all of them again after a lost connection.
+  //      Of a topic `broker:GROUP/NAME` also `live:broker`: hx-trigger cannot name every name.
 
   const topics = (document.body.dataset.topics || "").split(" ").filter(Boolean);
   const offline = document.querySelector(".offline");
 
   function tell(topic) {
     document.body.dispatchEvent(new CustomEvent("live:" + topic.replaceAll("/", ":"))); // hx-trigger takes no slashes
+    if (topic.includes(":")) document.body.dispatchEvent(new CustomEvent("live:" + topic.split(":")[0]));
   }
 
   if (topics.length) {
@@ -54,6 +56,17 @@
     document.getElementById("toasts").append(box);
   }
 
+  // what is to be said on the page that follows
+  function keepToast(text) {
+    try { sessionStorage.setItem("toast", text); } catch (error) { /* it was said on this page */ }
+  }
+
+  try {
+    const kept = sessionStorage.getItem("toast");
+    sessionStorage.removeItem("toast");
+    if (kept) toast(kept, "good");
+  } catch (error) { /* there is no storage */ }
+
   function said(request) {
     try { return JSON.parse(request.responseText); } catch (error) { return null; }
   }
@@ -86,7 +99,10 @@
       if (dialog) dialog.close();
       if (event.detail.requestConfig && event.detail.requestConfig.verb !== "get") document.body.dispatchEvent(new CustomEvent("changed"));
       const then = element.dataset.then;
-      if (then) location.assign(then);
+      if (then) {
+        if (answer && answer.message) keepToast(answer.message);
+        location.assign(then);
+      }
       if (element.hasAttribute("data-reset")) element.reset();
       if (element.dataset.answers) showAnswer(document.getElementById(element.dataset.answers), answer || {});
     } else if (answer && answer.error) {
