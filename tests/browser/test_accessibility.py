@@ -44,7 +44,14 @@ def is_page(route: Route) -> bool:
     return route.method == "GET" and not route.is_api and not route.path.startswith(NOT_PAGES)
 
 
-NOT_PAGES = ("/static/", "/mq-discovery/", "/metrics", "/containers/new/", "/registry/branch")
+NOT_PAGES = (
+    "/static/",
+    "/mq-discovery/",
+    "/metrics",
+    "/containers/new/",
+    "/registry/branch",
+    "/health/badge",
+)
 """Files, what programs read, and parts of pages."""
 PAGES = sorted(
     {

@@ -214,7 +214,7 @@
   // ---- what can be scrolled can be reached by keys
 
   function showScrollable() {
-    document.querySelectorAll(".card.flush, pre, .log").forEach((box) => {
+    document.querySelectorAll(".card.flush, .scroll, pre, .log").forEach((box) => {
       const scrolls = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
       if (scrolls && !box.querySelector("a, button, input, summary")) box.tabIndex = 0; else box.removeAttribute("tabindex");
     });
