@@ -20,8 +20,8 @@ from broker.management.model import (
     TransactionInfo,
 )
 from broker.management.paging import matcher
-from broker.region.dead_letters import SHARED
 from fabric.errors import FabricError
+from fabric.health import is_dead_letters
 from fabric.web.api.brokers import read_as
 from fabric.web.broker_links import USER_PREFIX
 from fabric.web.charts import Chart, chart
@@ -38,8 +38,6 @@ ROWS: Final = 50
 """Of one page of a list."""
 PREVIEW: Final = 200
 """Characters of a scheduled message."""
-_DEAD: Final = (f"{SHARED.name}.", "DLQ.")
-"""Queues whose names begin like that take dead letters by the usual policies."""
 
 
 class DestinationsQuery(Request):
@@ -83,11 +81,6 @@ class Row:
     enqueued_per_s: float | None
     dequeued_per_s: float | None
     chart: Chart
-
-
-def is_dead_letter_queue(name: str) -> bool:
-    """Whether a queue is, by its name, one of dead letters."""
-    return name == SHARED.name or name.startswith(_DEAD)
 
 
 def address_of(call: Call) -> str:
@@ -222,7 +215,7 @@ def _row(info: QueueInfo | TopicInfo, flow: Flow | None, scheme: str) -> Row:
     return Row(
         info,
         segment(f"{scheme}{info.name}" if info.temporary else info.name),
-        isinstance(info, QueueInfo) and is_dead_letter_queue(info.name),
+        isinstance(info, QueueInfo) and is_dead_letters(info.name),
         flow.enqueued_per_s,
         flow.dequeued_per_s,
         chart([point.at_s for point in points], [point.enqueued_per_s for point in points]),

@@ -12,6 +12,7 @@ from broker.management.model import (
     SubscriptionInfo,
 )
 from fabric.errors import FabricError
+from fabric.health import is_dead_letters
 from fabric.web.api.brokers import PREVIEW_MAX, queue_uri, read_as
 from fabric.web.errors import Refused
 from fabric.web.formats import is_hexadecimal
@@ -20,7 +21,6 @@ from fabric.web.pages.brokers import (
     BROKER,
     address_of,
     charts_of,
-    is_dead_letter_queue,
     once,
     samples_of,
     show,
@@ -69,7 +69,7 @@ async def queue(call: Call) -> Answer:
         info=info,
         flow=flow,
         charts=charts_of(flow),
-        is_dead_letter=is_dead_letter_queue(plain),
+        is_dead_letter=is_dead_letters(plain),
         consumers=[each for each in consumers.items if each.destination == uri] if consumers else [],
         producers=[each for each in producers.items if each.destination == uri] if producers else [],
         here_queue=f"{address_of(call)}/queues/{segment(name)}",
