@@ -10,7 +10,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -231,9 +231,9 @@ class BrokerSamples:
         """A sample has come."""
         self._next(now_s, None)
         self.broker, self.jobs = sample.broker, sample.jobs
-        self.flow.add(now_s, sample.broker.counters, sample.broker.messages)
         self.queues.add(now_s, sample.queues)
         self.topics.add(now_s, sample.topics)
+        self.flow.add(now_s, self._lasting(sample.broker.counters), sample.broker.messages)
 
     def fail(self, now_s: float, error: FabricError) -> None:
         """None has come; what is known stays."""
@@ -249,6 +249,18 @@ class BrokerSamples:
             if len(self._rendered) < RENDERED_MAX:
                 self._rendered[key] = found
         return found
+
+    def _lasting(self, counters: CounterInfo) -> CounterInfo:
+        """The broker's counters without temporary destinations, which take answers to the console, too."""
+        if not (self.queues.is_complete and self.topics.is_complete):
+            return counters
+        listed: list[QueueInfo | TopicInfo] = [*self.queues.by_name.values(), *self.topics.by_name.values()]
+        lasting = [each.counters for each in listed if not each.temporary]
+        return replace(
+            counters,
+            enqueued=sum(each.enqueued for each in lasting),
+            dequeued=sum(each.dequeued for each in lasting),
+        )
 
     def _next(self, now_s: float, error: FabricError | None) -> None:
         self.number += 1

@@ -3,8 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.management.model import CounterInfo, Page, QueueInfo
-from fabric.web.samples import CHARTED_MAX, LISTED_MAX, RESOLUTION_S, SPAN_S, Flow, Listing
+from broker.management.model import BrokerInfo, CounterInfo, LevelInfo, Page, QueueInfo, UsageInfo
+from fabric.web.samples import (
+    CHARTED_MAX,
+    LISTED_MAX,
+    RESOLUTION_S,
+    SPAN_S,
+    BrokerSamples,
+    Flow,
+    Listing,
+    Sample,
+)
 
 
 def counters(enqueued: int, dequeued: int = 0, since: int = 1) -> CounterInfo:
@@ -98,3 +107,17 @@ def test_a_list_that_is_too_long_is_cut() -> None:
     assert len(listing.by_name) == LISTED_MAX
     assert not listing.is_complete
     assert (listing.total, listing.after) == (total, "")
+
+
+def test_answers_to_the_console_are_no_traffic_of_the_broker() -> None:
+    """What goes through temporary queues, the console's own among them, is not in the broker's rates."""
+    level = LevelInfo(0, 1, 0)
+    usage = UsageInfo(level, level, level, False, 0, 0, "")
+    samples = BrokerSamples()
+    for second in range(3):
+        orders = queue("orders", enqueued=10 * second)
+        own = QueueInfo("ID:console", True, False, 0, 0, 0, 1, 0, counters(4 * second))
+        everything = counters(14 * second)
+        info = BrokerInfo("b", "g", "1", 0, [], 1, 1, 1, 1, 0, 1, 0, 0, everything, usage, 0)
+        samples.add(float(second), Sample(info, Page([own, orders], 2, ""), Page([], 0, ""), []))
+    assert samples.flow.enqueued_per_s == 10
