@@ -78,6 +78,8 @@ class ProfileWatch:
         self._profiles.clear()
 
     def _ids_changed(self, data: bytes | None) -> None:
+        if data is None and self._ids is not None:
+            return  # it moves to another version, as is heard next, or is deleted: no reason to stop services
         self._ids = unique((data or b"").decode(errors="replace").split())
         self._evaluate()
 

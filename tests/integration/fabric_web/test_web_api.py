@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 from unittest import SkipTest
+from urllib.parse import urlencode
 
 import hypothesis
 import pytest
@@ -78,6 +79,10 @@ def test_every_route_answers_as_it_is_described(api: Any) -> None:
     assert asked > 100
 
 
+QUERY_BYTES_MAX = 15_000
+"""The server ends the connection of a request whose first line is above 16 KiB, without an answer."""
+
+
 def ask(operation: Any, mode: GenerationMode) -> int:
     """Ask a route in as many ways as there are; returns how many."""
     asked = 0
@@ -92,6 +97,7 @@ def ask(operation: Any, mode: GenerationMode) -> int:
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def ask_once(case: Any) -> None:
         nonlocal asked
+        hypothesis.assume(len(urlencode(case.query or {}, doseq=True)) < QUERY_BYTES_MAX)
         asked += 1
         case.call_and_validate(headers={"Authorization": BASIC}, checks=CHECKS)
 
