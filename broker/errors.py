@@ -7,6 +7,7 @@
     ├── PortUnavailable
     ├── ProtocolUnavailable        what a protocol needs is not installed
     ├── CertificatesUnusable       files of certificates and keys
+    ├── StoreIsAnother             the directory is not the store of this broker
     ├── TlsFailed                  one connection's encryption
     ├── MessageInvalid             a journal body that cannot be read
     ├── CodecError                 bytes that are nothing in their encoding, or what has no bytes in it
@@ -44,6 +45,10 @@ class ProtocolUnavailable(BrokerError):
 
 class CertificatesUnusable(BrokerError):
     """The certificates of a connector cannot be used."""
+
+
+class StoreIsAnother(BrokerError):
+    """The directory does not hold the store of this broker."""
 
 
 class TlsFailed(BrokerError):

@@ -67,6 +67,7 @@ class Mastership:
         files: Files | None = None,
         cluster: Cluster | None = None,
         takeover: Takeover | None = None,
+        check_store: Callable[[], None] | None = None,
     ) -> None:
         """Make it; nothing happens before `begin`.
 
@@ -82,6 +83,7 @@ class Mastership:
             files: another disk, for benchmarks.
             cluster: where the brokers of the group serve.
             takeover: is told what is reached.
+            check_store: called in a thread before the journal is taken over; raises `StoreIsAnother`.
         """
         self._reactor = reactor
         self._config = config
@@ -94,12 +96,14 @@ class Mastership:
         self._files = files
         self._cluster = cluster or Cluster()
         self._takeover = takeover or Takeover()
+        self._check_store = check_store
         self._first_ref = 0  # of a message that would be the first sent; 0: one was, or none can be
         self._first_batch = 0  # in which it is; 0: there is none
         self._ranking = Ranking()
         self._lacking = [text for text in map(lack, config.connectors) if text]
         self._served = [each for each in config.connectors if not lack(each)]
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in self._served]
+        self._ports: list[int] = []
         self._certificates: list[CertificateStore | None] = []
         self._temporary = config.usage.temporary or config.data.absolute().parent
         self._usage: UsageLimits | None = None
@@ -118,20 +122,20 @@ class Mastership:
         Raises:
             PortUnavailable, CertificatesUnusable, ProtocolUnavailable: a connector cannot listen, or none
                 can; nobody was fenced.
+            StoreIsAnother: the directory does not hold the broker's store any more.
             JournalError: the journal cannot be opened.
         """
-        urls = []
         done = False
         try:
             self._prepare()
-            for connector, config in zip(self._connectors, self._served, strict=True):
-                urls.append(f"{config.scheme}://{self._advertised_host}:{connector.bind()}")
+            for connector in self._connectors:
+                self._ports.append(connector.bind())
             self._journal = await in_thread(self._reactor, self._open)
             done = True
         finally:
             if not done:
                 self._stop_listening()
-        journal = self._journal
+        journal, urls = self._journal, self.urls_at(self._advertised_host)
         self._first_ref = journal.state.next_ref
         this_broker, now_ms = broker_id(), int(time.time() * 1000)
         self.region = region = Region(
@@ -164,6 +168,12 @@ class Mastership:
         self._takeover.reach(Phase.LISTENING)
         turn.schedule()  # there may be something to do that nobody asks for
         return urls
+
+    def urls_at(self, host: str) -> list[str]:
+        """The URL of each connector, for clients that reach this host by a name or an address of it."""
+        return [
+            f"{config.scheme}://{host}:{port}" for config, port in zip(self._served, self._ports, strict=True)
+        ]
 
     def _prepare(self) -> None:
         """Read the certificates, and tell which connectors have to be left out."""
@@ -203,6 +213,8 @@ class Mastership:
         """Open the journal, and find out what there is to use. In a thread."""
         thread, self._follower = self._follower, None
         follower = None if thread is None else thread.stop()
+        if self._check_store is not None:
+            self._check_store()
         ignore_missing = self._config.ignore_missing_data_files
         try:
             journal = Journal.open(

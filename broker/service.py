@@ -21,6 +21,7 @@ import os
 import socket
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from twisted.application.service import Service
@@ -32,16 +33,19 @@ from broker.errors import BrokerError
 from broker.figures import BrokerFigures
 from broker.mastership import Mastership
 from broker.protocols import prepare
+from broker.reactor import in_thread
 from broker.timeline import FAILED, FENCED, Timeline
 from journal.errors import JournalError, StoreFenced
 from journal.files import PosixFiles
 from journal.follower import FollowerThread
 from registry.election import BrokerElection
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from broker.config import BrokerConfig
-    from broker.reactor import Reactor
+    from broker.reactor import DelayedCall, Reactor
     from broker.security import Users
+    from broker.store_identity import StoreIdentity
     from registry.session import Session
 
 RETRY_DELAY_MIN_S: Final = 0.25
@@ -65,6 +69,7 @@ class BrokerService(Service):
         advertised_host: str,
         bind_address: str,
         users: Users,
+        store: StoreIdentity | None = None,
     ) -> None:
         """Make it; nothing happens before `startService`.
 
@@ -76,8 +81,12 @@ class BrokerService(Service):
             advertised_host: host in the published URLs.
             bind_address: where the connectors listen.
             users: who may connect.
+            store: makes sure that the store is this broker's before it joins the election; None: it is.
         """
         self._reactor = reactor
+        self._store = store
+        self._store_id = ""
+        self._retry: DelayedCall | None = None
         self._config = config
         self._session = session
         self._container = container
@@ -100,8 +109,40 @@ class BrokerService(Service):
     # ---- Twisted
 
     def startService(self) -> None:  # noqa: N802 - Twisted's name
-        """Join the election."""
+        """Join the election, once it is sure that the store is ours."""
         self.running = True
+        if self._store is None:
+            self._join()
+        else:
+            self._look_at_store(self._store)
+
+    def _look_at_store(self, store: StoreIdentity) -> None:
+        self._retry = None
+        in_thread(self._reactor, store.establish).addCallbacks(self._store_is_ours, self._store_is_not_ours)
+
+    def _store_is_ours(self, store_id: str) -> None:
+        self._store_id = store_id
+        if self.running:
+            self._error = ""
+            self._failures = 0
+            self._join()
+
+    def _store_is_not_ours(self, failure: Failure) -> None:
+        if not isinstance(failure.value, BrokerError | JournalError | RegistryError):
+            _log.error("Broker %s: %s", self._config.name, failure.getTraceback())
+        if not self.running or self._store is None:
+            return
+        delay_s = self._next_delay_s()
+        self._error = failure.getErrorMessage()
+        _log.error(
+            "Broker %s does not join its group.  Will try again in %d millis: %s",
+            self._config.name,
+            delay_s * 1000,
+            self._error,
+        )
+        self._retry = self._reactor.callLater(delay_s, self._look_at_store, self._store)
+
+    def _join(self) -> None:
         self._unwanted = False
         self._election = BrokerElection(
             self._session,
@@ -121,6 +162,8 @@ class BrokerService(Service):
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Stop serving, and leave the group so that a slave takes over at once."""
         self.running = False
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
         self._users.call_when_changed(None)
         return Deferred.fromCoroutine(self._stop())
 
@@ -158,6 +201,15 @@ class BrokerService(Service):
             _log.info("Broker %s: the authorization has changed", config.name)
             self._change_rights()
         return True
+
+    def advertise(self, host: str) -> None:
+        """Publish another host in the URLs, at once if it serves. Connections stay as they are."""
+        self._advertised_host = host
+        if self._mastership is None or self._election is None or not self._services:
+            return
+        self._services = tuple(self._mastership.urls_at(host))
+        _log.info("Broker %s is published at %s", self._config.name, ", ".join(self._services))
+        self._election.publish(self._services)
 
     def _change_rights(self) -> None:
         if self._mastership is not None:
@@ -243,10 +295,11 @@ class BrokerService(Service):
             follower=follower,
             cluster=self._cluster,
             takeover=takeover,
+            check_store=None if self._store is None else partial(self._store.check, self._store_id),
         )
         try:
             _log.info("Broker %s is being started.", self._config.name)
-            urls = await mastership.begin()
+            await mastership.begin()
         except (BrokerError, JournalError) as error:
             self._taking_over = None
             self._cannot(error)
@@ -262,7 +315,7 @@ class BrokerService(Service):
             await self._step_down()
             return
         self._error = ""
-        self._services = tuple(urls)
+        self._services = tuple(mastership.urls_at(self._advertised_host))
         _log.info("Broker %s has started.", self._config.name)
         election.publish(self._services)
 

@@ -1,25 +1,51 @@
-"""How containers are reached: the fields of their records from which `ip`, what they advertise, is taken."""
+"""How containers are reached: the fields of their records from which `ip`, what they advertise, is taken.
+
+Each field is one answer to the question how others reach a container; the resolver names the one that is
+told. `ip` refers to it, so another resolver is another reference and nothing else.
+
+Source: fabric8 `ZkDefs` for the names.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from fabric.errors import FabricError
 
-RESOLVERS = ("localip", "localhostname", "manualip")
+RESOLVERS = ("localip", "localhostname", "publicip", "publichostname", "manualip")
+PUBLIC = ("publicip", "publichostname")
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+PORTS = (0, 65535)
+"""All of them."""
+
+ZOOKEEPER_PORT = 2181
+"""Where it listens if its address names no port."""
 
 _TEST_NET = ("192.0.2.1", 9)
 """Nobody's address (RFC 5737, TEST-NET-1), discard port."""
 
 
-def address_fields(bind_address: str, resolver: str | None, manual_ip: str | None) -> dict[str, str]:
+def address_fields(
+    bind_address: str,
+    resolver: str | None,
+    manual_ip: str | None,
+    *,
+    towards: tuple[str, int] = _TEST_NET,
+) -> dict[str, str]:
     """Return the fields of a container that listens on `bind_address` of this host.
 
     Without a resolver it is ``manualip`` if such an address is given, ``localip`` on a single address, and
     the host's name if it listens everywhere. The address advertised is the field the resolver names.
+
+    Args:
+        bind_address: Where it listens.
+        resolver: Which field is told to others; None: as above.
+        manual_ip: The address of the resolver ``manualip``.
+        towards: A host and port; of several addresses the host has, the one it is reached from is its own.
 
     Raises:
         FabricError: the resolver is unknown or lacks its address.
@@ -28,12 +54,15 @@ def address_fields(bind_address: str, resolver: str | None, manual_ip: str | Non
     fields = {
         "bindaddress": bind_address,
         "localhostname": socket.gethostname() if everywhere else bind_address,
-        "localip": _own_address() if everywhere else bind_address,
+        "localip": address_towards(*towards) if everywhere else bind_address,
     }
     if manual_ip:
         fields["manualip"] = manual_ip
     default = "manualip" if manual_ip else "localhostname" if everywhere else "localip"
-    return _resolved(fields, resolver or default)
+    chosen = resolver or default
+    if chosen in PUBLIC:
+        fields |= own_public_fields() if everywhere else dict.fromkeys(PUBLIC, bind_address)
+    return resolved(fields, chosen)
 
 
 def child_fields(
@@ -50,7 +79,7 @@ def child_fields(
     if manual_ip:
         fields["manualip"] = manual_ip
     default = "manualip" if manual_ip else parent.get("resolver", "localip")
-    return _resolved(fields, resolver or default)
+    return resolved(fields, resolver or default)
 
 
 def inherited_fields(
@@ -75,19 +104,96 @@ def inherited_fields(
     return fields
 
 
-def _resolved(fields: dict[str, str], resolver: str) -> dict[str, str]:
+def port_fields(port_min: int, port_max: int) -> dict[str, str]:
+    """Return the fields of the ports a container may use; none if it may use all."""
+    if (port_min, port_max) == PORTS:
+        return {}
+    return {"minimumport": str(port_min), "maximumport": str(port_max)}
+
+
+def advertised(name: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields with `ip`, which refers to the one that the container's resolver names."""
+    return {**fields, "ip": f"${{zk:{name}/{fields['resolver']}}}"}
+
+
+def resolved(fields: Mapping[str, str], resolver: str) -> dict[str, str]:
+    """Return the fields with another resolver.
+
+    Raises:
+        FabricError: it is unknown or lacks its address.
+    """
     if resolver not in RESOLVERS:
         raise FabricError(f"There is no resolver {resolver}.", f"Resolvers are: {', '.join(RESOLVERS)}.")
-    if resolver not in fields:
-        raise FabricError(f"The resolver {resolver} needs an address.", "Give it with --manual-ip ADDRESS.")
+    if not fields.get(resolver):
+        raise FabricError(
+            f"The resolver {resolver} needs an address.",
+            "Give it with --manual-ip ADDRESS."
+            if resolver == "manualip"
+            else "The container has none: use the resolver manualip with --manual-ip ADDRESS.",
+        )
     return {**fields, "resolver": resolver}
 
 
-def _own_address() -> str:
-    """Return the address this host reaches others from; nothing is sent for it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(_TEST_NET)
-        except OSError:
-            return LOOPBACK
-        return str(probe.getsockname()[0])
+def address_towards(host: str, port: int) -> str:
+    """Return the address from which this host reaches another one; nothing is sent for it."""
+    with suppress(OSError):
+        for family, kind, protocol, _, target in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.connect(target)
+                return str(probe.getsockname()[0])
+    return LOOPBACK
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address means this host itself."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def public_fields(name: str, addresses: Iterable[str]) -> dict[str, str]:
+    """Return what a host's full name says of how it is reached from elsewhere; nothing if it says nothing.
+
+    >>> public_fields("a.example.org", ["127.0.1.1", "203.0.113.9"])
+    {'publichostname': 'a.example.org', 'publicip': '203.0.113.9'}
+    >>> public_fields("a", ["127.0.1.1"])
+    {}
+    """
+    fields = {"publichostname": name} if "." in name and not is_loopback(name) else {}
+    reachable = [address for address in addresses if not is_loopback(address)]
+    return fields | ({"publicip": reachable[0]} if reachable else {})
+
+
+def own_public_fields() -> dict[str, str]:
+    """Return `public_fields` of this host. May have to wait for a name server."""
+    name = socket.getfqdn()
+    found: list[str] = []
+    with suppress(OSError):
+        found = [str(answer[4][0]) for answer in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+    return public_fields(name, found)
+
+
+def host_fields(bind_address: str, zookeeper_url: str) -> dict[str, str]:
+    """Return the fields that say what this host's own name and address are now.
+
+    They are facts of the host only for a container that listens everywhere: nothing else is returned.
+    """
+    if bind_address not in EVERYWHERE:
+        return {}
+    return {
+        "localhostname": socket.gethostname(),
+        "localip": address_towards(*first_server(zookeeper_url)),
+    }
+
+
+def first_server(zookeeper_url: str) -> tuple[str, int]:
+    """Return host and port of an ensemble's first server.
+
+    >>> first_server("zk1:2182,zk2:2182/fabrics/a")
+    ('zk1', 2182)
+    """
+    first = zookeeper_url.partition("/")[0].partition(",")[0]
+    host, colon, port = first.rpartition(":")
+    if not colon or not port.isdecimal():
+        return first, ZOOKEEPER_PORT
+    return host.strip("[]"), int(port)

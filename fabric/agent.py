@@ -63,7 +63,7 @@ class Agent:
         self._context = context
         self._reactor = context.reactor
         self._prefixes = factories.keys()
-        self._substitutions = substitutions
+        self._substitutions = dict(substitutions)
         self._on_configuration = on_configuration
         self._containers = ContainerStore(context.session)
         self._services = ServiceSet(context, factories, self._schedule_retry)
@@ -84,6 +84,12 @@ class Agent:
         self._context.session.add_state_listener(self._registry_changed)
         self._watch.start()
         self._poll = self._reactor.callLater(STATUS_POLL_S, self._poll_status)
+
+    def readvertise(self) -> None:
+        """The container advertises another address, which stands in the context already."""
+        self._substitutions["container.ip"] = self._context.advertised_host
+        self._services.readvertise()
+        self._wake()  # placeholders may have stood for the old one
 
     def stop(self) -> Deferred[Any]:
         """Stop all services, all at once.

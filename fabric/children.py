@@ -134,9 +134,13 @@ class Children:
 
     def _find_parent(self, name: str) -> None:
         def deliver(parent: bytes | None) -> None:
-            if parent is not None and parent.decode() == self._parent and name not in self._children:
+            is_ours = parent is not None and parent.decode() == self._parent
+            if is_ours and name not in self._children:
                 self._children[name] = child = _Child(self, self._reactor, self._session, self._home, name)
                 child.start()
+            elif parent is not None and not is_ours and name in self._children:
+                log.info("Child container %s was moved to %s", name, parent.decode())
+                self._children.pop(name).delete()
 
         field = paths.container_config_field(name, "parent")
         self._unknown[name] = self._session.watch_data(field, deliver)

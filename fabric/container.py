@@ -24,20 +24,20 @@ from typing import TYPE_CHECKING, cast
 from twisted.internet.defer import Deferred
 
 from broker.process import prepare_process
-from fabric.addresses import LOOPBACK
+from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_fields
 from fabric.agent import Agent
 from fabric.children import STOPPED, Children
 from fabric.errors import FabricError
 from fabric.home import Home, RegistryAddress, SessionRecord
 from fabric.logs import log_to
-from fabric.overlay import substitute
+from fabric.own_address import OwnAddress
 from fabric.processes import identify
 from fabric.reactor import ContainerReactor, in_thread
-from fabric.records import DesiredState
+from fabric.records import SUCCESS, DesiredState, Provision
+from fabric.resolvers import address_of
 from fabric.services import ServiceContext, load_factories
 from fabric.services.zookeeper import ManagedServer
 from fabric.store import ContainerStore
-from fabric.znodes import read_reference
 from registry import paths
 from registry.errors import NodeExists, RegistryError, RegistryUnavailable
 from registry.session import Session, SessionState
@@ -83,6 +83,7 @@ class Container:
         self.name = name
         self._address = address
         self._started_at = time.time()
+        self._is_managed = True
         self._session_timeout_ms = self._files.read_session_timeout_ms() or SESSION_TIMEOUT_MS
         self.exit_code = 0
         self._stopping = False
@@ -92,7 +93,10 @@ class Container:
         self._agent: Agent | None = None
         self._children: Children | None = None
         self._watches: list[Watch] = []
+        self._own_address: OwnAddress | None = None
+        self._context: ServiceContext | None = None
         self._registering = False
+        self._has_moved = False
 
     # Its start.
 
@@ -114,17 +118,24 @@ class Container:
         context = await self._prepared(session)
         if context is None:
             return
-        factories = load_factories(
-            lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
-        )
+        self._context = context
         self._watches = [
             session.watch_data(paths.container_alive(self.name), self._alive_changed),
             session.watch_data(paths.container_config_field(self.name, "desired"), self._desired_changed),
+            session.watch_data(paths.container_config_field(self.name, "parent"), self._parent_changed),
         ]
-        self._agent = Agent(context, factories, self._substitutions(context), self._configuration_changed)
-        self._agent.start()
+        if self._is_managed:
+            factories = load_factories(
+                lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
+            )
+            self._agent = Agent(context, factories, self._substitutions(context), self._configuration_changed)
+            self._agent.start()
+        self._own_address = OwnAddress(self._reactor, session, self.name, self._address_changed)
+        self._own_address.start()
         self._children = Children(self._reactor, session, self._home, self.name, self._address.zookeeper_url)
         self._children.start()
+        if context.bind_address in EVERYWHERE:
+            in_thread(self._reactor, self._note_public_address, session).addErrback(_log_not_noted)
 
     async def _connect(self) -> Session | None:
         """Return a session; None if we are stopped before ZooKeeper answers."""
@@ -175,11 +186,14 @@ class Container:
         fields = containers.fields(self.name)
         if not fields.get("parent"):
             containers.set_desired(self.name, DesiredState.STARTED)  # who starts a root container wants it
-        host = substitute(
-            fields.get("ip", ""),
-            {},
-            lambda reference: read_reference(session, reference),
-        )
+        self._is_managed = fields.get("managed") != "false"
+        if not self._is_managed:
+            containers.set_provision(self.name, Provision(SUCCESS))  # nothing is asked of it
+        now = host_fields(fields.get("bindaddress", ""), self._address.zookeeper_url)
+        for key, value in {"host": socket.gethostname(), **now}.items():
+            if fields.get(key) != value:
+                containers.set_field(self.name, key, value)
+        host = address_of(session, fields)
         return ServiceContext(
             reactor=self._reactor,
             session=session,
@@ -223,6 +237,22 @@ class Container:
             self._files.write_session_timeout_ms(int(text))
             log.info("The session timeout is %s ms from the next start of the container on", text)
 
+    def _note_public_address(self, session: Session) -> None:
+        """Write how the host is reached from elsewhere, as far as its name says (blocking, in a thread)."""
+        containers = ContainerStore(session)
+        for key, value in own_public_fields().items():
+            if not containers.field(self.name, key):
+                containers.set_field(self.name, key, value)
+
+    def _address_changed(self, address: str) -> None:
+        context = self._context
+        if context is None or self._stopping or address == context.advertised_host:
+            return
+        log.info("The container is reached at %s now, not at %s", address, context.advertised_host)
+        context.advertised_host = address
+        if self._agent is not None:
+            self._agent.readvertise()
+
     def _failed(self, failure: Failure) -> None:
         """Without its services the process is of no use: its parent starts another one, after a while."""
         if isinstance(failure.value, FabricError):
@@ -265,6 +295,10 @@ class Container:
         """Make sure that `alive` is there and ours (blocking, in a thread)."""
         path = paths.container_alive(self.name)
         content = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": self._started_at}
+        parent = ContainerStore(session).field(self.name, "parent")
+        if self._is_elsewhere(parent):
+            self._reactor.callFromThread(self._moved, parent)
+            return
         while not self._stopping:
             node = session.get_or_none(path)
             if node is not None and node.ephemeral_owner == session.session_id:
@@ -281,6 +315,21 @@ class Container:
             return
 
     # Its end.
+
+    def _is_elsewhere(self, parent: str | None) -> bool:
+        """Whether another root container than this host's runs this one now."""
+        root = self._home.read_root_name()
+        return bool(parent and root and parent != root)
+
+    def _parent_changed(self, data: bytes | None) -> None:
+        parent = data.decode() if data else None
+        if self._is_elsewhere(parent):
+            self._moved(parent)
+
+    def _moved(self, parent: str | None) -> None:
+        log.warning("The container was moved to %s; here it ends", parent)
+        self._has_moved = True
+        self.end()
 
     def _desired_changed(self, desired: bytes | None) -> None:
         if desired == STOPPED:
@@ -305,6 +354,8 @@ class Container:
     async def _stop(self) -> None:
         log.info("The container stops")
         self._stopping = True
+        if self._own_address is not None:
+            self._own_address.cancel()
         if self._agent is not None:
             await self._agent.stop()
         if self._children is not None:
@@ -320,7 +371,7 @@ class Container:
 
     def _sign_off(self, session: Session) -> None:
         """Leave the registry (blocking, in a thread). Closing the session takes `alive` with it."""
-        if session.state is SessionState.CONNECTED:
+        if session.state is SessionState.CONNECTED and not self._has_moved:
             try:
                 ContainerStore(session).set_provision_result(self.name, "stopped")
             except RegistryError as error:
@@ -341,6 +392,11 @@ class Container:
         waiting: Deferred[None] = Deferred()
         self._reactor.callLater(delay_s, waiting.callback, None)
         await waiting
+
+
+def _log_not_noted(failure: Failure) -> None:
+    failure.trap(RegistryError)
+    log.warning("The host's public address could not be written: %s", failure.getErrorMessage())
 
 
 def _claim(home: Home, name: str) -> int | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabric.addresses import LOOPBACK, address_fields
+from fabric.addresses import LOOPBACK, PORTS, address_fields, advertised, port_fields
 from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
 from fabric.errors import FabricError
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
@@ -17,6 +17,7 @@ from fabric.lifecycle import is_registered
 from fabric.local import free_port, port_is_free, start_process, stop_process
 from fabric.names import validate_container_name, validate_user_name, validate_version_name
 from fabric.processes import running_process
+from fabric.resolvers import set_global_resolver
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
 from registry.server import (
@@ -78,9 +79,11 @@ class CreateOptions:
     sync_limit: int = SYNC_LIMIT_TICKS
     bind_address: str = LOOPBACK
     resolver: str | None = None
+    global_resolver: str | None = None
+    """Of containers that join later and name none; of this one too, if it names none."""
     manual_ip: str | None = None
-    port_min: int = 0
-    port_max: int = 65535
+    port_min: int = PORTS[0]
+    port_max: int = PORTS[1]
     clean: bool = False
     force: bool = False
     bootstrap_timeout_s: float = 120.0
@@ -111,7 +114,8 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
     validate_container_name(options.root)
     validate_version_name(options.version)
     validate_user_name(options.user)
-    fields = address_fields(options.bind_address, options.resolver, options.manual_ip)
+    resolver = options.resolver or (None if options.manual_ip else options.global_resolver)
+    fields = address_fields(options.bind_address, resolver, options.manual_ip)
     check_absent(home, force=options.force, clean=options.clean)
     home.make()
     end_fabric(home, say)
@@ -269,9 +273,9 @@ def _fill(
     session.put(paths.ensemble_members(FIRST_ENSEMBLE), options.root.encode() if ensemble else b"")
     session.put(paths.ensemble_url(), url.encode())
     UserStore(session).put(UserRecord(options.user, hash_password(options.password), (options.role,)))
-    fields = {**address, "ip": f"${{zk:{options.root}/{address['resolver']}}}"}
-    if (options.port_min, options.port_max) != (0, 65535):
-        fields |= {"minimumport": str(options.port_min), "maximumport": str(options.port_max)}
+    if options.global_resolver:
+        set_global_resolver(session, options.global_resolver)
+    fields = advertised(options.root, {**address, **port_fields(options.port_min, options.port_max)})
     ContainerStore(session).create(
         options.root, profiles=profiles, version=options.version, fields=fields, options={"type": "root"}
     )

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from fabric.addresses import inherited_fields
+from fabric.addresses import advertised, inherited_fields
 from fabric.errors import ContainerError, ContainerHasChildren, ContainerNotFound
 from fabric.home import Home
 from fabric.local import start_process, wait_process_end
@@ -39,10 +39,10 @@ LOOK_AGAIN_S = 0.5
 class ParentDown(ContainerError):
     """A container cannot be started while its parent, which would do it, is down."""
 
-    def __init__(self, container: str, parent: str) -> None:
+    def __init__(self, container: str, parent: str, host: str | None = None) -> None:
         super().__init__(
             f"Container {container} is run by container {parent}, which is down.",
-            f"Start that first, on its host: fabric container-start {parent}",
+            f"Start that first, on its host{f' {host}' if host else ''}: fabric container-start {parent}",
         )
 
 
@@ -136,7 +136,7 @@ class Lifecycle:
     def check_up(self, parent: str, child: str) -> None:
         """Raise `ParentDown` if the parent, which would start the child, is not connected."""
         if not self.is_alive(parent):
-            raise ParentDown(child, parent)
+            raise ParentDown(child, parent, self.containers.get(parent).host)
 
     def wait_started(self, name: str, before: Provision = NOT_PROVISIONED_YET) -> None:
         """Wait until the container is connected, and for a moment until it is provisioned.
@@ -193,7 +193,7 @@ class Lifecycle:
                 profiles=profiles,
                 version=version,
                 parent=parent,
-                fields={**fields, "ip": f"${{zk:{child}/{fields['resolver']}}}"},
+                fields=advertised(child, fields),
                 options={"type": "child"},
             )
 
@@ -210,7 +210,7 @@ class Lifecycle:
             return False
         if record.parent is None:
             if self._home.read_root_name() != name:
-                raise RootElsewhere(name, record.fields.get("localhostname", ""))
+                raise RootElsewhere(name, record.host or "")
             if running_process(self._home.container(name)) is None:
                 start_process(
                     self._home,
@@ -314,6 +314,12 @@ class Lifecycle:
         children = self.containers.children(name)
         if children and not recursive:
             raise ContainerHasChildren(name, children)
+        if record.parent is None and self._home.read_root_name() != name and not force:
+            raise CannotDelete(
+                f"Container {name} is the root container of host {record.host or 'unknown'}.",
+                f"It leaves the fabric there: fabric leave. What is known of a host that is lost is removed "
+                f"with: fabric container-delete --force {name}",
+            )
         for child in children:
             deleted += self.delete(child, force=force)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,22 @@ from twisted.internet.error import CannotListenError
 
 from fabric.errors import FabricError
 from fabric.services.broker import within_ports
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from broker.reactor import ListeningPort
     from fabric.services import ServiceContext
+
+
+log = logging.getLogger(__name__)
+
+
+def log_not_published(failure: Failure, what: str) -> None:
+    """Note that the registry was not told where something is; it is told when ZooKeeper is back."""
+    failure.trap(RegistryError)
+    log.warning("The registry could not be told where %s: %s", what, failure.getErrorMessage())
 
 
 def wanted_ports(pid: str, properties: Mapping[str, str], default: str, context: ServiceContext) -> range:

@@ -82,7 +82,19 @@ class ContainerRecord:
     @property
     def host(self) -> str | None:
         """The host it runs on, or ran on as far as is known."""
-        return self.alive.host if self.alive else self.fields.get("localhostname")
+        if self.alive:
+            return self.alive.host
+        return self.fields.get("host") or self.fields.get("localhostname")
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether its agent runs what its profiles ask for; it is only connected otherwise."""
+        return self.fields.get("managed") != "false"
+
+    @property
+    def status(self) -> str:
+        """How far it has got, as lists show it; nothing is asked of one that is not managed."""
+        return self.provision.status if self.is_managed else ""
 
     @property
     def desired(self) -> DesiredState:
@@ -108,7 +120,8 @@ class ContainerRecord:
             "connected": self.connected,
             "desired": self.desired.value,
             "profiles": list(self.profiles),
-            "provision_status": self.provision.status,
+            "host": self.host,
+            "provision_status": self.status,
             "pid": self.alive.pid if self.alive else None,
         }
 

@@ -127,6 +127,14 @@ class ServiceSet:
             if reconfigure is not None and reconfigure(properties):
                 running.properties = properties
 
+    def readvertise(self) -> None:
+        """Let services tell anew where they serve: the container advertises another address."""
+        for pid, running in self._running.items():
+            readvertise = getattr(running.service, "readvertise", None)
+            if readvertise is not None and not running.starting:
+                log.info("%s is told by its new address", pid)
+                readvertise()
+
     def start(self, pid: str, properties: Mapping[str, str]) -> None:
         """Start a service."""
         prefix = factory_prefix(pid, self._factories.keys())

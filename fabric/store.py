@@ -537,6 +537,10 @@ class ContainerStore:
         children = self.children(name)
         if children:
             raise ContainerHasChildren(name, children)
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """As `delete`, also if it has children or its record is not complete: its place is to be taken."""
         for version in self._profiles.versions():
             self._session.delete(paths.version_container(version, name), missing_ok=True)
         for path in (

@@ -280,6 +280,19 @@ def new_takeover(parent: str) -> str:
     return f"{parent}/"
 
 
+# Stores.
+
+
+def stores_of_groups() -> str:
+    """Parent of the broker groups whose stores are known. Not the original's."""
+    return f"{ROOT}/registry/stores/amq"
+
+
+def store(group: str, broker_id: str) -> str:
+    """Which store a broker's messages are in."""
+    return _below(stores_of_groups(), group, broker_id)
+
+
 # Users.
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from fabric.cli.addressing import address_options
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.cli.waiting import waiting
 from fabric.records import CONTAINER_TYPE, ERROR, ContainerRecord, as_tree
 from fabric.table import Table, fact
 from registry import paths
@@ -41,30 +42,13 @@ def _lifecycle(context: CommandContext) -> Lifecycle:
     return Lifecycle(context.session, context.home)
 
 
-@contextlib.contextmanager
-def _waiting(text: str, when_interrupted: str) -> Iterator[None]:
-    """Say what is waited for; after Ctrl-C, what goes on without us."""
-    _progress(text)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(f"\n{when_interrupted} See: fabric container-list", err=True)
-        raise
-
-
-def _progress(text: str) -> None:
-    """Say what is waited for, to people only: scripts get the results."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
-
-
 # container-list
 
 
 @command("container-list", examples=["fabric container-list", "fabric container-list broker --output json"])
 @click.argument("filter_text", metavar="[FILTER]", default="")
 @click.option("--version", help="Only the containers of this version.")
-@click.option("-v", "--verbose", is_flag=True, help="Also the process id and the desired state.")
+@click.option("-v", "--verbose", is_flag=True, help="Also the host, the process id and the desired state.")
 @output_option
 @watch_option
 def container_list(
@@ -95,15 +79,21 @@ def container_list(
 
 
 def containers_table(records: Sequence[ContainerRecord], current: str | None, *, verbose: bool) -> Table:
-    """Return the table: children under their parents, a profile per line, a star at the current container."""
+    """Return the table: children under their parents, a profile per line, a star at the current container.
+
+    The host is shown where there are several, or everything is.
+    """
     headers = ["id", "version", "type", "connected", "profiles"]
-    table = Table(*headers, *(["process id", "desired"] if verbose else []), "provision status")
+    hosts = verbose or len({record.host for record in records}) > 1
+    more = [*(["host"] if hosts else []), *(["process id", "desired"] if verbose else [])]
+    table = Table(*headers, *more, "provision status")
     for record, level in as_tree(records):
         name = INDENT * level + record.id + ("*" if record.id == current else "")
-        status = record.provision.status[:STATUS_LENGTH_MAX]
+        status = record.status[:STATUS_LENGTH_MAX]
         profiles = record.profiles or ("",)
         pid = str(record.alive.pid) if record.alive else ""
-        details = [pid, record.desired.value] if verbose else []
+        host = [record.host or ""] if hosts else []
+        details = [*host, *([pid, record.desired.value] if verbose else [])]
         connected = "yes" if record.connected else "no"
         table.add_row(name, record.version, CONTAINER_TYPE, connected, profiles[0], *details, status)
         for profile in profiles[1:]:
@@ -131,7 +121,7 @@ def container_info(context: CommandContext, name: str, verbose: bool, output: st
             "Children": ", ".join(context.containers.children(name)),
             "Services": ", ".join(record.provision.services),
         }
-    facts["Provision Status"] = record.provision.status
+    facts["Provision Status"] = record.status
     if record.provision.exception:
         kind = "Error" if record.provision.result == ERROR else "Note"
         facts[f"Provision {kind}"] = record.provision.exception
@@ -141,12 +131,9 @@ def container_info(context: CommandContext, name: str, verbose: bool, output: st
 
 
 def _facts(context: CommandContext, record: ContainerRecord, *, ensemble: bool) -> dict[str, str]:
-    from fabric.overlay import substitute  # noqa: PLC0415 - only here
-    from fabric.znodes import read_reference  # noqa: PLC0415 - only here
+    from fabric.resolvers import address_of  # noqa: PLC0415 - only here
 
     fields = record.fields
-    session = context.session
-    address = substitute(fields.get("ip", ""), {}, lambda reference: read_reference(session, reference))
     pid = str(record.alive.pid) if record.alive else ""
     return {
         "Name": record.id,
@@ -156,13 +143,16 @@ def _facts(context: CommandContext, record: ContainerRecord, *, ensemble: bool) 
         "Type": CONTAINER_TYPE,
         "Root": "no" if record.parent else "yes",
         "Ensemble Server": "yes" if ensemble else "no",
-        "Managed": "yes",
+        "Managed": "yes" if record.is_managed else "no",
         "Process ID": pid,
-        "Host": record.alive.host if record.alive else "",
+        "Host": record.host or "",
         "Resolver": fields.get("resolver", ""),
-        "Network Address": address,
+        "Network Address": address_of(context.session, fields),
         "Local Network Address": fields.get("localip", ""),
+        "Public Network Address": fields.get("publicip", ""),
         "Local Hostname": fields.get("localhostname", ""),
+        "Public Hostname": fields.get("publichostname", ""),
+        "Manual Address": fields.get("manualip", ""),
         "Bind Address": fields.get("bindaddress", ""),
         "Log File": str(context.home.container(record.id).log),
     }
@@ -183,13 +173,7 @@ def _facts(context: CommandContext, record: ContainerRecord, *, ensemble: bool) 
 @click.argument("number", type=int, default=1)
 @click.option("--profile", "profiles", multiple=True, help="Profile of the containers; default: default.")
 @click.option("--version", help="Version of the profiles; default: the fabric's default version.")
-@click.option(
-    "-r", "--resolver", type=click.Choice(["localip", "localhostname", "manualip"]), help="Default: parent's."
-)
-@click.option("-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip.")
-@click.option("-b", "--bind-address", metavar="ADDRESS", help="Where to listen; default: as the parent.")
-@click.option("--min-port", type=click.IntRange(0, 65535), help="Lowest port; default: as the parent.")
-@click.option("--max-port", type=click.IntRange(0, 65535), help="Highest port; default: as the parent.")
+@address_options(resolver="the parent's", bind_address="as the parent", ports="as the parent")
 @_credential_options("--jmx-user", "--jmx-password")
 def container_create_child(
     context: CommandContext,
@@ -239,7 +223,7 @@ def create_children(
     lifecycle.register_children(parent, names, profiles=profiles, version=version, fields=fields)
     failed: dict[str, str] = {}
     created: list[str] = []
-    with _waiting(
+    with waiting(
         f"Waiting for containers: {', '.join(names)}", "The containers are created and go on starting."
     ):
         _wait_created(lifecycle, names, created, failed)
@@ -291,7 +275,7 @@ def container_start(context: CommandContext, names: tuple[str, ...], force: bool
         return
     lifecycle = _lifecycle(context)
     for name in _expanded(context, names):
-        with _waiting(f"Waiting for container: {name}", f"Container {name} goes on starting."):
+        with waiting(f"Waiting for container: {name}", f"Container {name} goes on starting."):
             if not lifecycle.start(name, force=force):
                 click.echo(f"Container {name} is already started", err=True)
             _say_error(lifecycle, name)
@@ -310,7 +294,7 @@ def _with_root_started(context: CommandContext, names: tuple[str, ...]) -> tuple
         session.start(timeout_s)
         return session
 
-    with _waiting(f"Waiting for container: {root}", f"Container {root} goes on starting."):
+    with waiting(f"Waiting for container: {root}", f"Container {root} goes on starting."):
         if not start_local_root(context.home, root, connect):
             click.echo(f"Container {root} is already started", err=True)
     return tuple(name for name in names if name != root)
@@ -333,7 +317,7 @@ def container_stop(context: CommandContext, names: tuple[str, ...], force: bool)
     for name in sorted(
         found, key=lambda name: context.containers.field(name, "parent") is None
     ):  # roots last
-        with _waiting(f"Waiting for container {name} to stop.", f"Container {name} goes on stopping."):
+        with waiting(f"Waiting for container {name} to stop.", f"Container {name} goes on stopping."):
             if lifecycle.stop(name, force=force):
                 click.echo(f"Container '{name}' stopped successfully.")
             else:
@@ -354,7 +338,7 @@ def container_delete(context: CommandContext, names: tuple[str, ...], force: boo
     deleted: set[str] = set()
     for name in _expanded(context, names):
         if name not in deleted:
-            with _waiting(f"Waiting for container {name} to stop.", f"Container {name} is not deleted."):
+            with waiting(f"Waiting for container {name} to stop.", f"Container {name} is not deleted."):
                 deleted.update(lifecycle.delete(name, force=force, recursive=recursive))
 
 

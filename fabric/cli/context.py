@@ -50,7 +50,13 @@ class CommandContext:
         self.home_path = home
         self._url = zookeeper_url
         self._password = zookeeper_password
+        self._connect_timeout_s = CONNECT_TIMEOUT_S
         self._opened: Session | None = None
+
+    def join(self, zookeeper_url: str, zookeeper_password: str | None, timeout_s: float) -> None:
+        """Talk to the fabric there, and wait so long for it; before the first use of `session`."""
+        self._url, self._password = zookeeper_url, zookeeper_password
+        self._connect_timeout_s = timeout_s
 
     @cached_property
     def home(self) -> Home:
@@ -86,7 +92,7 @@ class CommandContext:
                 "The password of ZooKeeper is missing: give it with --zookeeper-password "
                 "or in the environment as ZOOKEEPER_PASSWORD."
             )
-        self._password = str(click.prompt("ZooKeeper password", hide_input=True))
+        self._password = str(click.prompt("Ensemble password", hide_input=True))
         return self._password
 
     @property
@@ -112,8 +118,9 @@ class CommandContext:
 
         session = Session(url, password)
         self._opened = session
-        with _notice(f"Connecting to ZooKeeper at {url}; this takes {CONNECT_TIMEOUT_S:g} s at most."):
-            session.start(timeout_s=CONNECT_TIMEOUT_S)
+        timeout_s = self._connect_timeout_s
+        with _notice(f"Connecting to ZooKeeper at {url}; this takes {timeout_s:g} s at most."):
+            session.start(timeout_s=timeout_s)
         return session
 
     @cached_property

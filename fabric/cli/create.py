@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from fabric.addresses import RESOLVERS
 from fabric.cli.context import CommandContext, command
+from fabric.cli.waiting import wait_provisioned
 from fabric.errors import FabricError
 from registry.server import INIT_LIMIT_TICKS, SYNC_LIMIT_TICKS, TICK_TIME_MS
 
@@ -19,7 +21,6 @@ MS_PER_S = 1000
 WITHOUT_MEANING = {
     "--no-import": "The profiles that come with the package are always imported.",
     "--import-dir": "Profiles are not read from a directory; create yours with `fabric profile-create`.",
-    "--global-resolver": "Each container has a resolver of its own: use --resolver.",
     "--non-managed": "Every container here is managed by its agent.",
     "--time": "Nothing waits for a fixed time here: use --bootstrap-timeout.",
     "--external-git-url": "Profiles are kept in the registry, not in git.",
@@ -31,7 +32,7 @@ WITHOUT_MEANING = {
 """Options of the original that cannot do anything here, and why."""
 
 _FLAGS = ("--no-import", "--non-managed")
-_SHORT = {"--global-resolver": "-g", "--non-managed": "-n", "--time": "-t"}
+_SHORT = {"--non-managed": "-n", "--time": "-t"}
 
 
 def _refuse(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -106,8 +107,14 @@ def _refused_options(function: F) -> F:
 @click.option(
     "-r",
     "--resolver",
-    type=click.Choice(["localip", "localhostname", "manualip"]),
+    type=click.Choice(RESOLVERS),
     help="Which address is told to others.",
+)
+@click.option(
+    "-g",
+    "--global-resolver",
+    type=click.Choice(RESOLVERS),
+    help="That of containers which join and name none; default: each its host's name.",
 )
 @click.option("-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip.")
 @click.option("-p", "--profile", "profiles", multiple=True, help="Profile of root; default: fabric, mq-amq.")
@@ -155,6 +162,7 @@ def create(context: CommandContext, **given: Any) -> None:  # noqa: ANN401 - the
         sync_limit=given["zookeeper_sync_limit"],
         bind_address=address,
         resolver=given["resolver"],
+        global_resolver=given["global_resolver"],
         manual_ip=given["manual_ip"],
         port_min=given["min_port"],
         port_max=given["max_port"],
@@ -176,7 +184,7 @@ def create(context: CommandContext, **given: Any) -> None:  # noqa: ANN401 - the
             "until the container is provisioned."
         )
         return
-    _wait_provisioned(context, root, timeout_s)
+    wait_provisioned(context, root, timeout_s, lambda: _say_interrupted(context, root))
 
 
 def _bind_address(text: str, port: int | None) -> tuple[str, int | None]:
@@ -208,17 +216,6 @@ def _credentials(user: str | None, password: str | None) -> tuple[str, str]:
             click.echo("Passwords did not match. Please try again!")
             password = None
     return user, password
-
-
-def _wait_provisioned(context: CommandContext, root: str, timeout_s: float) -> None:
-    from fabric.provisioning import wait_provisioned  # noqa: PLC0415 - as in `create`
-
-    click.echo(f"Waiting for container {root} to provision.")
-    try:
-        wait_provisioned(context.session, timeout_s, names=[root])
-    except KeyboardInterrupt:
-        _say_interrupted(context, root)
-        raise
 
 
 def _say_interrupted(context: CommandContext, root: str) -> None:

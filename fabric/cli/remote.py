@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import json
 import shutil
 import ssl
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from fabric.addresses import is_loopback
 from fabric.errors import ConsoleRefused, ConsoleUnreachable
 
 CONNECT_S: Final = 10.0
@@ -88,7 +88,7 @@ def _connection(outside: Outside) -> http.client.HTTPConnection:
             f"{outside.url!r} is not the URL of a console, such as https://host:8181.", param_hint="--url"
         )
     if parts.scheme == "http":
-        if not _is_here(host):
+        if not is_loopback(host):
             click.echo(f"What is sent to {host} can be read on the way: it is not https.", err=True)
         return http.client.HTTPConnection(host, port, timeout=SILENT_S_MAX)
     try:
@@ -97,13 +97,6 @@ def _connection(outside: Outside) -> http.client.HTTPConnection:
     except (OSError, ssl.SSLError) as error:
         raise click.BadParameter(f"{outside.authority} cannot be read: {error}", param_hint="--ca") from error
     return http.client.HTTPSConnection(host, port, timeout=SILENT_S_MAX, context=context)
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _authorization(outside: Outside) -> str:

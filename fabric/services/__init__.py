@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "fabric.services"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServiceContext:
     """What a container offers its services."""
 
@@ -31,6 +31,7 @@ class ServiceContext:
     container: str
     bind_address: str
     advertised_host: str
+    """Changes when the container gets another resolver or address: services ask whenever they tell it."""
     port_min: int = 0
     port_max: int = 65535
     managed_zookeeper: ManagedServer | None = None
@@ -56,6 +57,9 @@ class ContainerService(Protocol):
         A service may also have a method ``reconfigure(properties) -> bool``, which is called when the
         properties of its PID change while it runs. It takes them over and returns True, or returns False and
         is stopped and made anew.
+
+        It may have a method ``readvertise()``, which is called when the context's ``advertised_host`` has
+        changed: it tells the registry anew where it serves.
 
         It may have a method ``figures() -> fabric.metrics.model.Figures``, too, which is called when metrics
         are asked for. It only looks at what was counted anyway, in a millisecond or so.

@@ -34,6 +34,7 @@ class BrokerFactory:
         from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
         from broker.security import RegistryAuthenticator  # noqa: PLC0415 - likewise
         from broker.service import BrokerService  # noqa: PLC0415 - likewise
+        from broker.store_identity import StoreIdentity  # noqa: PLC0415 - likewise
         from registry.users import UserStore  # noqa: PLC0415 - likewise
 
         def read(values: Mapping[str, str]) -> BrokerConfig:
@@ -51,16 +52,19 @@ class BrokerFactory:
             in_thread(context.reactor, call).addCallback(done)
 
         users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
+        config = read(properties)
+        place = context.home.read_root_name() or context.container
         broker = BrokerService(
             context.reactor,
-            read(properties),
+            config,
             context.session,
             container=context.container,
             advertised_host=context.advertised_host,
             bind_address=context.bind_address,
             users=users,
+            store=StoreIdentity(context.session, config.group, config.name, config.data, place),
         )
-        return HostedBroker(broker, users, read, context.container)
+        return HostedBroker(broker, users, read, context)
 
 
 class HostedBroker:
@@ -71,9 +75,9 @@ class HostedBroker:
         broker: BrokerService,
         users: RegistryAuthenticator,
         read: Callable[[Mapping[str, str]], BrokerConfig],
-        container: str,
+        context: ServiceContext,
     ) -> None:
-        self._container = container
+        self._context = context
         self._broker = broker
         self._users = users
         self._read = read
@@ -96,6 +100,10 @@ class HostedBroker:
         except FabricError:
             return False
 
+    def readvertise(self) -> None:
+        """Publish the container's new address; connections stay."""
+        self._broker.advertise(self._context.advertised_host)
+
     def status(self) -> Mapping[str, object]:
         """Return the broker's status; it is settled as slave or master."""
         return self._broker.status()
@@ -104,7 +112,7 @@ class HostedBroker:
         """Return what the broker has counted."""
         from fabric.metrics.broker import broker_figures  # noqa: PLC0415 - only where metrics are asked for
 
-        return broker_figures(self._broker.figures(), self._container)
+        return broker_figures(self._broker.figures(), self._context.container)
 
 
 def own_certificates(properties: Mapping[str, str], context: ServiceContext) -> dict[str, str]:

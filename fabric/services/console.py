@@ -6,7 +6,6 @@ a root container nobody looks at stays small.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.threadpool import ThreadPool
 
+from fabric.addresses import is_loopback
 from fabric.errors import FabricError
-from fabric.listening import listen, wanted_ports
+from fabric.listening import listen, log_not_published, wanted_ports
 from fabric.reactor import in_pool, in_thread
 from registry import paths
 from registry.errors import RegistryError
@@ -127,6 +127,12 @@ class ConsoleService:
         log.info("The console is at %s", self.url)
         return in_thread(self._context.reactor, self._publish, self.url)
 
+    def readvertise(self) -> None:
+        """Say anew where it is."""
+        in_thread(self._context.reactor, self._publish, self.url).addErrback(
+            log_not_published, "the console is"
+        )
+
     def stopService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Stop listening, end all streams."""
         if self._listening is not None:
@@ -192,14 +198,6 @@ class ConsoleService:
             )
         )
         return Connections(build_site(self._console), self._certificates)
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this host can connect to what listens there."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 class Door(ServerFactory):

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from broker.security import RegistryAuthenticator
-from fabric.listening import listen, wanted_ports
+from fabric.listening import listen, log_not_published, wanted_ports
 from fabric.metrics.container import add_certificate, gather
 from fabric.metrics.exposition import render
 from fabric.metrics.targets import URL_FIELD
@@ -27,7 +27,6 @@ from fabric.web.gate import Gate
 from fabric.web.roles import Role
 from fabric.web.tokens import KnownTokens, TokenStore
 from registry import paths
-from registry.errors import RegistryError
 from registry.session import SessionState
 from registry.users import UserStore
 
@@ -112,6 +111,10 @@ class MetricsService:
         self._context.session.add_state_listener(self._registry_changed)
         self._publish()
 
+    def readvertise(self) -> None:
+        """Say anew where it is."""
+        self._publish()
+
     def stopService(self) -> None:  # noqa: N802 - Twisted's name
         """Stop listening, and take the address out of the registry if that is there."""
         listening, self._listening = self._listening, None
@@ -139,12 +142,7 @@ class MetricsService:
         writing: Deferred[None] = in_thread(
             self._context.reactor, self._context.session.put, path, self.url.encode()
         )
-        writing.addErrback(_not_published)
-
-
-def _not_published(failure: Failure) -> None:
-    failure.trap(RegistryError)
-    log.warning("The registry could not be told where the metrics are: %s", failure.getErrorMessage())
+        writing.addErrback(log_not_published, "the metrics are")
 
 
 class _QuietSite(Site):

@@ -104,6 +104,24 @@ class FabricForTests:
             *arguments,
         )
 
+    def host(self, folder: Path) -> "FabricForTests":
+        """Return another host of this machine, which belongs to no fabric yet."""
+        return FabricForTests(folder)
+
+    def join(self, fabric: "FabricForTests", name: str, *arguments: str, code: int = 0) -> str:
+        """Join a fabric as a host of that name; return what was printed."""
+        address = fabric.home.read_registry_address()
+        return self.run(
+            "join",
+            address.zookeeper_url,
+            name,
+            f"--zookeeper-password={address.zookeeper_password}",
+            f"--min-port={self.port_min}",
+            f"--max-port={self.port_max}",
+            *arguments,
+            code=code,
+        )
+
     @property
     def console_url(self) -> str:
         """Return where the console is."""

@@ -75,7 +75,12 @@ class FakeMastership:
 
     async def begin(self) -> list[str]:
         """Wait to be told."""
-        return await self.begun
+        self.urls = await self.begun
+        return self.urls
+
+    def urls_at(self, host: str) -> list[str]:
+        """As it was told, on that host."""
+        return [url.replace("//h:", f"//{host}:") for url in self.urls]
 
     async def close(self) -> None:
         """Closed."""

@@ -220,7 +220,8 @@ def test_parent_is_deleted_with_its_children_or_not_at_all(run: Run, session: Se
     )
     run("container-create-child", "second", "c")
     assert "has one or more child containers" in run("container-delete", "second", code=1).output
-    run("container-delete", "-r", "second")
+    assert "is the root container of host h" in run("container-delete", "-r", "second", code=1).output
+    run("container-delete", "-r", "--force", "second")
     assert store.names() == ["root"]
 
 

@@ -300,6 +300,7 @@ def test_records_for_scripts(containers: ContainerStore) -> None:
         "connected": False,
         "desired": "started",
         "profiles": ["fabric", "fabric-ensemble-0000-1", "mq-amq"],
+        "host": None,
         "provision_status": "not provisioned",
         "pid": None,
     }

@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from broker.certificates import CertificateStore
 from broker.tls import TlsChannel
 from broker.tls_config import TlsConfig
-from fabric.services.console import is_loopback
+from fabric.addresses import is_loopback
 from fabric.web import connections
 from fabric.web.connections import Connections
 
