@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory
-from zope.interface import implementer
 
 from broker.errors import PortUnavailable
+from broker.rest import Rest
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -120,7 +119,7 @@ class ClientTransport(TwistedProtocol):
         self._server: ProtocolServer
         self._socket: Socket
         self._bound = False
-        self._rest: _Rest | None = None
+        self._rest: Rest | None = None
         self._unsent = 0
         self._deaf = False
         self._closing = False
@@ -205,10 +204,8 @@ class ClientTransport(TwistedProtocol):
         taken = sent if isinstance(sent, int) and sent > 0 else 0
         if taken < len(data):
             self._unsent = len(data) - taken
-            self._socket.write(data[taken:])
-            self._rest = _Rest(self)
-            self._socket.registerProducer(self._rest, False)
-            self._rest.is_awaited = True
+            self._rest = Rest(self.rest_is_sent)
+            self._rest.leave(self._socket, data[taken:])
             connection = self._server.connection
             if connection is not None:
                 connection.pause()
@@ -289,23 +286,6 @@ class ClientTransport(TwistedProtocol):
         self._socket.unregisterProducer()
         self._socket.loseConnection()
         self._connector.reactor.callLater(LINGER_S, self._socket.abortConnection)
-
-
-@implementer(IPullProducer)
-class _Rest:
-    """What the socket did not take at once: Twisted calls when that is sent, and once in the beginning."""
-
-    def __init__(self, client: ClientTransport) -> None:
-        self._client = client
-        self.is_awaited = False
-
-    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """Its buffer is empty."""
-        if self.is_awaited:
-            self._client.rest_is_sent()
-
-    def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """The connection is gone; `connectionLost` follows."""
 
 
 class TransportConnector(ServerFactory):

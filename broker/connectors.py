@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.errors import ConfigurationInvalid
+from broker.proxy_protocol import Network, read_networks
 from broker.tls_config import TlsConfig
 from broker.values import flag, number
 
@@ -34,6 +35,9 @@ DETECTION_MS: Final = 30_000
 """How long an `auto` connector waits for the first bytes. The original's `protocolDetectionTimeOut`."""
 CONNECTORS_MAX: Final = 50
 """Connectors of one broker; each has a port."""
+
+TRUSTED_PROXIES: Final = "proxyProtocol.trusted"
+PROXY_REQUIRED: Final = "proxyProtocol.required"
 
 CONNECTORS: Final[dict[str, tuple[str, str]]] = {
     "amqp": ("amqp", "amqp"),
@@ -120,6 +124,8 @@ class ConnectorConfig:
         detection_ms: how long `auto` waits for the bytes that tell the protocol.
         auto_protocols: what `auto` recognises; empty: all there is.
         origins: the web origins whose pages may connect over WebSocket; empty: all.
+        proxies: who may say with a PROXY header whose connection it is; empty: nobody.
+        requires_proxy: who may has to.
     """
 
     name: str
@@ -150,6 +156,8 @@ class ConnectorConfig:
     detection_ms: int = DETECTION_MS
     auto_protocols: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    proxies: tuple[Network, ...] = ()
+    requires_proxy: bool = False
 
 
 def kind_of(name: str) -> tuple[str, str, bool] | None:
@@ -210,6 +218,7 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
     protocol, scheme, is_tls = _kind(values, name)
     tls = TlsConfig.parse(values, name, is_tls, speaks_tls=is_tls or protocol == "auto")
     port = values.get(f"{name}-port") or (values.get("bindPort") if name == "openwire" else None) or "0"
+    proxies, requires_proxy = read_proxies(values, f"{name}-")
     silence = f"{name}-wireFormat.idleTimeout"  # as the original has it for AMQP
     if not values.get(silence):
         silence = f"{name}-wireFormat.maxInactivityDuration"
@@ -250,7 +259,26 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         detection_ms=number(values, f"{name}-protocolDetectionTimeOut", DETECTION_MS, 1, 86_400_000),
         auto_protocols=_auto_protocols(values, f"{name}-auto.protocols"),
         origins=_origins(values, f"{name}-allowedOrigins"),
+        proxies=proxies,
+        requires_proxy=requires_proxy,
     )
+
+
+def read_proxies(values: Mapping[str, str], prefix: str = "") -> tuple[tuple[Network, ...], bool]:
+    """Whose PROXY headers are believed, and whether they have to send one.
+
+    Args:
+        values: properties.
+        prefix: of the names of these properties.
+
+    Raises:
+        ConfigurationInvalid: an address is none, or somebody has to send one and nobody may.
+    """
+    key, required_key = f"{prefix}{TRUSTED_PROXIES}", f"{prefix}{PROXY_REQUIRED}"
+    networks, required = read_networks(key, values.get(key) or ""), flag(values, required_key)
+    if required and not networks:
+        raise ConfigurationInvalid(f"{required_key} is true, but {key} names nobody who may send a header.")
+    return networks, required
 
 
 def _auto_protocols(values: Mapping[str, str], key: str) -> frozenset[str]:

@@ -9,6 +9,7 @@
     ├── CertificatesUnusable       files of certificates and keys
     ├── StoreIsAnother             the directory is not the store of this broker
     ├── TlsFailed                  one connection's encryption
+    ├── ProxyHeaderInvalid         what a proxy says of its client
     ├── MessageInvalid             a journal body that cannot be read
     ├── CodecError                 bytes that are nothing in their encoding, or what has no bytes in it
     ├── SendBlocked                a send that has to wait for space; no answer yet
@@ -53,6 +54,10 @@ class StoreIsAnother(BrokerError):
 
 class TlsFailed(BrokerError):
     """A connection with TLS cannot go on; the text says why."""
+
+
+class ProxyHeaderInvalid(BrokerError):
+    """A connection does not begin with a PROXY header that can be read; the text says why."""
 
 
 class MessageInvalid(BrokerError):

@@ -87,6 +87,15 @@ def server_builder(context: ServerContext, certificates: CertificateStore | None
 
 
 def _make(config: ConnectorConfig, certificates: CertificateStore | None) -> MakeServer:
+    make = _encrypted(config, certificates)
+    if not config.proxies:
+        return make
+    from broker.proxied import proxied_server  # noqa: PLC0415 - a broker without proxies stays small
+
+    return partial(proxied_server, make)
+
+
+def _encrypted(config: ConnectorConfig, certificates: CertificateStore | None) -> MakeServer:
     plain = _plain(config)
     if certificates is None:
         return plain

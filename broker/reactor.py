@@ -100,6 +100,9 @@ class Socket(Protocol):
     def getPeer(self) -> HostPort:  # noqa: N802 - Twisted's name
         """The far end."""
 
+    def getHost(self) -> HostPort:  # noqa: N802 - Twisted's name
+        """This end."""
+
     def writeSomeData(self, data: bytes) -> int | Exception:  # noqa: N802 - Twisted's name
         """Send what the socket takes at once; how many bytes, or what is wrong."""
 
