@@ -6,10 +6,11 @@ TCP to notice.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from registry import paths
 from registry.group import GroupView
-from registry.members import active_members, masters
+from registry.members import MemberRecord, active_members, masters
 from registry.nonblocking import NonblockingSession
 from registry.placeholders import has_placeholder, resolve_later
 
@@ -17,12 +18,92 @@ CLIENT_SCHEMES = ("tcp", "ssl", "nio", "nio+ssl")
 """What an OpenWire client can connect to."""
 
 
-class DiscoveryView:
-    """Tells the urls of a group's masters, those of the broker that joined first in front.
+@dataclass(frozen=True, slots=True)
+class Master:
+    """The first active member of a broker.
 
-    Known urls are kept while ZooKeeper is out of reach, and while the group has no member at all: both say
-    nothing about the brokers. While it has members, the urls are exactly those of the masters.
+    Attributes:
+        broker: its name.
+        container: where it runs.
+        urls: where it serves, without placeholders; none while it is only about to.
     """
+
+    broker: str
+    container: str
+    urls: tuple[str, ...]
+
+
+class MastersView:
+    """Tells the masters of a group, the one that joined first in front.
+
+    What is known is kept while ZooKeeper is out of reach, and while the group has no member at all: both say
+    nothing about the brokers. While it has members, the masters are exactly those.
+    """
+
+    def __init__(
+        self, session: NonblockingSession, group: str, on_change: Callable[[tuple[Master, ...]], None]
+    ) -> None:
+        """Make it; nothing is read before `start`.
+
+        Args:
+            session: Whose owner's thread `on_change` is called in.
+            group: Name of the broker group, such as ``default``.
+            on_change: Called with all masters whenever the group has been looked at.
+        """
+        self._session = session
+        self._on_change = on_change
+        self._round = 0  # addresses looked up for an earlier round are out of date
+        self._closed = False
+        self._view = GroupView(session, paths.amq_group(group), self._on_group)
+
+    def start(self) -> None:
+        """Begin to read. From any thread."""
+        self._view.start()
+
+    def close(self) -> None:
+        """Tell nothing more. From any thread; in the owner's thread it holds from this moment on."""
+        self._closed = True
+        self._session.post(self._view.cancel)
+
+    def _on_group(self) -> None:
+        if not self._view.complete or not active_members(self._view.values):
+            return
+        self._round += 1
+        self._resolve(list(masters(self._view.values).values()), (), self._round)
+
+    def _resolve(self, records: list[MemberRecord], found: tuple[Master, ...], number: int) -> None:
+        """Replace the placeholders of one master after the other, and tell."""
+        if not records:
+            if not self._closed:
+                self._on_change(found)
+            return
+        record, *rest = records
+
+        def on_resolved(urls: tuple[str, ...]) -> None:
+            if number == self._round:
+                self._resolve(rest, (*found, Master(record.id, record.container, urls)), number)
+
+        self._resolve_urls(record.services, (), on_resolved)
+
+    def _resolve_urls(
+        self, urls: tuple[str, ...], resolved: tuple[str, ...], done: Callable[[tuple[str, ...]], None]
+    ) -> None:
+        """Replace placeholders in one url after the other; those that cannot be are left out."""
+        while urls and not has_placeholder(urls[0]):
+            resolved += (urls[0],)
+            urls = urls[1:]
+        if not urls:
+            done(resolved)
+            return
+
+        def on_resolved(url: str | None) -> None:
+            self._resolve_urls(urls[1:], resolved if url is None else (*resolved, url), done)
+
+        resolve_later(self._session, urls[0], on_resolved)
+
+
+class DiscoveryView:
+    """Tells the urls of a group's masters, in the order and with the caution of `MastersView`."""
 
     def __init__(
         self,
@@ -42,14 +123,11 @@ class DiscoveryView:
             broker_id: Only this broker's.
             schemes: Only urls of these.
         """
-        self._session = session
         self._on_change = on_change
         self._broker_id = broker_id
         self._schemes = frozenset(schemes)
         self._urls: tuple[str, ...] = ()
-        self._round = 0  # addresses looked up for an earlier round are out of date
-        self._closed = False
-        self._view = GroupView(session, paths.amq_group(group), self._on_group)
+        self._view = MastersView(session, group, self._on_masters)
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -62,34 +140,12 @@ class DiscoveryView:
 
     def close(self) -> None:
         """Tell nothing more. From any thread; in the owner's thread it holds from this moment on."""
-        self._closed = True
-        self._session.post(self._view.cancel)
+        self._view.close()
 
-    def _on_group(self) -> None:
-        if not self._view.complete or not active_members(self._view.values):
-            return
-        self._round += 1
-        chosen = masters(self._view.values)
-        if self._broker_id is not None:
-            chosen = {key: record for key, record in chosen.items() if key == self._broker_id}
-        self._resolve([url for record in chosen.values() for url in record.services], (), self._round)
-
-    def _resolve(self, urls: list[str], resolved: tuple[str, ...], number: int) -> None:
-        """Replace placeholders in one url after the other, and tell."""
-        while urls and not has_placeholder(urls[0]):
-            resolved += (urls.pop(0),)
-        if not urls:
-            self._tell(resolved)
-            return
-
-        def on_resolved(url: str | None) -> None:
-            if number == self._round:
-                self._resolve(urls[1:], resolved if url is None else (*resolved, url), number)
-
-        resolve_later(self._session, urls[0], on_resolved)
-
-    def _tell(self, urls: Iterable[str]) -> None:
-        usable = tuple(dict.fromkeys(url for url in urls if url.partition("://")[0] in self._schemes))
-        if usable != self._urls and not self._closed:
+    def _on_masters(self, found: tuple[Master, ...]) -> None:
+        chosen = (one for one in found if self._broker_id is None or one.broker == self._broker_id)
+        urls = (url for one in chosen for url in one.urls if url.partition("://")[0] in self._schemes)
+        usable = tuple(dict.fromkeys(urls))
+        if usable != self._urls:
             self._urls = usable
             self._on_change(usable)

@@ -10,10 +10,10 @@ Source: fabric8 ``ZooKeeperGroup``; FABRIC-696, ENTESB-6581, ENTESB-11955; the l
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from registry import paths
 from registry.children import ChildrenView
@@ -136,9 +136,15 @@ class Membership:
         self._facts.wanted = True
         self._step()
 
-    def update(self, services: Sequence[str]) -> None:
-        """Publish these services, now and in every later znode of ours."""
-        self._target = replace(self._target, services=tuple(services))
+    def update(self, services: Sequence[str], details: Mapping[str, Any] | None = None) -> None:
+        """Publish these services, now and in every later znode of ours.
+
+        Args:
+            services: Urls.
+            details: Further fields of the record; None: those it has.
+        """
+        unknown = self._target.unknown if details is None else details
+        self._target = replace(self._target, services=tuple(services), unknown=unknown)
         self._step()
 
     def rejoin(self, delay_s: float = 0.0) -> None:

@@ -242,6 +242,16 @@ def amq_group(group: str) -> str:
     return _below(amq_groups(), group)
 
 
+def gateways() -> str:
+    """Parent of all groups of gateways."""
+    return cluster("gateway")
+
+
+def gateway_group(group: str) -> str:
+    """Parent of the gateways that lead to a broker group."""
+    return _below(gateways(), group)
+
+
 def member(group_path: str, name: str) -> str:
     """A member of a group by its znode's name."""
     return _below(group_path, name)

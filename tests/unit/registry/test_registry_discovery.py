@@ -158,7 +158,7 @@ def test_change_while_a_placeholder_is_looked_up() -> None:
         ephemeral=True,
         sequential=True,
     )
-    while scene.pump.posted and scene.view._round == 0:
+    while scene.pump.posted and scene.view._view._round == 0:
         scene.pump.posted.pop(0)()
     scene.members.delete(f"{GROUP}/00000000000")
     scene.join("s", "tcp://h:2")
