@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.error import CannotListenError
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from broker.reactor import ListeningPort
     from fabric.services import ServiceContext
+
+BACKLOG: Final = 50
+"""Enough for people and scripts."""
 
 
 log = logging.getLogger(__name__)
@@ -48,7 +51,13 @@ def wanted_ports(pid: str, properties: Mapping[str, str], default: str, context:
 
 
 def listen(
-    context: ServiceContext, ports: range, factory: object, bind_address: str, who: str
+    context: ServiceContext,
+    ports: range,
+    factory: object,
+    bind_address: str,
+    who: str,
+    *,
+    backlog: int = BACKLOG,
 ) -> ListeningPort:
     """Listen on the first port that is free.
 
@@ -58,6 +67,7 @@ def listen(
         factory: Serves who comes.
         bind_address: Where.
         who: For the error, such as `The console`.
+        backlog: Connections that the kernel holds while nobody has time for them.
 
     Raises:
         FabricError: none is.
@@ -65,7 +75,7 @@ def listen(
     problem: CannotListenError | None = None
     for port in ports:
         try:
-            return context.reactor.listenTCP(port, factory, interface=bind_address)
+            return context.reactor.listenTCP(port, factory, backlog=backlog, interface=bind_address)
         except CannotListenError as error:
             problem = error
     raise FabricError(

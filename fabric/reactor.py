@@ -30,6 +30,11 @@ class Reactor(BrokerReactor, Protocol):
     def seconds(self) -> float:
         """The time, s."""
 
+    def connectTCP(  # noqa: N802 - Twisted's name
+        self, host: str, port: int, factory: object, timeout: float = 30
+    ) -> object:
+        """Connect; the factory makes the protocol, or is told why not."""
+
     def addReader(self, reader: object) -> None:  # noqa: N802 - Twisted's name
         """Watch a descriptor."""
 

@@ -50,6 +50,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "container-stop": CommandEntry("container", "Shut down containers."),
     "container-upgrade": CommandEntry("version", "Move containers to a newer version."),
     "create": CommandEntry("create", "Create a new fabric."),
+    "gateway-list": CommandEntry("gateway", "List the gateways, and the masters they lead to."),
     "info": CommandEntry("status", "Show where the parts of the fabric are."),
     "join": CommandEntry("join", "Join this host to an existing fabric."),
     "leave": CommandEntry("join", "Take this host out of the fabric."),

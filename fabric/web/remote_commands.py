@@ -14,10 +14,10 @@ from fabric.web.roles import Role
 
 VIEWERS: Final = frozenset(
     {
-        "broker-list", "cluster-list", "connection-list", "container-info", "container-list", "info",
-        "profile-display", "profile-list", "queue-list", "require-profile-list", "schedule-list", "status",
-        "subscription-list", "takeover-list", "topic-list", "transaction-list", "version-list",
-        "wait-for-provisioning", "zk-list",
+        "broker-list", "cluster-list", "connection-list", "container-info", "container-list",
+        "gateway-list", "info", "profile-display", "profile-list", "queue-list", "require-profile-list",
+        "schedule-list", "status", "subscription-list", "takeover-list", "topic-list", "transaction-list",
+        "version-list", "wait-for-provisioning", "zk-list",
     }
 )  # fmt: skip
 """What only looks. Secret values in the output are masked for all but administrators."""

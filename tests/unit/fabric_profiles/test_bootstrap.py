@@ -12,6 +12,8 @@ SHIPPED = {
     "console",
     "default",
     "fabric",
+    "gateway",
+    "gateway-mq",
     "metrics",
     "mq-amq",
     "mq-base",
