@@ -156,7 +156,7 @@ class Mastership:
             identity=self._identity(this_broker, urls, now_ms),
             advisory_support=self._config.advisory_support,
         )
-        self._turn = turn = Turn(self._reactor, region, journal.flush)
+        self._turn = turn = Turn(self._reactor, region, journal)
         self._manage(region, turn)
         self.began_s = time.monotonic()
         served = zip(self._connectors, self._served, self._certificates, urls, strict=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
+from broker.commit_delay import SLOW_COMMIT_S, CommitDelay
 from broker.reactor import Clock, DelayedCall
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ UNAWAITED_S: Final = 0.001
 
 ActiveMQ does not sync an acknowledgement at all if its client asks for no response (`KahaDBStore`).
 """
+UNAWAITED_S_MAX: Final = 0.005
+"""It waits as long as a commit takes, but no longer than this."""
 GATHER_S_MAX: Final = 0.0005
 """How long a turn gathers at most while every pass of the reactor brings clients that will wait, too.
 
@@ -31,6 +34,24 @@ likewise lets only those wait who are not alone.
 """
 SWEEP_S: Final = 1.0
 """How often the deadlines of idle connections are looked at; inactivity is counted in tens of seconds."""
+
+
+class Commits(Protocol):
+    """The journal, as the turn sees it."""
+
+    @property
+    def commit_s(self) -> float:
+        """What a commit takes at present."""
+        ...
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """What is not committed yet."""
+        ...
+
+    def flush(self) -> None:
+        """Have what was appended committed."""
+        ...
 
 
 class Line(Protocol):
@@ -59,7 +80,7 @@ class Turn:
         self,
         reactor: Clock,
         region: Region,
-        flush: Callable[[], None],
+        journal: Commits,
         *,
         clock_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -69,13 +90,14 @@ class Turn:
         Args:
             reactor: for the time of the end.
             region: what dispatches.
-            flush: wakes the journal's writer if anything is appended.
+            journal: commits what the region appends.
             clock_ms: wall clock, for expiry.
             monotonic_s: for inactivity.
         """
         self._reactor = reactor
         self._region = region
-        self._flush = flush
+        self._journal = journal
+        self._delay = CommitDelay()
         self._clock_ms = clock_ms
         self.monotonic_s = monotonic_s
         self._lines: dict[Line, None] = {}
@@ -91,6 +113,7 @@ class Turn:
         """When the region was told the time, monotonic."""
         self._end: DelayedCall | None = None
         self._unawaited: DelayedCall | None = None
+        self._delayed: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
         self._alarm_ms = 0
         self._sweep: DelayedCall = reactor.callLater(SWEEP_S, self._check_deadlines)
@@ -169,7 +192,8 @@ class Turn:
         for line in holding:
             line.durable(batch)
             self._touched[line] = None
-        self._held_before = len(self._holding)
+        self._held_before = held = len(self._holding)
+        self._delay.durable(len(holding) - held, held, self._journal.commit_s, self.monotonic_s())
         self._write()  # who waits for a reply goes before who waits for messages
         if not self._halted:
             self._finish()
@@ -181,10 +205,10 @@ class Turn:
     def halt(self) -> None:
         """Take nothing more either; replies that become durable still leave."""
         self._halted = True
-        for call in (self._end, self._alarm, self._sweep, self._unawaited):
+        for call in (self._end, self._alarm, self._sweep, self._unawaited, self._delayed):
             if call is not None and call.active():
                 call.cancel()
-        self._end = self._alarm = self._unawaited = None
+        self._end = self._alarm = self._unawaited = self._delayed = None
 
     def _run(self) -> None:
         self._end = None
@@ -221,7 +245,7 @@ class Turn:
                 region.dispatch()
         finally:  # a mistake in one message's dispatch must not withhold what others have to hear
             if self._holding or region.blocked:
-                self._flush()
+                self._commit()
                 self._write()
             else:
                 self._write()
@@ -232,15 +256,43 @@ class Turn:
     def _flush_later(self) -> None:
         """Commit what nobody waits for with what somebody does, if that comes soon."""
         if self._holding:  # by what was written
-            self._flush()
+            self._commit()
             return
         is_left = self._region.last_batch > self._region.durable_batch
         if is_left and self._unawaited is None and not self._halted:
-            self._unawaited = self._reactor.callLater(UNAWAITED_S, self._flush_unawaited)
+            wait_s = max(UNAWAITED_S, min(self._journal.commit_s, UNAWAITED_S_MAX))
+            self._unawaited = self._reactor.callLater(wait_s, self._flush_unawaited)
 
     def _flush_unawaited(self) -> None:
         self._unawaited = None
         self._flush()
+
+    def _commit(self) -> None:
+        """Commit what somebody waits for; on a slow disk perhaps with what others will wait for."""
+        journal = self._journal
+        if journal.commit_s >= SLOW_COMMIT_S and not self._halted:
+            region = self._region
+            wait_s = self._delay.wait_s(
+                len(self._holding), region.durable_batch, journal.unwritten_bytes, self.monotonic_s()
+            )
+            if wait_s is None:
+                return
+            if wait_s:
+                if self._delayed is None:
+                    self._delayed = self._reactor.callLater(wait_s, self._commit_delayed)
+                return
+        self._flush()
+
+    def _commit_delayed(self) -> None:
+        self._delayed = None
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._delayed is not None:
+            self._delayed.cancel()
+            self._delayed = None
+        self._delay.flushed(self._region.last_batch, len(self._holding))
+        self._journal.flush()
 
     def _write(self) -> None:
         if self._region.touched:

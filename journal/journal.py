@@ -157,6 +157,16 @@ class Journal:
         return self._writer.unwritten_bytes > UNWRITTEN_BYTES_MAX
 
     @property
+    def unwritten_bytes(self) -> int:
+        """Bytes of records that are not committed yet."""
+        return self._writer.unwritten_bytes
+
+    @property
+    def commit_s(self) -> float:
+        """What a commit of little takes at present: a mean in which the last ones count most."""
+        return self._writer.small_commit_s
+
+    @property
     def live_bytes(self) -> int:
         """Bytes of the records of all live messages."""
         return self.state.live_bytes

@@ -33,6 +33,8 @@ INLINE_BYTES_MAX: Final = 64 * 1024
 """A larger batch is worth the writer's thread: more arrives while it is written."""
 JOINED_BYTES_MIN: Final = 32 * 1024
 """So much is joined, and its checksum computed, while the batch before is synced: the disk waits the less."""
+LEFT_BYTES_MAX: Final = 32 * 1024
+"""So much keeps the disk at work by itself; less may grow for a moment where commits take long."""
 SMOOTHING: Final = 0.125
 """Weight of the last commit in the time that one is expected to take; TCP smooths round trips so."""
 
@@ -86,6 +88,8 @@ class Writer:
         self._lock = threading.Lock()
         self._disk = threading.Lock()
         self._commit_s = INLINE_COMMIT_S_MAX * 2  # the first commits show what the disk takes
+        self.small_commit_s = 0.0
+        """What a commit of little takes, once there was one: what the disk takes for a sync. Any thread."""
         self._open = OpenBatch(mastership.epoch, place)
         self._closed: deque[OpenBatch] = deque()
         self._committing: OpenBatch | None = None
@@ -203,7 +207,7 @@ class Writer:
         """Commits the open batch in the owner's thread; call it with the disk held, which it releases."""
         batch = None
         try:
-            batch = self._take()
+            batch = self._take(is_asked=True)
             if batch is not None:
                 self._commit(batch)
         except JournalError as error:
@@ -233,15 +237,21 @@ class Writer:
         self._open = OpenBatch(self._mastership.epoch, place)
         return self._open
 
-    def _take(self) -> OpenBatch | None:
-        """The next batch to commit."""
+    def _take(self, *, is_asked: bool = False) -> OpenBatch | None:
+        """The next batch to commit.
+
+        A busy writer takes what is open without being asked, except for a little on a slow disk: there the
+        owner may want it to be committed with what comes in a moment.
+        """
         with self._lock:
+            batch = self._open
+            is_asked = is_asked or self._awake or self._stopping or batch.size > LEFT_BYTES_MAX
             self._awake = False
             self._committing = None
             if self._closed:
-                self._committing = self._closed.popleft()
-            elif self._open.count:
-                self._committing = self._open
+                self._committing, self._awake = self._closed.popleft(), is_asked
+            elif batch.count and (is_asked or self.small_commit_s < INLINE_COMMIT_S_MAX):
+                self._committing = batch
                 self._next()
             return self._committing
 
@@ -275,13 +285,13 @@ class Writer:
                     return
                 if is_idle:
                     self._be_idle()
-                self._commit_all()
+                self._commit_all(is_asked=is_idle)
                 if self._stopping:
                     self._be_idle()
                     self._mastership.give_back()
                     return
 
-    def _commit_all(self) -> None:
+    def _commit_all(self, *, is_asked: bool) -> None:
         """Commits batch after batch until none is left; call it with the disk held.
 
         A batch is reported when the next one is written: the owner, who then has much to do, does it while
@@ -290,9 +300,10 @@ class Writer:
         """
         done: OpenBatch | None = None
         try:
-            while (batch := self._take()) is not None:
+            while (batch := self._take(is_asked=is_asked)) is not None:
                 self._commit(batch, report=done)
                 done = batch
+                is_asked = False
         finally:
             if done is not None:
                 self._report(done)
@@ -317,6 +328,8 @@ class Writer:
         run(steps)
         took_s = time.monotonic() - began_s
         self._commit_s += SMOOTHING * (took_s - self._commit_s)
+        if batch.size <= LEFT_BYTES_MAX:
+            self.small_commit_s += SMOOTHING * (took_s - self.small_commit_s)
         self.tally.commit(batch.count, batch.size, took_s)
         self._settled = False
         self.durable_batch = batch.place.batch

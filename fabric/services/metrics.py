@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from broker.security import RegistryAuthenticator
 from fabric.listening import listen, log_not_published, wanted_ports
@@ -24,6 +24,7 @@ from fabric.metrics.targets import URL_FIELD
 from fabric.reactor import in_thread
 from fabric.web.errors import Refused
 from fabric.web.gate import Gate
+from fabric.web.limited import BodilessRequest, SilentSite
 from fabric.web.roles import Role
 from fabric.web.tokens import KnownTokens, TokenStore
 from registry import paths
@@ -145,13 +146,6 @@ class MetricsService:
         writing.addErrback(log_not_published, "the metrics are")
 
 
-class _QuietSite(Site):
-    """HTTP without a log line for every request."""
-
-    def log(self, request: object) -> None:
-        """Say nothing."""
-
-
 class MetricsSite(WrappingFactory):
     """The HTTP server, for so many clients and no more."""
 
@@ -160,8 +154,7 @@ class MetricsSite(WrappingFactory):
     def __init__(self, context: ServiceContext, gate: Gate) -> None:
         root = Resource()
         root.putChild(b"metrics", MetricsPage(context, gate))  # type: ignore[arg-type]  # a zope interface
-        site = _QuietSite(root, requestFactory=BodilessRequest, timeout=IDLE_S_MAX)  # type: ignore[no-untyped-call]  # likewise
-        site.noisy = False
+        site = SilentSite(root, requestFactory=BodilessRequest, timeout=IDLE_S_MAX)  # type: ignore[no-untyped-call]  # likewise
         super().__init__(site)  # type: ignore[no-untyped-call]  # Twisted's annotations are incomplete
 
     def buildProtocol(  # type: ignore[override]  # noqa: N802 - Twisted's name, and any factory may refuse
@@ -176,22 +169,6 @@ class MetricsSite(WrappingFactory):
         """Close all connections."""
         for channel in list(self.protocols):
             channel.loseConnection()
-
-
-class BodilessRequest(Request):
-    """A request that may bring nothing: nobody has to keep what nobody reads."""
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        """Refuse a body that is announced."""
-        super().gotLength(0)  # type: ignore[no-untyped-call]  # Twisted's annotations are incomplete
-        if length != 0:
-            self.channel.write(
-                b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            self.channel.loseConnection()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        """It is on its way out already."""
 
 
 class MetricsPage(Resource):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Iterable, Mapping
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, unquote
 
@@ -20,6 +19,7 @@ from fabric.errors import FabricError
 from fabric.web import html
 from fabric.web.errors import NotLoggedIn, Refused, RequestInvalid, code_of, error_body, status_of
 from fabric.web.gate import challenge, login_location
+from fabric.web.limited import LimitedRequest, SilentSite
 from fabric.web.routes import JSON, Answer, Call, Flow, Identity, Request, Route, Stream, redirect
 from fabric.web.streams import RequestListener
 from fabric.web.table import ROUTES
@@ -61,8 +61,6 @@ AUDITED_FIELDS: Final = (
     "path",
 )
 """Fields of bodies that are logged: names, numbers and addresses."""
-BODY_BYTES_MAX: Final = 1024 * 1024
-"""Of one request, as ZooKeeper's largest znode; a larger message is sent by a client of a broker."""
 
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -80,56 +78,13 @@ SECURITY_HEADERS: Final = {
 TRANSPORT_SECURITY: Final = "max-age=31536000"
 
 
-class LimitedRequest(WebRequest):
-    """A request whose body is not kept beyond the limit."""
-
-    _received = 0
-    _refused = False
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        """Refuse a body that says that it is too long."""
-        too_long = length is not None and length > BODY_BYTES_MAX
-        super().gotLength(0 if too_long else length)  # type: ignore[no-untyped-call]  # its annotations lack some
-        if too_long:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
-        """Refuse a body that turns out to be too long."""
-        self._received += len(data)
-        if self._received > BODY_BYTES_MAX:
-            self._refuse()
-        if not self._refused:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # likewise
-
-    def process(self) -> None:
-        """Answer, unless the body was refused: what it asked for must not be done."""
-        if not self._refused:
-            super().process()  # type: ignore[no-untyped-call]  # likewise
-
-    def _refuse(self) -> None:
-        if not self._refused:
-            self._refused = True
-            if self.content is not None:
-                self.content.close()
-            self.content = BytesIO()
-            self.channel.write(
-                b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
-            self.channel.loseConnection()
-
-
-class QuietSite(Site):
-    """Sites log each request; pages that refresh themselves would fill the container's log."""
-
-    noisy = False
+class QuietSite(SilentSite):
+    """Finds routes in paths whose segments are encoded."""
 
     def getResourceFor(self, request: WebRequest) -> object:  # noqa: N802 - Twisted's name
         """Find routes by the path as it was sent: a name with a slash in it (`%2F`) is one segment."""
         request.postpath = request.path[1:].split(b"/")
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]  # likewise
-
-    def log(self, request: object) -> None:
-        """Log nothing."""
 
 
 def build_site(console: Console) -> Site:

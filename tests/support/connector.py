@@ -146,11 +146,14 @@ class Bench:
         self.store = MemoryStore()
         self.region = Region(self.store)
         self.flushes = 0
+        self.flushed_batch = 0
+        self.commit_s = 0.0
+        self.unwritten_bytes = 0
         self.now_ms = 1000
         self.turn = Turn(
             self.reactor,
             self.region,
-            self.flush,
+            self,
             clock_ms=lambda: self.now_ms,
             monotonic_s=self.reactor.seconds,
         )
@@ -165,6 +168,7 @@ class Bench:
     def flush(self) -> None:
         """The journal's writer is woken."""
         self.flushes += 1
+        self.flushed_batch = self.region.last_batch
 
     def build(self, remote: str, now_s: float, wake: Callable[[], None]) -> FakeServer:
         """A server per client."""
@@ -186,5 +190,9 @@ class Bench:
 
     def sync(self) -> None:
         """The journal makes everything durable."""
-        self.store.durable_batch = len(self.store.batches)
-        self.turn.durable(self.store.durable_batch)
+        self.commit(len(self.store.batches))
+
+    def commit(self, batch: int) -> None:
+        """The journal makes everything up to a batch durable."""
+        self.store.durable_batch = batch
+        self.turn.durable(batch)

@@ -195,7 +195,7 @@ class Mastership:
         self.turn = Turn(
             broker,
             self.region,
-            self.journal.flush,
+            self.journal,
             clock_ms=broker.now_ms,
             monotonic_s=lambda: broker.clock.now_s,
         )

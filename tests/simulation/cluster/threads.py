@@ -38,7 +38,7 @@ class SteppedWriter(Writer):
         self.on_append = on_append
         self._gate = Gate()
         self._wakes: Any = self._gate
-        self._commit_s = 0.0 if is_inline else 1.0
+        self._commit_s = self.small_commit_s = 0.0 if is_inline else 1.0
         self._has_ended = False
         self._waiting_for_end: list[Callable[[], None]] = []
         return self
@@ -76,7 +76,7 @@ class SteppedWriter(Writer):
                     break
                 if is_idle:
                     yield from self._idle_steps()
-                yield from self._all_steps()
+                yield from self._all_steps(is_asked=is_idle)
                 if self._stopping:
                     yield from self._idle_steps()
                     self._mastership.give_back()
@@ -89,10 +89,11 @@ class SteppedWriter(Writer):
         for then in self._waiting_for_end:
             then()
 
-    def _all_steps(self) -> Steps:
+    def _all_steps(self, *, is_asked: bool) -> Steps:
         done: OpenBatch | None = None
         try:
-            while (batch := self._take()) is not None:
+            while (batch := self._take(is_asked=is_asked)) is not None:
+                is_asked = False
                 steps = self._commit_steps(batch)
                 if done is not None:
                     yield next(steps)

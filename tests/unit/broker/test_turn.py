@@ -4,9 +4,10 @@ import pytest
 from support.connector import Bench, FakeServer, Socket
 from support.region import QUEUE, Peer
 
+from broker.commit_delay import DELAY_SHARE, DELAYED_BYTES_MAX
 from broker.connector import ClientTransport
 from broker.region.consumer import ConsumerOptions
-from broker.turn import GATHER_S_MAX, UNAWAITED_S
+from broker.turn import GATHER_S_MAX, SWEEP_S, UNAWAITED_S
 
 
 def test_a_turn_writes_once_per_connection_and_flushes_once() -> None:
@@ -136,6 +137,84 @@ def test_gathering_ends() -> None:
     bench.end_turn()
     assert bench.flushes == 1
     assert clients[2][1].writes == [b"x"]
+
+
+def slow_bench() -> tuple[Bench, list[tuple[ClientTransport, Socket, FakeServer]]]:
+    """Four clients whose sends wait for a disk that takes 8 ms for a commit."""
+    bench, clients = busy_bench()
+    bench.commit_s = 0.008
+    return bench, clients
+
+
+def ask(bench: Bench, *clients: tuple[ClientTransport, Socket, FakeServer]) -> None:
+    """Each of them sends something that is journaled, in one pass of the reactor."""
+    sender = Peer(bench.region, f"sender {bench.region.last_batch}")
+    for number, (protocol, _, server) in enumerate(clients):
+        sender.send(f"n{number}")
+        server.held_batch = bench.region.last_batch
+        protocol.dataReceived(b"x")
+    bench.end_turn()
+
+
+def test_on_a_slow_disk_those_who_are_answered_are_waited_for() -> None:
+    """Two halves that take turns become one: what is asked meanwhile waits for whom the commit answers."""
+    bench, clients = slow_bench()
+    ask(bench, *clients[:2])
+    assert bench.flushes == 1
+    ask(bench, *clients[2:])
+    assert bench.flushes == 1, "the disk is at work"
+    bench.commit(bench.flushed_batch)
+    assert bench.flushes == 1, "those who were answered are waited for"
+    ask(bench, clients[0])
+    assert bench.flushes == 2, "with one more than the last time"
+    ask(bench, clients[1])
+    bench.commit(bench.flushed_batch)
+    ask(bench, clients[2])
+    ask(bench, clients[3])
+    assert bench.flushes == 2
+    ask(bench, clients[0])
+    assert bench.flushes == 3, "with all four"
+
+
+def test_on_a_slow_disk_nobody_waits_for_ever() -> None:
+    """Whoever was answered may have nothing more to say."""
+    bench, clients = slow_bench()
+    ask(bench, *clients[:2])
+    ask(bench, *clients[2:])
+    bench.commit(bench.flushed_batch)
+    assert bench.flushes == 1
+    bench.reactor.advance(bench.commit_s * DELAY_SHARE)
+    assert bench.flushes == 2
+    assert not [call for call in bench.reactor.getDelayedCalls() if call.getTime() < SWEEP_S / 2]
+
+
+def test_on_a_slow_disk_a_lone_client_is_committed_at_once() -> None:
+    """There is nobody to wait for."""
+    bench, clients = slow_bench()
+    for commits in range(1, 4):
+        ask(bench, clients[0])
+        assert bench.flushes == commits
+        bench.commit(bench.flushed_batch)
+
+
+def test_on_a_slow_disk_much_is_committed_at_once() -> None:
+    """What keeps the disk at work by itself is not put off."""
+    bench, clients = slow_bench()
+    bench.unwritten_bytes = DELAYED_BYTES_MAX + 1
+    ask(bench, *clients[:2])
+    ask(bench, *clients[2:])
+    assert bench.flushes == 2
+
+
+def test_a_turn_that_is_halted_commits_nothing_later() -> None:
+    """Whoever stops the broker commits what is left."""
+    bench, clients = slow_bench()
+    ask(bench, *clients[:2])
+    ask(bench, *clients[2:])
+    bench.commit(bench.flushed_batch)
+    bench.turn.halt()
+    bench.reactor.advance(1.0)
+    assert bench.flushes == 1
 
 
 def test_a_lone_client_is_answered_at_once_and_several_are_gathered() -> None:

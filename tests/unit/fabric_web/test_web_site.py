@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from fabric.web import site
 from fabric.web.errors import Refused
 from fabric.web.events import ALIVE_S, SLOW_S_MAX, STREAMS_MAX
+from fabric.web.limited import BODY_BYTES_MAX
 from fabric.web.roles import Role
 from fabric.web.routes import Call, Request, Route
-from fabric.web.site import BODY_BYTES_MAX, SECURITY_HEADERS
+from fabric.web.site import SECURITY_HEADERS
 
 BASIC = b"Authorization: Basic YWRtaW46YWRtaW4=\r\n"
 

@@ -110,6 +110,28 @@ def test_while_one_batch_syncs_the_next_fills(disk: FakeDisk) -> None:
     owner.journal.close(10)
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_busy_writer_takes_a_little_unasked_on_a_fast_disk_only(
+    disk: FakeDisk, monkeypatch: pytest.MonkeyPatch, *, is_slow: bool
+) -> None:
+    """Where a commit takes long its owner says when, so that more can be committed with it."""
+    monkeypatch.setattr("journal.writer.SMOOTHING", 1e9 if is_slow else 0.0)
+    files = GatedFiles(disk)
+    owner = Owner(files)
+    files.closed = True
+    first = owner.append()
+    assert files.waiting.acquire(timeout=10)
+    left = owner.journal.append([AddMessage(100, QUEUE, "p", 100, b"x")])
+    files.closed = False
+    files.gate.release()
+    owner.wait(lambda: (first if is_slow else left) in owner.durable)
+    added = owner.journal.append([AddMessage(101, QUEUE, "p", 101, b"y")])
+    assert (added == left) is is_slow
+    owner.journal.flush()
+    owner.wait(lambda: added in owner.durable)
+    owner.journal.close(10)
+
+
 def test_a_slow_disk_is_told_before_much_waits_for_it(disk: FakeDisk) -> None:
     """P10: if the disk turns out to be full, what waits to be written must fit the reserve."""
     files = GatedFiles(disk)
