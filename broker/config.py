@@ -19,6 +19,8 @@ from broker.values import flag, number, path, period
 NAME: Final = re.compile(r"[a-zA-Z0-9]+[.a-zA-Z0-9_-]*")
 START_RETRY_DELAY_MS: Final = 10_000
 """The original's `startRetryDelay`: the longest pause between two attempts to become the master."""
+STORE_TIMEOUT_MS: Final = 4_000
+"""As the session timeout: a host whose store is gone is of no more use than one that is gone itself."""
 IGNORE_MISSING: Final = "ignoreMissingJournalfiles"
 """The property that accepts the loss of data files; the original's journal has it under the same name."""
 TEMPORARY: Final = "tmpDataDirectory"
@@ -118,6 +120,7 @@ class BrokerConfig:
         connectors: what it listens with while it is the master.
         kind: see `Kind`.
         start_retry_delay_ms: longest pause between attempts to become the master after a failure.
+        store_timeout_ms: a master whose store does not answer for so long gives way to a slave; 0: never.
         standby_pool: recorded only.
         ignore_missing_data_files: serve without data files that are missing; what they held is lost.
         usage: what it may take.
@@ -139,6 +142,7 @@ class BrokerConfig:
     connectors: tuple[ConnectorConfig, ...]
     kind: Kind = Kind.MASTER_SLAVE
     start_retry_delay_ms: int = START_RETRY_DELAY_MS
+    store_timeout_ms: int = STORE_TIMEOUT_MS
     standby_pool: str = "default"
     ignore_missing_data_files: bool = False
     usage: UsageConfig = UsageConfig()
@@ -181,6 +185,7 @@ class BrokerConfig:
             connectors=read_connectors(values),
             kind=_kind(values.get("kind") or Kind.MASTER_SLAVE.value),
             start_retry_delay_ms=number(values, "startRetryDelay", START_RETRY_DELAY_MS, 1, 3_600_000),
+            store_timeout_ms=number(values, "storeTimeout", STORE_TIMEOUT_MS, 0, 3_600_000),
             standby_pool=values.get("standby.pool") or "default",
             ignore_missing_data_files=flag(values, IGNORE_MISSING),
             usage=_usage(values),

@@ -24,6 +24,7 @@ from broker.reactor import in_thread
 from broker.region.limits import RegionLimits
 from broker.region.region import Region
 from broker.serving import ServerContext
+from broker.stall import StallWatch
 from broker.takeover import Phase, Takeover
 from broker.turn import Turn
 from broker.usage import usage_limits
@@ -68,6 +69,7 @@ class Mastership:
         cluster: Cluster | None = None,
         takeover: Takeover | None = None,
         check_store: Callable[[], None] | None = None,
+        give_way: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make it; nothing happens before `begin`.
 
@@ -84,6 +86,7 @@ class Mastership:
             cluster: where the brokers of the group serve.
             takeover: is told what is reached.
             check_store: called in a thread before the journal is taken over; raises `StoreIsAnother`.
+            give_way: lets another broker take over, if one waits; called in a thread of its own.
         """
         self._reactor = reactor
         self._config = config
@@ -97,6 +100,10 @@ class Mastership:
         self._cluster = cluster or Cluster()
         self._takeover = takeover or Takeover()
         self._check_store = check_store
+        self._opening_s = 0.0  # since when the store is asked for an epoch
+        self._stall: StallWatch | None = None
+        if config.store_timeout_ms:
+            self._stall = StallWatch(config.name, self._asked_s, give_way, config.store_timeout_ms / 1000)
         self._first_ref = 0  # of a message that would be the first sent; 0: one was, or none can be
         self._first_batch = 0  # in which it is; 0: there is none
         self._ranking = Ranking()
@@ -130,11 +137,14 @@ class Mastership:
             self._prepare()
             for connector in self._connectors:
                 self._ports.append(connector.bind())
+            if self._stall is not None:
+                self._stall.start()
             self._journal = await in_thread(self._reactor, self._open)
             done = True
         finally:
             if not done:
                 self._stop_listening()
+                self._stop_watching()
         journal, urls = self._journal, self.urls_at(self._advertised_host)
         self._first_ref = journal.state.next_ref
         this_broker, now_ms = broker_id(), int(time.time() * 1000)
@@ -211,6 +221,7 @@ class Mastership:
 
     def _open(self) -> Journal:
         """Open the journal, and find out what there is to use. In a thread."""
+        self._opening_s = time.monotonic()
         thread, self._follower = self._follower, None
         follower = None if thread is None else thread.stop()
         if self._check_store is not None:
@@ -227,7 +238,7 @@ class Mastership:
                 files=self._files,
                 options=JournalOptions(create=True, accept_missing=ignore_missing),
                 follower=follower,
-                on_claimed=lambda: self._takeover.reach(Phase.CLAIMED),
+                on_claimed=self._claimed,
             )
         except StoreIncomplete as error:
             if ignore_missing:
@@ -237,6 +248,15 @@ class Mastership:
         self._takeover.epoch = journal.epoch
         self._usage = usage_limits(self._config, self._temporary)
         return journal
+
+    def _claimed(self) -> None:
+        """The epoch is ours: the store has answered. Reading it may take as long as it takes."""
+        self._opening_s = 0.0
+        self._takeover.reach(Phase.CLAIMED)
+
+    def _asked_s(self) -> float:
+        """When the store was asked for what it has not answered yet, 0.0 if it owes nothing. Any thread."""
+        return self._opening_s if self._journal is None else self._journal.asked_s
 
     def _durable(self, batch: int) -> None:
         if self._turn is not None:
@@ -309,6 +329,7 @@ class Mastership:
         be a message delivered twice.
         """
         self._stop_listening()
+        self._stop_watching()
         if self._turn is not None:
             self._turn.stop_dispatch()
             pause: Deferred[None] = Deferred()
@@ -337,12 +358,17 @@ class Mastership:
     def abort(self) -> None:
         """Close everything now: nothing more is acknowledged."""
         self._stop_listening()
+        self._stop_watching()
         if self._turn is not None:
             self._turn.halt()
         for connector in self._connectors:
             connector.abort_clients()
         if self.region is not None:
             self.region.close()
+
+    def _stop_watching(self) -> None:
+        if self._stall is not None:
+            self._stall.end()
 
     def _stop_listening(self) -> None:
         for connector in self._connectors:

@@ -296,6 +296,7 @@ class BrokerService(Service):
             cluster=self._cluster,
             takeover=takeover,
             check_store=None if self._store is None else partial(self._store.check, self._store_id),
+            give_way=self._election.give_way,
         )
         try:
             _log.info("Broker %s is being started.", self._config.name)

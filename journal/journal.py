@@ -167,6 +167,14 @@ class Journal:
         return self._writer.small_commit_s
 
     @property
+    def asked_s(self) -> float:
+        """When the disk was asked for what it has not answered yet, monotonic seconds; 0.0: it owes nothing.
+
+        Any thread. A commit, or in quiet times the look at the fence; not what is done in the background.
+        """
+        return 0.0 if self._writer.error is not None else self._writer.asked_s
+
+    @property
     def live_bytes(self) -> int:
         """Bytes of the records of all live messages."""
         return self.state.live_bytes

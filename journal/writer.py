@@ -97,6 +97,8 @@ class Writer:
         self._awake = False
         self._stopping = False
         self._settled = False  # whether the last batch holds nothing but `EpochEnd`
+        self.asked_s = 0.0
+        """When the disk was asked for what it has not answered yet, monotonic; 0.0: nothing. Any thread."""
         self._thread = threading.Thread(target=self._work, name=f"journal-{mastership.epoch}", daemon=True)
 
     def start(self) -> None:
@@ -320,13 +322,14 @@ class Writer:
             self._on_durable(number)
 
     def _commit(self, batch: OpenBatch, *, report: OpenBatch | None = None) -> None:
-        began_s = time.monotonic()
+        self.asked_s = began_s = time.monotonic()
         steps = self._mastership.commit(batch)
         if report is not None:
             next(steps)  # up to the first thing done on the disk, as a rule the write
             self._report(report)
         run(steps)
         took_s = time.monotonic() - began_s
+        self.asked_s = 0.0
         self._commit_s += SMOOTHING * (took_s - self._commit_s)
         if batch.size <= LEFT_BYTES_MAX:
             self.small_commit_s += SMOOTHING * (took_s - self.small_commit_s)
@@ -338,7 +341,9 @@ class Writer:
     def _be_idle(self) -> None:
         """Says once behind the last batch that it was acknowledged; after that, checks the fence."""
         if self._settled:
+            self.asked_s = time.monotonic()
             self._mastership.check()
+            self.asked_s = 0.0
             return
         with self._lock:
             batch = self._open

@@ -79,7 +79,7 @@ class BrokerElection:
         self._rejoin_delay_s = 0.0
         self._reason = ""
         self._on_left: Callable[[], None] = lambda: None
-        group_path = paths.amq_group(group)
+        self._group_path = group_path = paths.amq_group(group)
         self._label = f"broker {broker_id} of container {container} in group {group}"
         self._view = GroupView(session, group_path, self._vote)
         self._membership = Membership(
@@ -155,6 +155,23 @@ class BrokerElection:
         """
         self._rejoin_delay_s = retry_delay_s
         self._feed(Input.FAILED)
+
+    def give_way(self) -> bool:
+        """Give our place up to a broker that waits for it. Any thread: the owner's may be held up.
+
+        Our znode goes, which elects the next. We learn of it like of any other loss of our znode: we join
+        at the end, find ourselves outvoted, and step down.
+
+        Returns:
+            Whether somebody waits, and ZooKeeper was asked to remove our znode.
+        """
+        own_name = self._membership.name
+        members = active_members(dict(self._view.values))
+        heirs = [name for name, each in members.items() if each.id == self._broker_id and name != own_name]
+        if own_name is None or not heirs or self._session.state is not SessionState.CONNECTED:
+            return False
+        self._session.delete_later(paths.member(self._group_path, own_name), lambda _: None)
+        return True
 
     def stop(self, on_left: Callable[[], None] | None = None) -> None:
         """Leave the group, for good. Neither `take_over` nor `step_down` is called after this.

@@ -21,6 +21,7 @@ def test_an_empty_pid_gives_the_documented_defaults() -> None:
     config = read()
     assert (config.name, config.group, config.data) == ("c1", "default", Path("data/c1"))
     assert (config.kind, config.start_retry_delay_ms) == (Kind.MASTER_SLAVE, 10_000)
+    assert config.store_timeout_ms == 4000
     (connector,) = config.connectors
     assert (connector.name, connector.scheme, connector.connections_max) == ("openwire", "tcp", 1000)
     assert connector.ports == PortRange(0, 0)
@@ -42,6 +43,7 @@ def test_a_pid_as_mq_create_writes_it_is_read() -> None:
             "kind": "MasterSlave",
             "standby.pool": "default",
             "startRetryDelay": "5000",
+            "storeTimeout": "0",
             "unknown": "kept for others",
         },
         container="c1",
@@ -50,7 +52,7 @@ def test_a_pid_as_mq_create_writes_it_is_read() -> None:
     assert config.name == "tolerantbroker"
     assert config.data == Path("/data/tolerantbroker")
     assert list(config.connectors[0].ports.candidates) == [61620]
-    assert config.start_retry_delay_ms == 5000
+    assert (config.start_retry_delay_ms, config.store_timeout_ms) == (5000, 0)
 
 
 def test_bind_port_takes_the_first_free_of_a_range() -> None:
@@ -86,6 +88,7 @@ def test_stomp() -> None:
         ({"openwire_port": "65536"}, "not a port"),
         ({"openwire_port": "${port:9,8}"}, "empty range"),
         ({"startRetryDelay": "-1"}, "startRetryDelay '-1'"),
+        ({"storeTimeout": "soon"}, "storeTimeout 'soon'"),
         ({"openwire_maximumConnections": "0"}, "openwire-maximumConnections '0'"),
         ({"openwire_wireFormat.cacheEnabled": "yes"}, "'yes' is neither true nor false"),
         ({"openwire_wireFormat.maxFrameSize": "1"}, "whole number from 1024"),

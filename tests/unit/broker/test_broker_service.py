@@ -44,6 +44,10 @@ class FakeElection:
         self.told.append(("failed", retry_delay_s))
         self.state = Role.SLAVE
 
+    def give_way(self) -> bool:
+        """Nobody waits."""
+        return False
+
     def stopped(self) -> None:
         """Stepped down."""
         self.told.append("stopped")

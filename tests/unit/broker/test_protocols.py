@@ -85,6 +85,7 @@ def mastership(tmp_path: Path, connectors: str) -> Mastership:
         usage=SimpleNamespace(temporary=tmp_path),
         data=tmp_path,
         name="b",
+        store_timeout_ms=0,
     )
     return Mastership(
         nothing, config, bind_address="", advertised_host="h", owner="o", users=nothing, on_failed=nothing

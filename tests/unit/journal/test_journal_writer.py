@@ -1,6 +1,7 @@
 """The writer's thread: group commit, failures, the idle check."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -129,6 +130,22 @@ def test_a_busy_writer_takes_a_little_unasked_on_a_fast_disk_only(
     assert (added == left) is is_slow
     owner.journal.flush()
     owner.wait(lambda: added in owner.durable)
+    owner.journal.close(10)
+
+
+def test_a_disk_that_does_not_answer_can_be_seen(disk: FakeDisk) -> None:
+    """P5: since when the disk owes an answer is known to any thread, and nothing is owed at rest."""
+    files = GatedFiles(disk)
+    owner = Owner(files)
+    files.closed = True
+    owner.append()
+    assert files.waiting.acquire(timeout=10)
+    asked_s = owner.journal.asked_s
+    assert 0 < asked_s <= time.monotonic()
+    assert owner.journal.asked_s == asked_s
+    files.closed = False
+    files.gate.release()
+    wait_until(lambda: owner.journal.asked_s == 0.0, message="the disk has answered")
     owner.journal.close(10)
 
 

@@ -393,3 +393,35 @@ def test_settled(pump: Pump, zookeeper: FakeZooKeeper) -> None:
     assert (second.state, second.settled) == (Role.SLAVE, False)
     pump.run()
     assert (second.state, second.settled) == (Role.SLAVE, True)
+
+
+def test_a_master_gives_way_to_a_slave_though_it_cannot_act_itself(
+    pump: Pump, zookeeper: FakeZooKeeper
+) -> None:
+    """P5: a master that hangs on its store gives its place up; what it thinks of that later does no harm."""
+    master, slave = Broker(pump, zookeeper, "c1"), Broker(pump, zookeeper, "c2")
+    master.serve()
+    assert master.election.give_way()
+    pump.run()
+    assert slave.asked == ["take over"]
+    assert master.asked[0] == "take over"
+    assert master.asked[1].startswith("step down: c2")
+    assert [container for _, container, *_ in members(zookeeper)] == ["c2", "c1"]
+
+
+def test_nobody_gives_way_to_nobody(pump: Pump, zookeeper: FakeZooKeeper) -> None:
+    """A broker that is alone keeps its place, whatever its store does."""
+    master = Broker(pump, zookeeper, "c1")
+    master.serve()
+    assert not master.election.give_way()
+    pump.run()
+    assert master.role is Role.MASTER
+
+
+def test_who_has_no_session_gives_nothing_up(pump: Pump, zookeeper: FakeZooKeeper) -> None:
+    """P6: without ZooKeeper nobody could take over."""
+    master, _ = Broker(pump, zookeeper, "c1"), Broker(pump, zookeeper, "c2")
+    master.serve()
+    zookeeper.stop()
+    pump.run()
+    assert not master.election.give_way()
