@@ -282,7 +282,18 @@ class ClientTransport(TwistedProtocol):
     def _close(self, reason: str) -> None:
         self._closing = True
         if reason:
-            _log.warning("%s: connection from %s closed: %s", self._connector.name, self.remote, reason)
+            connection = getattr(self._server, "connection", None)  # TLS and the like have none themselves
+            _log.warning(
+                "%s: connection from %s closed: %s",
+                self._connector.name,
+                self.remote,
+                reason,
+                extra={
+                    "connector": self._connector.name,
+                    "connection": self.remote,
+                    "client_id": getattr(connection, "client_id", None) or "",
+                },
+            )
         self._socket.unregisterProducer()
         self._socket.loseConnection()
         self._connector.reactor.callLater(LINGER_S, self._socket.abortConnection)

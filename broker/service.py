@@ -83,6 +83,7 @@ class BrokerService(Service):
             users: who may connect.
             store: makes sure that the store is this broker's before it joins the election; None: it is.
         """
+        self._log = logging.LoggerAdapter(_log, {"broker": config.name, "group": config.group})
         self._reactor = reactor
         self._store = store
         self._store_id = ""
@@ -105,6 +106,11 @@ class BrokerService(Service):
         self._services: tuple[str, ...] = ()
         self._failures = 0
         self._error = ""
+
+    @property
+    def config(self) -> BrokerConfig:
+        """What the broker is to be now."""
+        return self._config
 
     # ---- Twisted
 
@@ -154,7 +160,7 @@ class BrokerService(Service):
             on_published=self._timeline.publish,
         )
         prepare(self._config.connectors)
-        _log.info("Broker %s is waiting to become the master", self._config.name)
+        self._log.info("Broker %s is waiting to become the master", self._config.name)
         self._users.call_when_changed(self._change_rights)
         self._follow()
         self._election.start()
@@ -176,7 +182,7 @@ class BrokerService(Service):
         mastership, self._mastership = self._mastership, None
         self._services = ()
         if mastership is not None:
-            _log.info("Stopping the broker %s.", self._config.name)
+            self._log.info("Stopping the broker %s.", self._config.name)
             await mastership.close()
         if election is not None:
             left: Deferred[None] = Deferred()
@@ -198,7 +204,7 @@ class BrokerService(Service):
             return False
         self._config = config
         if before.authorization != config.authorization:
-            _log.info("Broker %s: the authorization has changed", config.name)
+            self._log.info("Broker %s: the authorization has changed", config.name)
             self._change_rights()
         return True
 
@@ -274,7 +280,7 @@ class BrokerService(Service):
 
     def take_over(self) -> None:
         """We are elected: serve."""
-        _log.info("Broker %s is now the master, starting the broker.", self._config.name)
+        self._log.info("Broker %s is now the master, starting the broker.", self._config.name)
         self._unwanted = False
         self._taking_over = Deferred.fromCoroutine(self._take_over())
         self._taking_over.addErrback(self._crashed)
@@ -299,7 +305,7 @@ class BrokerService(Service):
             give_way=self._election.give_way,
         )
         try:
-            _log.info("Broker %s is being started.", self._config.name)
+            self._log.info("Broker %s is being started.", self._config.name)
             await mastership.begin()
         except (BrokerError, JournalError) as error:
             self._taking_over = None
@@ -317,13 +323,13 @@ class BrokerService(Service):
             return
         self._error = ""
         self._services = tuple(mastership.urls_at(self._advertised_host))
-        _log.info("Broker %s has started.", self._config.name)
+        self._log.info("Broker %s has started.", self._config.name)
         election.publish(self._services)
 
     def _crashed(self, failure: Failure) -> None:
         """A programming error while taking over: somebody else may have more luck."""
         self._taking_over = None
-        _log.error("Broker %s: %s", self._config.name, failure.getTraceback())
+        self._log.error("Broker %s: %s", self._config.name, failure.getTraceback())
         self._cannot(BrokerError(failure.getErrorMessage()))
 
     def _cannot(self, error: BrokerError | JournalError) -> None:
@@ -331,7 +337,7 @@ class BrokerService(Service):
         self._timeline.fail()
         delay_s = self._next_delay_s()
         self._error = _fault_of(error)
-        _log.error(
+        self._log.error(
             "Broker %s failed to start.  Will try again in %d millis: %s",
             self._config.name,
             delay_s * 1000,
@@ -356,7 +362,7 @@ class BrokerService(Service):
         else:
             delay_s = self._next_delay_s()
         self._error = _fault_of(error)
-        _log.warning(
+        self._log.warning(
             "Broker '%s' shut down, giving up being master: %s%s",
             self._config.name,
             error,
@@ -365,7 +371,7 @@ class BrokerService(Service):
         if self._election is not None:
             self._follow()
             self._election.failed(delay_s)
-            _log.info("Broker %s is waiting to become the master", self._config.name)
+            self._log.info("Broker %s is waiting to become the master", self._config.name)
 
     def _next_delay_s(self) -> float:
         delay_s = min(RETRY_DELAY_MIN_S * float(2**self._failures), self._config.start_retry_delay_ms / 1000)
@@ -374,7 +380,7 @@ class BrokerService(Service):
 
     def step_down(self, reason: str) -> None:
         """Another broker is ahead of us: stop serving."""
-        _log.info("Broker %s is now a slave, stopping the broker. %s", self._config.name, reason)
+        self._log.info("Broker %s is now a slave, stopping the broker. %s", self._config.name, reason)
         self._unwanted = True
         if self._mastership is not None:
             Deferred.fromCoroutine(self._step_down()).addErrback(self._crashed)
@@ -389,7 +395,7 @@ class BrokerService(Service):
         if self._election is not None:
             self._follow()
             self._election.stopped()
-            _log.info("Broker %s is waiting to become the master", self._config.name)
+            self._log.info("Broker %s is waiting to become the master", self._config.name)
 
 
 def _fault_of(error: BrokerError | JournalError) -> str:

@@ -21,10 +21,12 @@ from twisted.python.threadpool import ThreadPool
 
 from fabric.child import FROZEN_GRACE_S, ChildAction, ChildInput, ChildMachine, ChildState
 from fabric.home import ContainerHome, Home, ProcessRecord
+from fabric.log_lines import readable
 from fabric.processes import (
     ProcessExit,
     SpawnedProcess,
     log_tail,
+    reap_own,
     running_process,
     send_signal,
     spawn_container,
@@ -269,6 +271,7 @@ class _Child:
         if self._spawned is not None:
             self._ending = self._spawned.reap()
         elif self._process is not None:
+            reap_own(self._process.pid)
             self._ending = "ended"
         self._spawned = self._process = None
         self._container.forget_process()
@@ -304,7 +307,7 @@ class _Child:
         """What the dead process printed (a traceback, mostly), else the end of its log."""
         if _size(self._container.console) > self._console_start:
             return log_tail(self._container.console, CRASH_LOG_LINES)
-        return log_tail(self._container.log, CRASH_LOG_LINES)
+        return [readable(line) for line in log_tail(self._container.log, CRASH_LOG_LINES)]
 
     def _cancel_timer(self) -> None:
         if self._timer is not None and self._timer.active():

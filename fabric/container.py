@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from twisted.internet.defer import Deferred
 
@@ -28,16 +28,29 @@ from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_field
 from fabric.agent import Agent
 from fabric.children import STOPPED, Children
 from fabric.errors import FabricError
+from fabric.facts_report import FactsReport
 from fabric.home import Home, RegistryAddress, SessionRecord
-from fabric.logs import log_to
+from fabric.logs import (
+    FORMAT_KEY,
+    FORMAT_VARIABLE,
+    FORMATS,
+    LEVELS_FIELD,
+    LOGGING_PID,
+    TEXT,
+    ContainerLog,
+    parse_levels,
+)
+from fabric.notify import READY, SOCKET_VARIABLE, STOPPING, Notifier
 from fabric.own_address import OwnAddress
-from fabric.processes import identify
+from fabric.processes import container_command, identify
 from fabric.reactor import ContainerReactor, in_thread
-from fabric.records import SUCCESS, DesiredState, Provision
+from fabric.records import RESTART_REQUESTED, SUCCESS, DesiredState, Provision
 from fabric.resolvers import address_of
 from fabric.services import ServiceContext, load_factories
 from fabric.services.zookeeper import ManagedServer
+from fabric.software import SOFTWARE
 from fabric.store import ContainerStore
+from fabric.stores import substitutions
 from registry import paths
 from registry.errors import NodeExists, RegistryError, RegistryUnavailable
 from registry.session import Session, SessionState
@@ -74,11 +87,30 @@ ALREADY_RUNNING = 3
 
 
 class Container:
-    """One container process. Lives in the reactor's thread."""
+    """One container process. Lives in the reactor's thread.
 
-    def __init__(self, reactor: ContainerReactor, home: Home, name: str, address: RegistryAddress) -> None:
+    Attributes:
+        exit_code: of the process, at its end.
+        restarts: at its end the process is to begin anew.
+    """
+
+    def __init__(
+        self,
+        reactor: ContainerReactor,
+        home: Home,
+        name: str,
+        address: RegistryAddress,
+        *,
+        own_log: ContainerLog,
+        notifier: Notifier,
+    ) -> None:
         self._reactor = reactor
         self._home = home
+        self._log = own_log
+        self._notifier = notifier
+        self.restarts = False
+        self._restart_request: bytes | None = None
+        self._restart_known = False  # what was asked before we came is none of ours
         self._files = home.container(name)
         self.name = name
         self._address = address
@@ -92,6 +124,7 @@ class Container:
         self._session: Session | None = None
         self._agent: Agent | None = None
         self._children: Children | None = None
+        self._facts: FactsReport | None = None
         self._watches: list[Watch] = []
         self._own_address: OwnAddress | None = None
         self._context: ServiceContext | None = None
@@ -123,19 +156,31 @@ class Container:
             session.watch_data(paths.container_alive(self.name), self._alive_changed),
             session.watch_data(paths.container_config_field(self.name, "desired"), self._desired_changed),
             session.watch_data(paths.container_config_field(self.name, "parent"), self._parent_changed),
+            session.watch_data(
+                paths.container_config_field(self.name, RESTART_REQUESTED), self._restart_requested
+            ),
+            session.watch_data(paths.container_config_field(self.name, LEVELS_FIELD), self._levels_changed),
         ]
         if self._is_managed:
-            factories = load_factories(
-                lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
-            )
-            self._agent = Agent(context, factories, self._substitutions(context), self._configuration_changed)
-            self._agent.start()
+            self._start_agent(context)
         self._own_address = OwnAddress(self._reactor, session, self.name, self._address_changed)
         self._own_address.start()
+        self._facts = FactsReport(context)
+        self._facts.start()
+        self._notifier.tell(READY, f"STATUS=Container {self.name} is registered at {session.url}")
         self._children = Children(self._reactor, session, self._home, self.name, self._address.zookeeper_url)
         self._children.start()
         if context.bind_address in EVERYWHERE:
             in_thread(self._reactor, self._note_public_address, session).addErrback(_log_not_noted)
+
+    def _start_agent(self, context: ServiceContext) -> None:
+        """Follow the profiles."""
+        factories = load_factories(
+            lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
+        )
+        known = substitutions(self._home, self.name, context.advertised_host, self._address.zookeeper_url)
+        self._agent = Agent(context, factories, known, self._configuration_changed)
+        self._agent.start()
 
     async def _connect(self) -> Session | None:
         """Return a session; None if we are stopped before ZooKeeper answers."""
@@ -206,18 +251,26 @@ class Container:
             managed_zookeeper=self._zookeeper,
         )
 
-    def _substitutions(self, context: ServiceContext) -> dict[str, str]:
-        return {
-            "fabric.data": str(self._home.data),
-            "runtime.data": str(self._files.data),
-            "runtime.id": self.name,
-            "karaf.name": self.name,
-            "container.id": self.name,
-            "container.ip": context.advertised_host,
-            "zookeeper.url": self._address.zookeeper_url,
-        }
-
     def _configuration_changed(self, configuration: Mapping[str, Mapping[str, str]]) -> None:
+        """Take over what is for the process itself."""
+        self._change_log(configuration.get(LOGGING_PID, {}))
+        self._keep_session_timeout(configuration)
+
+    def _change_log(self, properties: Mapping[str, str]) -> None:
+        """Log as the profiles say, now, and from the next start's first line on."""
+        self._log.use_profile(properties)
+        form = properties.get(FORMAT_KEY, "").strip()
+        if form and not self._log.use_format(form):
+            log.error(
+                "%s of %s is %r, neither text nor json; it is left as it is.", FORMAT_KEY, LOGGING_PID, form
+            )
+        elif form != (self._files.read_log_format() or ""):
+            self._files.write_log_format(form)
+
+    def _levels_changed(self, data: bytes | None) -> None:
+        self._log.use_levels(parse_levels((data or b"").decode(errors="replace")))
+
+    def _keep_session_timeout(self, configuration: Mapping[str, Mapping[str, str]]) -> None:
         """Keep the session timeout for the next start: the profiles are read when there is a session."""
         text = configuration.get(ZOOKEEPER_PID, {}).get(SESSION_TIMEOUT_KEY, str(SESSION_TIMEOUT_MS))
         if not (
@@ -294,7 +347,12 @@ class Container:
     def _register(self, session: Session) -> None:
         """Make sure that `alive` is there and ours (blocking, in a thread)."""
         path = paths.container_alive(self.name)
-        content = {"pid": os.getpid(), "host": socket.gethostname(), "started_at": self._started_at}
+        content = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "started_at": self._started_at,
+            "software": SOFTWARE,
+        }
         parent = ContainerStore(session).field(self.name, "parent")
         if self._is_elsewhere(parent):
             self._reactor.callFromThread(self._moved, parent)
@@ -337,6 +395,13 @@ class Container:
             self._stop_zookeeper = True
             self.end()
 
+    def _restart_requested(self, request: bytes | None) -> None:
+        if self._restart_known and request not in (None, self._restart_request):
+            log.info("The container is asked to begin anew")
+            self.restarts = True
+            self.end()
+        self._restart_request, self._restart_known = request, True
+
     def end(self) -> None:
         """Stop, unless that is under way: signals and the desired state may come together."""
         self._exit(0)
@@ -354,8 +419,11 @@ class Container:
     async def _stop(self) -> None:
         log.info("The container stops")
         self._stopping = True
+        self._notifier.tell(*([] if self.restarts else [STOPPING]), "STATUS=The container stops")
         if self._own_address is not None:
             self._own_address.cancel()
+        if self._facts is not None:
+            self._facts.stop()
         if self._agent is not None:
             await self._agent.stop()
         if self._children is not None:
@@ -366,14 +434,16 @@ class Container:
             await in_thread(self._reactor, self._sign_off, self._session)
         self._files.forget_session()
         await self._leave_zookeeper()
-        self._files.forget_process()
+        if not self.restarts:  # else this process goes on
+            self._files.forget_process()
         log.info("The container has stopped")
 
     def _sign_off(self, session: Session) -> None:
         """Leave the registry (blocking, in a thread). Closing the session takes `alive` with it."""
         if session.state is SessionState.CONNECTED and not self._has_moved:
             try:
-                ContainerStore(session).set_provision_result(self.name, "stopped")
+                result = "restarting" if self.restarts else "stopped"
+                ContainerStore(session).set_provision_result(self.name, result)
             except RegistryError as error:
                 log.warning("The registry could not be told of the stop: %s", error)
         session.close()
@@ -439,19 +509,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if claim is None:
         sys.stderr.write(f"Container {options.name} is run by another process already.\n")
         return ALREADY_RUNNING
-    log_to(home.container(options.name).log)
-    log.info("Container %s starts: pid %d, home %s", options.name, os.getpid(), home.path)
+    files = home.container(options.name)
+    form = files.read_log_format() or os.environ.get(FORMAT_VARIABLE, TEXT)
+    own_log = ContainerLog(files.log, options.name, form if form in FORMATS else TEXT)
+    own_log.begin()
+    notifier = Notifier(os.environ.pop(SOCKET_VARIABLE, ""))  # the children's states are not ours
+    log.info(
+        "Container %s starts: pid %d, home %s, software %s", options.name, os.getpid(), home.path, SOFTWARE
+    )
     prepare_process()
 
     from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - this is the main that installs it
 
     reactor = cast(ContainerReactor, twisted_reactor)
-    container = Container(reactor, home, options.name, address)
+    container = Container(reactor, home, options.name, address, own_log=own_log, notifier=notifier)
     reactor.addSystemEventTrigger("before", "shutdown", container.stop)
     reactor.callWhenRunning(container.start)
     reactor.callWhenRunning(partial(_end_on_signals, reactor, container))
     reactor.run()
+    if container.restarts:
+        _begin_anew(home, options.name, notifier)
     return container.exit_code
+
+
+def _begin_anew(home: Home, name: str, notifier: Notifier) -> NoReturn:
+    """Go on as a new program in this same process, with the package that is installed now.
+
+    Pid and start time stay: a parent, systemd or a person who watches the process sees no end. The lock is
+    released and taken again, as it is not inherited.
+    """
+    logging.shutdown()
+    told = {SOCKET_VARIABLE: notifier.address} if notifier.address else {}
+    command = container_command(home, name)
+    os.execve(command[0], command, {**os.environ, **told})  # noqa: S606 - our own interpreter, no shell
 
 
 if __name__ == "__main__":

@@ -145,6 +145,15 @@ class ContainerHome:
         """Write down the session timeout; the profiles are only read when there is a session."""
         _write_json(self._local, (_read_json(self._local) or {}) | {"session_timeout_ms": timeout_ms})
 
+    def read_log_format(self) -> str | None:
+        """How this container's log is written, as its profiles said last; None if they never did."""
+        value = (_read_json(self._local) or {}).get("log_format")
+        return str(value) if value else None
+
+    def write_log_format(self, form: str) -> None:
+        """Write down the format of the log; empty: the profiles say none."""
+        _write_json(self._local, (_read_json(self._local) or {}) | {"log_format": form})
+
     def clear(self) -> None:
         """Remove everything but the stores of the container's brokers."""
         with contextlib.suppress(FileNotFoundError):  # somebody else removes it too

@@ -12,6 +12,7 @@ Source: pidfd_open(2), proc(5).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -117,6 +118,12 @@ class SpawnedProcess:
     def reap(self) -> str:
         """How it ended, in words. To be called once it has ended."""
         return ending_text(self._process.wait())
+
+
+def reap_own(pid: int) -> None:
+    """Reap a process that has ended, if it is ours: a program that began anew still has its children."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def ending_text(status: int) -> str:

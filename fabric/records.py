@@ -19,6 +19,10 @@ START_REQUESTED = "start-requested"
 waits to start a crashed one again does it at once."""
 
 
+RESTART_REQUESTED = "restart-requested"
+"""Field of a container's configuration: when a restart of its process was last asked for, likewise."""
+
+
 class DesiredState(Enum):
     """What a container is asked to be; its parent's agent starts and stops it accordingly."""
 
@@ -34,6 +38,8 @@ class Alive:
     host: str
     started_at: float
     """Seconds since the epoch."""
+    software: str = ""
+    """Version of this package whose code it runs; empty if it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ class ContainerRecord:
             "host": self.host,
             "provision_status": self.status,
             "pid": self.alive.pid if self.alive else None,
+            "software": self.alive.software if self.alive else None,
         }
 
 

@@ -497,6 +497,7 @@ class ContainerStore:
                 int(content.get("pid", 0)),
                 str(content.get("host", "")),
                 float(content.get("started_at", 0.0)),
+                str(content.get("software", "")),
             )
         except (ValueError, TypeError, AttributeError):  # whoever wrote it is connected all the same
             return Alive(0, "", 0.0)

@@ -19,6 +19,7 @@ from journal.errors import ExportInvalid, ImportRefused, JournalError, StoreFull
 from journal.exchange import Contents, ExportedMessage, ExportReader
 from journal.fence import claims
 from journal.files import Files
+from journal.identity import NAME as NUMBER
 from journal.inspection import Inspection
 from journal.journal import Journal
 from journal.options import JournalOptions
@@ -165,7 +166,7 @@ def refuse_other_files(names: Sequence[str], where: str) -> None:
     Raises:
         ImportRefused: it does.
     """
-    others = sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+    others = sorted(name for name in names if not name.startswith(".") and name not in (NUMBER, "lost+found"))
     if not claims(names) and others:
         raise ImportRefused(f"{where} is neither empty nor a store: it holds {others[0]}")
 

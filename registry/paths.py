@@ -174,9 +174,29 @@ def container_provision(container: str, field: str) -> str:
     return _below(container_provisions(container), field)
 
 
+def containers_status() -> str:
+    """Parent of what is known of the containers' processes."""
+    return f"{ROOT}/registry/containers/status"
+
+
 def container_status(container: str) -> str:
     """Parent of what is known of the container's process."""
-    return _below(f"{ROOT}/registry/containers/status", container)
+    return _below(containers_status(), container)
+
+
+def container_facts(container: str) -> str:
+    """What a container says about its host: software, clock, stores."""
+    return _below(container_status(container), "facts")
+
+
+def doctor_clocks() -> str:
+    """Parent of the znodes that `fabric doctor` makes to read ZooKeeper's clock, and removes."""
+    return f"{ROOT}/registry/doctor"
+
+
+def doctor_clock() -> str:
+    """What to create, sequentially and ephemerally, to read ZooKeeper's clock."""
+    return f"{doctor_clocks()}/clock-"
 
 
 def container_pid(container: str) -> str:
@@ -265,6 +285,11 @@ def new_member(group_path: str) -> str:
 # Takeovers.
 
 
+def takeovers_root() -> str:
+    """Parent of all that is known of takeovers."""
+    return f"{ROOT}/registry/takeovers"
+
+
 def takeovers_of_groups() -> str:
     """Parent of the broker groups that have had takeovers."""
     return f"{ROOT}/registry/takeovers/amq"
@@ -291,6 +316,11 @@ def new_takeover(parent: str) -> str:
 
 
 # Stores.
+
+
+def stores_root() -> str:
+    """Parent of all that is known of stores."""
+    return f"{ROOT}/registry/stores"
 
 
 def stores_of_groups() -> str:

@@ -300,7 +300,13 @@ class MqttServer(ServerSide[Answer, Never]):
             try:
                 self._attach(session, subscribed)
             except ClientError as error:
-                _log.warning("%s: subscription %s: %s", self.remote, subscribed.filter, error)
+                _log.warning(
+                    "%s: subscription %s: %s",
+                    self.remote,
+                    subscribed.filter,
+                    error,
+                    extra={"connection": self.remote, "destination": subscribed.filter},
+                )
         self._take_all(wire.receive_data(b"", self._now_s))
         self.wake()
 
@@ -362,7 +368,13 @@ class MqttServer(ServerSide[Answer, Never]):
 
     def _refuse(self, packet: Publish, error: ClientError) -> None:
         """A message cannot be taken: nobody is told that it was."""
-        _log.warning("%s: message to %s refused: %s", self.remote, packet.topic, error)
+        _log.warning(
+            "%s: message to %s refused: %s",
+            self.remote,
+            packet.topic,
+            error,
+            extra={"connection": self.remote, "destination": packet.topic},
+        )
         code, wire = _code(error), self._wire
         if code == ReasonCode.TOPIC_FILTER_INVALID:
             code = ReasonCode.TOPIC_NAME_INVALID
@@ -419,7 +431,13 @@ class MqttServer(ServerSide[Answer, Never]):
                 batch = max(batch, self._subscribe(wanted, ids[0] if ids else 0))
                 codes.append(wanted.qos)
             except ClientError as error:
-                _log.warning("%s: subscription %s refused: %s", self.remote, wanted.filter, error)
+                _log.warning(
+                    "%s: subscription %s refused: %s",
+                    self.remote,
+                    wanted.filter,
+                    error,
+                    extra={"connection": self.remote, "destination": wanted.filter},
+                )
                 codes.append(_code(error))
                 reason = reason or str(error)
         self._reply(batch, lambda: self._wire.send_suback(packet.packet_id, codes, reason))

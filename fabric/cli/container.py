@@ -145,6 +145,7 @@ def _facts(context: CommandContext, record: ContainerRecord, *, ensemble: bool) 
         "Ensemble Server": "yes" if ensemble else "no",
         "Managed": "yes" if record.is_managed else "no",
         "Process ID": pid,
+        "Software Version": record.alive.software if record.alive else "",
         "Host": record.host or "",
         "Resolver": fields.get("resolver", ""),
         "Network Address": address_of(context.session, fields),

@@ -18,7 +18,7 @@ import os
 import pwd
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,11 @@ class CommandContext:
         """Talk to the fabric there, and wait so long for it; before the first use of `session`."""
         self._url, self._password = zookeeper_url, zookeeper_password
         self._connect_timeout_s = timeout_s
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of the command."""
+        return os.environ
 
     @cached_property
     def home(self) -> Home:

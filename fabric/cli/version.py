@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
+from fabric.cli.rolling import rolling_options
 from fabric.lifecycle import expand
 from fabric.table import Table
 from fabric.versions import Direction, VersionRecord, VersionStore
@@ -80,16 +82,27 @@ def version_delete(context: CommandContext, version: str) -> None:
 
 @command(
     "container-upgrade",
-    examples=["fabric container-upgrade 1.1 brokercontainer", "fabric container-upgrade --all 1.1"],
+    examples=[
+        "fabric container-upgrade 1.1 brokercontainer",
+        "fabric container-upgrade --all 1.1",
+        "fabric container-upgrade --rolling --all 1.1",
+    ],
 )
 @click.argument("version")
 @click.argument("containers", nargs=-1)
 @click.option("--all", "all_containers", is_flag=True, help="All containers of older versions.")
+@rolling_options
 def container_upgrade(
-    context: CommandContext, version: str, containers: tuple[str, ...], all_containers: bool
+    context: CommandContext,
+    version: str,
+    containers: tuple[str, ...],
+    **given: Any,  # noqa: ANN401 - the options above
 ) -> None:
-    """Move containers to a newer version. CONTAINERS may be globs such as 'broker*'."""
-    _move(context, version, containers, Direction.UP, all_containers=all_containers)
+    """Move containers to a newer version. CONTAINERS may be globs such as 'broker*'.
+
+    With --rolling one after the other, the masters of brokers last, each when the one before it is back.
+    """
+    _move(context, version, containers, Direction.UP, **given)
 
 
 @command(
@@ -99,11 +112,18 @@ def container_upgrade(
 @click.argument("version")
 @click.argument("containers", nargs=-1)
 @click.option("--all", "all_containers", is_flag=True, help="All containers of newer versions.")
+@rolling_options
 def container_rollback(
-    context: CommandContext, version: str, containers: tuple[str, ...], all_containers: bool
+    context: CommandContext,
+    version: str,
+    containers: tuple[str, ...],
+    **given: Any,  # noqa: ANN401 - the options above
 ) -> None:
-    """Move containers back to an older version. CONTAINERS may be globs such as 'broker*'."""
-    _move(context, version, containers, Direction.DOWN, all_containers=all_containers)
+    """Move containers back to an older version. CONTAINERS may be globs such as 'broker*'.
+
+    With --rolling one after the other, as `container-upgrade` does.
+    """
+    _move(context, version, containers, Direction.DOWN, **given)
 
 
 def _move(
@@ -113,6 +133,9 @@ def _move(
     direction: Direction,
     *,
     all_containers: bool,
+    rolling: bool,
+    pause: float,
+    timeout: float,
 ) -> None:
     if bool(containers) == all_containers:
         raise click.UsageError("Name containers, or give --all.")
@@ -123,9 +146,36 @@ def _move(
         if all_containers
         else expand(containers, context.containers.names())
     )
+    if rolling:
+        _move_rolling(context, store, version, names, direction, timeout_s=timeout, pause_s=pause)
+        return
     for name in names:
         before = store.move(name, version, direction)
         if before == version:
             click.echo(f"Container {name} has version {version} already", err=True)
         else:
             click.echo(f"{verb} container {name} from version {before} to {version}")
+
+
+def _move_rolling(
+    context: CommandContext,
+    store: VersionStore,
+    version: str,
+    names: Sequence[str],
+    direction: Direction,
+    *,
+    timeout_s: float,
+    pause_s: float,
+) -> None:
+    from fabric.cli.rolling import run_rolling  # noqa: PLC0415 - only here
+    from fabric.rolling import moved  # noqa: PLC0415 - only here
+
+    up = direction is Direction.UP
+    change = moved(
+        context.session,
+        version,
+        lambda name: store.move(name, version, direction),
+        verb="Upgrading" if up else "Rolling back",
+        back="container-rollback" if up else "container-upgrade",
+    )
+    run_rolling(context, change, names, timeout_s=timeout_s, pause_s=pause_s)

@@ -64,6 +64,8 @@ class ContainerService(Protocol):
         It may have a method ``figures() -> fabric.metrics.model.Figures``, too, which is called when metrics
         are asked for. It only looks at what was counted anyway, in a millisecond or so.
 
+        It may have a method ``store() -> (group, broker, directory)`` as well, if it keeps one.
+
         ``role`` says it in a word (``master``, ``slave``, …); ``error`` what is wrong with it, if anything
         is; ``notice`` what is incomplete although it works; ``settled`` is False while it is still on its
         way to what it will do (default: True).

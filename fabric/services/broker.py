@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fabric.errors import FabricError
@@ -107,6 +108,11 @@ class HostedBroker:
     def status(self) -> Mapping[str, object]:
         """Return the broker's status; it is settled as slave or master."""
         return self._broker.status()
+
+    def store(self) -> tuple[str, str, Path]:
+        """Return the broker's group and name, and where its store is."""
+        config = self._broker.config
+        return config.group, config.name, config.data
 
     def figures(self) -> Figures:
         """Return what the broker has counted."""

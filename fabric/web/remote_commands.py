@@ -15,24 +15,29 @@ from fabric.web.roles import Role
 VIEWERS: Final = frozenset(
     {
         "broker-list", "cluster-list", "connection-list", "container-info", "container-list",
-        "gateway-list", "info", "profile-display", "profile-list", "queue-list", "require-profile-list",
-        "schedule-list", "status", "subscription-list", "takeover-list", "topic-list", "transaction-list",
-        "version-list", "wait-for-provisioning", "zk-list",
+        "gateway-list", "info", "log-get", "profile-display", "profile-list", "queue-list",
+        "require-profile-list", "schedule-list", "status", "subscription-list", "takeover-list", "topic-list",
+        "transaction-list", "version-list", "wait-for-provisioning", "zk-list",
     }
 )  # fmt: skip
 """What only looks. Secret values in the output are masked for all but administrators."""
 OPERATORS: Final = frozenset(
     {
-        "connection-close", "container-logs", "container-start", "container-stop", "queue-browse",
-        "queue-copy", "queue-delete", "queue-move", "queue-pause", "queue-purge", "queue-resume",
-        "queue-retry", "schedule-remove", "subscription-remove", "transaction-commit", "transaction-forget",
+        "connection-close", "container-logs", "container-restart", "container-start", "container-stop",
+        "queue-browse", "queue-copy", "queue-delete", "queue-move", "queue-pause", "queue-purge",
+        "queue-resume", "queue-retry", "schedule-remove", "subscription-remove", "transaction-commit", "transaction-forget",
         "transaction-rollback",
     }
 )  # fmt: skip
 """What works with containers, and with messages: these are the business of operators, also to read."""
 NOT_FROM_AFAR: Final = {
+    "backup": "It writes a file with password hashes on the host where it is typed.",
     "create": "It makes a fabric on the host where it is typed.",
     "certificate-create": "It writes files, and its keys stay on their host.",
+    "doctor": "It looks at the host where it is typed.",
+    "host-stop": "It ends the console that would run it.",
+    "restore": "It reads a file of the host where it is typed.",
+    "systemd-install": "It writes files of the host where it is typed.",
 }
 """Commands that are typed on a host of the fabric, each with the reason."""
 ARGUMENTS_MAX: Final = 200

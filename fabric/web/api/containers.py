@@ -9,6 +9,7 @@ import msgspec
 
 from fabric.errors import ContainerNotFound, LogElsewhere
 from fabric.lifecycle import Lifecycle
+from fabric.log_lines import readable_text
 from fabric.processes import tail
 from fabric.records import CONTAINER_TYPE, ContainerRecord
 from fabric.web.errors import Refused
@@ -152,7 +153,7 @@ async def read_log(call: Call, bytes_max: int) -> Log:
     complete = len(data) >= size
     if not complete:
         data = data.partition(b"\n")[2]
-    return Log(record.id, data.decode("utf-8", "replace"), size, complete)
+    return Log(record.id, readable_text(data.decode("utf-8", "replace")), size, complete)
 
 
 # ---- starting, stopping, deleting

@@ -1,0 +1,56 @@
+"""Limits of the host: open files and memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fabric.doctor.model import Check, Verdicts, not_checked, ok, problem, warning
+
+if TYPE_CHECKING:
+    from fabric.doctor.scene import Scene
+
+FILES_PROBLEM: Final = 1024
+FILES_WARNING: Final = 8192
+"""A broker admits 1,000 connections on each connector unless it is told otherwise."""
+MEMORY_MIB_PROBLEM: Final = 128
+MEMORY_MIB_WARNING: Final = 512
+"""ZooKeeper takes up to 128 MiB of heap, a container 60 and what its messages need."""
+
+
+def open_files(scene: Scene) -> Verdicts:
+    """How many files, and so connections, a container may have open: it raises its limit to the hard one."""
+    _, hard = scene.machine.open_files()
+    if hard < 0:
+        yield ok("A process may have any number of files open.")
+        return
+    what = f"A process may have {hard} files open, which limits the connections to a broker."
+    raise_it = "Raise it: `nofile` in /etc/security/limits.conf, or LimitNOFILE= of the systemd unit."
+    if hard <= FILES_PROBLEM:
+        yield problem(what, raise_it)
+    elif hard < FILES_WARNING:
+        yield warning(what, raise_it)
+    else:
+        yield ok(what)
+
+
+def memory(scene: Scene) -> Verdicts:
+    """What memory is left."""
+    fields = dict(line.split(":", 1) for line in scene.machine.meminfo().splitlines() if ":" in line)
+    text = fields.get("MemAvailable", "").split()
+    if not text or not text[0].isdigit():
+        yield not_checked("The system does not say how much memory is available.")
+        return
+    available_mib = int(text[0]) // 1024
+    what = f"{available_mib} MiB of memory are available."
+    if available_mib < MEMORY_MIB_PROBLEM:
+        yield problem(f"{what} The system may end processes.", "End what is not needed, or add memory.")
+    elif available_mib < MEMORY_MIB_WARNING:
+        yield warning(what, "A further container with a broker may not fit.")
+    else:
+        yield ok(what)
+
+
+CHECKS: Final = (
+    Check("limit.files", "open files of a process", open_files),
+    Check("limit.memory", "memory that is left", memory),
+)
