@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 _HEAD: Final = ("time", "level", "container", "logger", "message", "exception")
+
+
+def utc_text(at_s: float) -> str:
+    """A time as lines of JSON have it.
+
+    >>> utc_text(0.5)
+    '1970-01-01T00:00:00.500Z'
+    """
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def readable(line: str) -> str:

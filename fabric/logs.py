@@ -13,7 +13,6 @@ import json
 import logging
 import re
 from collections.abc import Mapping, MutableMapping
-from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, Final, cast
@@ -21,6 +20,7 @@ from typing import Any, Final, cast
 from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 
 from fabric.errors import FabricError
+from fabric.log_lines import utc_text
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
 LOG_BACKUPS = 3
@@ -186,12 +186,3 @@ def json_formatter(context: Mapping[str, str]) -> logging.Formatter:
         ],
     )
     return formatter
-
-
-def utc_text(at_s: float) -> str:
-    """A time as lines of JSON have it.
-
-    >>> utc_text(0.5)
-    '1970-01-01T00:00:00.500Z'
-    """
-    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

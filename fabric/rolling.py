@@ -58,7 +58,6 @@ class Brokers:
             else frozenset()
         )
 
-
     def heir(self, key: BrokerId) -> str:
         """The container that would take a broker over now; empty if none could."""
         waiting = [member for member in self.rows[key].members if member.ready and not member.serving]

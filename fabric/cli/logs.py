@@ -160,8 +160,9 @@ def log_set(
 
     It counts at once, goes before what the profiles say, and stays until DEFAULT takes it back.
     """
+    # They take long to import.
     from fabric.logs import DEFAULT_LEVEL, LEVELS_FIELD, LOGGERS_MAX, check_level, parse_levels  # noqa: PLC0415
-    from fabric.znodes import update_node  # noqa: PLC0415 - both take long to import
+    from fabric.znodes import update_node  # noqa: PLC0415 - likewise
     from registry import paths  # noqa: PLC0415 - likewise
 
     level, logger = check_level(level, logger)
@@ -186,6 +187,7 @@ def log_set(
 @output_option
 def log_get(context: CommandContext, patterns: tuple[str, ...], all_containers: bool, output: str) -> None:
     """Show which levels count: those of the profiles, and those that `log-set` has set over them."""
+    # They take long to import.
     from fabric.logs import LEVELS_FIELD, LOGGING_PID, ROOT, parse_levels, profile_levels  # noqa: PLC0415
 
     records = []

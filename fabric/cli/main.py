@@ -5,8 +5,11 @@ Exit codes: 0 done, 1 it could not be done, 2 wrong usage, 130 stopped with Ctrl
 
 import difflib
 import importlib
+import json
 import logging
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +19,7 @@ import click
 from fabric.cli import interrupt
 from fabric.cli.context import connection_options, console_options
 from fabric.errors import FabricError
+from fabric.log_lines import utc_text
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells count."""
@@ -193,9 +197,18 @@ class CommandGroup(click.Group):
             click.echo("Stopped.", err=True)
             sys.exit(INTERRUPTED)
         except click.ClickException as error:
-            error.show()
+            _show(error)
             sys.exit(error.exit_code)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show(error: click.ClickException) -> None:
+    """Say what went wrong: to people, or as a line of JSON to a log that is to be of JSON."""
+    if os.environ.get("FABRIC_LOG_FORMAT") != "json":
+        error.show()
+        return
+    head = {"time": utc_text(time.time()), "level": "error", "logger": "fabric.cli"}
+    click.echo(json.dumps({**head, "message": error.format_message()}, ensure_ascii=False), err=True)
 
 
 _DO_NEXT = (

@@ -40,7 +40,9 @@ def profiles(scene: Scene) -> Verdicts:
     yield ok(f"{count} profiles were looked at.")
 
 
-def _profile(scene: Scene, version: str, profile_id: str, documents: Mapping[str, Profile]) -> Iterator[Verdict]:
+def _profile(
+    scene: Scene, version: str, profile_id: str, documents: Mapping[str, Profile]
+) -> Iterator[Verdict]:
     from broker.config import BrokerConfig  # noqa: PLC0415 - takes long to import
     from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
     from fabric.mq import SERVER_PID_PREFIX  # noqa: PLC0415 - likewise

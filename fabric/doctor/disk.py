@@ -1,4 +1,4 @@
-"""Disks: room, whether they can be written, and how long a sync takes, as each persistent message waits for one."""
+"""Disks: room, whether they can be written, and how long a sync takes, which each durable message waits for."""
 
 from __future__ import annotations
 

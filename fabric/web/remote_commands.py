@@ -25,8 +25,8 @@ OPERATORS: Final = frozenset(
     {
         "connection-close", "container-logs", "container-restart", "container-start", "container-stop",
         "queue-browse", "queue-copy", "queue-delete", "queue-move", "queue-pause", "queue-purge",
-        "queue-resume", "queue-retry", "schedule-remove", "subscription-remove", "transaction-commit", "transaction-forget",
-        "transaction-rollback",
+        "queue-resume", "queue-retry", "schedule-remove", "subscription-remove", "transaction-commit",
+        "transaction-forget", "transaction-rollback",
     }
 )  # fmt: skip
 """What works with containers, and with messages: these are the business of operators, also to read."""

@@ -38,9 +38,7 @@ def healthy_machine(**planted: Any) -> Machine:
     return Machine(**{**answers, **planted})
 
 
-def scene(
-    folder: Path, session: MemorySession | None = None, no_registry: str = "", **planted: Any
-) -> Scene:
+def scene(folder: Path, session: MemorySession | None = None, no_registry: str = "", **planted: Any) -> Scene:
     """A scene with a home that exists."""
     home = Home(folder / "home")
     home.make()

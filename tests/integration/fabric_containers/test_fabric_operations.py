@@ -1,4 +1,4 @@
-"""A day of an operator with a fabric of real processes: doctor, logs, rolling changes, backup, restore, the end.
+"""An operator's day with a fabric of real processes: doctor, logs, rolling changes, backup and restore.
 
 The tests go on from one another, in this order: a fabric takes seconds to make.
 """
@@ -130,7 +130,7 @@ def test_logs_become_json_by_the_profile(fabric: FabricForTests) -> None:
 
 
 def test_a_rolling_restart_under_load(fabric: FabricForTests) -> None:
-    """Every process begins anew, the broker is taken over once, and a client that sends meanwhile loses nothing."""
+    """Every process begins anew, the broker is taken over once, and who sends meanwhile loses nothing."""
     master = fabric.wait_master(BROKER, slaves=1)
     before = takeovers(fabric)
     pids = {name: fabric.pid(name) for name in (*PAIR, "root")}
@@ -211,7 +211,7 @@ def test_a_host_is_stopped_and_started(fabric: FabricForTests) -> None:
 def test_restoring_into_a_new_fabric(
     fabric: FabricForTests, backup_file: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Profiles, users, containers and messages are there again, in another home, on a ZooKeeper of its own."""
+    """Profiles, users, containers and messages are there again, in another home with another ZooKeeper."""
     fabric.end()
     other = FabricForTests(tmp_path_factory.mktemp("restored"))
     try:

@@ -158,7 +158,11 @@ def server(address: str, mode: str, version: str = "3.8.0", outstanding: int = 0
         ([server("a", "follower"), server("b", "follower"), server("c", "follower")], PROBLEM, "no leader"),
         ([server("a", "leader"), server("b", "leader"), server("c", "follower")], PROBLEM, "2 leaders"),
         ([server("a", "standalone"), server("b", "leader"), server("c", "follower")], PROBLEM, "on its own"),
-        ([server("a", "leader", "3.9.0"), server("b", "follower"), server("c", "follower")], WARNING, "3.9.0"),
+        (
+            [server("a", "leader", "3.9.0"), server("b", "follower"), server("c", "follower")],
+            WARNING,
+            "3.9.0",
+        ),
         ([server("a", "standalone", outstanding=5000)], WARNING, "5000 requests"),
         ([ServerHealth("a", problem="It does not answer.")], PROBLEM, "does not answer"),
     ],

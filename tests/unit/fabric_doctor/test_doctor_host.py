@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,7 @@ from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
 
-@pytest.mark.parametrize(
-    ("hard", "state"), [(-1, OK), (524_288, OK), (4096, WARNING), (1024, PROBLEM)]
-)
+@pytest.mark.parametrize(("hard", "state"), [(-1, OK), (524_288, OK), (4096, WARNING), (1024, PROBLEM)])
 def test_open_files(tmp_path: Path, hard: int, state: State) -> None:
     """The hard limit counts, since a container raises its own to it."""
     assert states(limits.open_files(scene(tmp_path, open_files=lambda: (256, hard)))) == [state]
@@ -153,9 +152,7 @@ def test_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"ZOOKEEPER_HOME": str(tmp_path / "zk"), "PATH": str(tmp_path / "bin")}
 
     def said(answer: Any) -> list[State]:
-        return states(
-            software.java_and_zookeeper(scene(tmp_path, environment=environment, program=answer))
-        )
+        return states(software.java_and_zookeeper(scene(tmp_path, environment=environment, program=answer)))
 
     assert said(lambda command: 'openjdk version "17.0.9"') == [OK, OK]
     assert said(lambda command: 'java version "1.8.0_292"') == [OK, OK]
@@ -212,9 +209,18 @@ def test_every_check_has_a_name_of_its_own_and_a_summary() -> None:
         chosen(["disk", "nonsense"])
 
 
+def test_the_reference_explains_every_check() -> None:
+    """And no check that there is not."""
+    reference = (Path(__file__).parents[3] / "docs" / "reference" / "doctor.md").read_text()
+    explained = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", reference, re.MULTILINE)
+    assert explained == [check.name for check in ALL_CHECKS]
+
+
 def test_a_healthy_host_without_a_fabric_has_no_problem(tmp_path: Path) -> None:
     """What needs a registry is not checked, and is no problem."""
-    results = list(examine(scene(tmp_path, no_registry="No fabric found"), chosen(["limit", "disk", "clock"])))
+    results = list(
+        examine(scene(tmp_path, no_registry="No fabric found"), chosen(["limit", "disk", "clock"]))
+    )
     assert is_healthy(results)
     assert {result.check for result in results if result.verdict.state is NOT_CHECKED} == {
         "clock.zookeeper",

@@ -35,7 +35,10 @@ def new_fabric(port: int = 2181, password: str = "first") -> MemorySession:
     session.put(paths.ensemble_url(), f"h:{port}".encode())
     containers = ContainerStore(session)
     containers.create(
-        "root", profiles=["fabric", "fabric-ensemble-0000-1"], version="1.0", fields={"localip": f"10.0.0.{port % 250}"}
+        "root",
+        profiles=["fabric", "fabric-ensemble-0000-1"],
+        version="1.0",
+        fields={"localip": f"10.0.0.{port % 250}"},
     )
     session.create(paths.container_alive("root"), b"{}", ephemeral=True)
     UserStore(session).put(UserRecord("admin", password, ("admin",)))
@@ -47,7 +50,9 @@ def used_fabric() -> MemorySession:
     session = new_fabric()
     profiles = ProfileStore(session)
     profiles.create(Profile("orders", parents=("default",), configuration={"p": {"k": "v"}}), "1.0")
-    profiles.update("orders", "1.0", lambda one: Profile("orders", parents=("default",), configuration={"p": {"k": "w"}}))
+    profiles.update(
+        "orders", "1.0", lambda one: Profile("orders", parents=("default",), configuration={"p": {"k": "w"}})
+    )
     profiles.update_requirements(lambda now: Requirements())
     ContainerStore(session).create("child", profiles=["orders"], version="1.0", parent="root")
     session.put(paths.container_provision("child", "result"), b"success")

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabric.log_lines import readable, readable_text
+from fabric.cli.main import fabric
+from fabric.log_lines import readable, readable_text, utc_text
 from fabric.logs import (
     JSON,
     TEXT,
@@ -20,7 +22,6 @@ from fabric.logs import (
     json_formatter,
     parse_levels,
     profile_levels,
-    utc_text,
 )
 
 
@@ -124,7 +125,12 @@ def test_levels_of_profiles_and_those_set_over_them(own_log: ContainerLog) -> No
 
 def test_keys_of_profiles_that_mean_nothing_here() -> None:
     """Appenders of the original, and levels that there are not."""
-    given = {"log4j.appender.out": "X", "log4j.logger.a": "LOUD", "log4j.logger.b": " error ", "fabric.x": "INFO"}
+    given = {
+        "log4j.appender.out": "X",
+        "log4j.logger.a": "LOUD",
+        "log4j.logger.b": " error ",
+        "fabric.x": "INFO",
+    }
     assert profile_levels(given) == {"b": "ERROR"}
 
 
@@ -167,3 +173,14 @@ def test_lines_of_both_kinds() -> None:
     assert shown[0] == "text"
     assert shown[1].endswith("ERROR   [l] m (broker=b)")
     assert shown[2:] == ["Traceback", "half"]
+
+
+def test_a_commands_error_as_a_line_of_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where logs are to be JSON, so is what a command complains of."""
+    monkeypatch.setenv("FABRIC_LOG_FORMAT", "json")
+    monkeypatch.setenv("FABRIC_HOME", str(tmp_path))
+    result = CliRunner().invoke(fabric, ["doctor", "--only", "teeth"])
+    assert result.exit_code == 1
+    fields = json.loads(result.stderr)
+    assert fields["level"] == "error"
+    assert fields["message"].startswith("There is no check teeth.")

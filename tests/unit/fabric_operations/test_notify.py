@@ -8,7 +8,10 @@ from fabric.notify import READY, Notifier
 
 def test_states_arrive(tmp_path: Path) -> None:
     """As lines of one datagram, to a path or an abstract name."""
-    for address, place in ((str(tmp_path / "s"), str(tmp_path / "s")), ("@fabric-tests-notify", "\0fabric-tests-notify")):
+    for address, place in (
+        (str(tmp_path / "s"), str(tmp_path / "s")),
+        ("@fabric-tests-notify", "\0fabric-tests-notify"),
+    ):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(place)
             Notifier(address).tell(READY, "STATUS=here")

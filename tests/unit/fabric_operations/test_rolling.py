@@ -77,9 +77,10 @@ class World:
     def wait(self, seconds: float) -> None:
         """Time passes, and what is due happens."""
         self.now_s += seconds
-        due, self.due = [each for each in self.due if each[0] <= self.now_s], [
-            each for each in self.due if each[0] > self.now_s
-        ]
+        due, self.due = (
+            [each for each in self.due if each[0] <= self.now_s],
+            [each for each in self.due if each[0] > self.now_s],
+        )
         for _, call in due:
             call()
 
@@ -121,7 +122,7 @@ def world() -> World:
     return world
 
 
-ORDERS = {name: ("orders",) for name in ("a", "b", "c")}
+ORDERS = dict.fromkeys(("a", "b", "c"), ("orders",))
 
 
 def test_the_master_goes_last_and_there_is_one_failover(world: World) -> None:
@@ -160,7 +161,9 @@ def test_hosts_one_after_the_other() -> None:
 def test_it_stops_when_one_does_not_come_back(world: World) -> None:
     """The others are left alone, the master among them, and the way back is said."""
     change = world.restarting(ORDERS, c="error")
-    with pytest.raises(RollingStopped, match=r"Container c .* Done before it: b\. Left alone: a\.") as stopped:
+    with pytest.raises(
+        RollingStopped, match=r"Container c .* Done before it: b\. Left alone: a\."
+    ) as stopped:
         world.rolling(change).run(["a", "b", "c"])
     assert "Take back b, c." in stopped.value.do_next
     assert world.masters[-1] == "orders: a"
@@ -194,7 +197,9 @@ def test_an_error_that_passes_is_no_failure(world: World) -> None:
     def begin(name: str) -> Callable[[ContainerRecord], bool]:
         is_changed = inner.begin(name)
         world.restart(name, "orders", result="error")
-        world.due.append((world.now_s + 5, lambda: world.containers.set_provision(name, Provision("success"))))
+        world.due.append(
+            (world.now_s + 5, lambda: world.containers.set_provision(name, Provision("success")))
+        )
         return is_changed
 
     assert world.rolling(Change("Restarting", begin)).run(["b"]) == ["b"]

@@ -21,7 +21,9 @@ def host(folder: Path, **given: object) -> Host:
 
 def test_the_unit_of_the_root_container(tmp_path: Path) -> None:
     """Children outlive it, it is restarted after a failure, and only the fabric's directories are written."""
-    text = unit_texts(host(tmp_path, shared=[Path("/shared/a")], environment={"JAVA_HOME": "/opt/java"}))[UNITS[0]]
+    text = unit_texts(host(tmp_path, shared=[Path("/shared/a")], environment={"JAVA_HOME": "/opt/java"}))[
+        UNITS[0]
+    ]
     lines = text.splitlines()
     assert f"ExecStart={sys.executable} -m fabric.container --home {tmp_path} %i" in lines
     for line in ("KillMode=process", "Restart=on-failure", "Type=notify", "NoNewPrivileges=yes", "User=root"):
@@ -55,7 +57,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.fixture
 def analyze() -> str:
-    """systemd's own look at units."""
+    """Systemd's own look at units."""
     found = shutil.which("systemd-analyze")
     assert found, "systemd-analyze is missing: `./dev` installs it"
     return found
@@ -98,7 +100,7 @@ def test_what_a_broken_unit_would_look_like(tmp_path: Path, analyze: str) -> Non
 
 
 def test_they_are_not_exposed(tmp_path: Path, analyze: str) -> None:
-    """systemd counts what a service could do beyond its work."""
+    """Systemd counts what a service could do beyond its work."""
     (path,) = [path for path in write_units(host(tmp_path / "home"), tmp_path) if "host" not in path.name]
     done = subprocess.run(
         [analyze, "security", "--offline=true", "--no-pager", str(path)],

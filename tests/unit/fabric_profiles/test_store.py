@@ -303,6 +303,7 @@ def test_records_for_scripts(containers: ContainerStore) -> None:
         "host": None,
         "provision_status": "not provisioned",
         "pid": None,
+        "software": None,
     }
 
 
