@@ -1,4 +1,4 @@
-"""Disks: room, whether they can be written, and how long a sync takes, which each durable message waits for."""
+"""Disks: room, whether they can be written, and how long a sync takes: each durable send waits for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores in a backup: copied, put back with the number their broker expects, and refused where that would harm."""
+"""Stores in a backup: copied, put back with the number their broker expects, refused where it would harm."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def test_a_store_in_use_is_not_touched(tmp_path: Path) -> None:
     """A running master would be fenced, come back, and fence the restoration."""
     backup, store = with_store(tmp_path)
     (member,) = backup.stores
-    with opened(store), pytest.raises(StoreRefused, match="cannot be put into|is in use"):
+    with opened(store), pytest.raises(StoreRefused, match=r"cannot be put into|is in use"):
         check_stores(backup, {member: store}, force=False)
 
 
