@@ -41,7 +41,12 @@ class MastersView:
     """
 
     def __init__(
-        self, session: NonblockingSession, group: str, on_change: Callable[[tuple[Master, ...]], None]
+        self,
+        session: NonblockingSession,
+        group: str,
+        on_change: Callable[[tuple[Master, ...]], None],
+        *,
+        on_empty: Callable[[], None] = lambda: None,
     ) -> None:
         """Make it; nothing is read before `start`.
 
@@ -49,9 +54,11 @@ class MastersView:
             session: Whose owner's thread `on_change` is called in.
             group: Name of the broker group, such as ``default``.
             on_change: Called with all masters whenever the group has been looked at.
+            on_empty: Called when that has shown nobody: those that were told may serve on, or not.
         """
         self._session = session
         self._on_change = on_change
+        self._on_empty = on_empty
         self._round = 0  # addresses looked up for an earlier round are out of date
         self._closed = False
         self._view = GroupView(session, paths.amq_group(group), self._on_group)
@@ -66,7 +73,11 @@ class MastersView:
         self._session.post(self._view.cancel)
 
     def _on_group(self) -> None:
-        if not self._view.complete or not active_members(self._view.values):
+        if not self._view.complete:
+            return
+        if not active_members(self._view.values):
+            if not self._closed:
+                self._on_empty()
             return
         self._round += 1
         self._resolve(list(masters(self._view.values).values()), (), self._round)

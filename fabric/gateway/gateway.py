@@ -92,7 +92,9 @@ class Gateway:
         self._by_address: Counter[str] = Counter()
         self._counted: dict[Link, str] = {}
         self._listening: dict[str, ListeningPort] = {}
-        self._masters = MastersView(context.session, config.group, self._masters_told)
+        self._masters = MastersView(
+            context.session, config.group, self._masters_told, on_empty=self._group_is_empty
+        )
         self._publication = Publication(context.session, config, context.container)
         self._timer: DelayedCall | None = None
         self._idle_timer: DelayedCall | None = None
@@ -272,6 +274,11 @@ class Gateway:
 
     def _masters_told(self, masters: tuple[Master, ...]) -> None:
         self.targets.set_masters(masters, self.reactor.seconds())
+        self._look()
+
+    def _group_is_empty(self) -> None:
+        """Those that we know may serve on, or be gone: ask themselves."""
+        self.targets.doubt(self.reactor.seconds())
         self._look()
 
     def _look(self) -> None:

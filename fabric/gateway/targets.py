@@ -4,9 +4,10 @@ One url of one master::
 
                  due                       reached
     untried ────────────▶ being tried ───────────────────▶ up
-                              ▲   │ not reached             │ a client was not let in
-                          due │   ▼                         │
-                             down ◀─────────────────────────┘
+       ▲                      ▲   │ not reached             │ a client was not let in
+       │                  due │   ▼                         │
+       │                     down ◀─────────────────────────┤
+       └──── another url of its container has failed, or the group is empty
 
 Clients are led to what is up, and nowhere else. A url that has left the registry takes no new clients; those
 that are there are dropped as soon as another master of the same broker is up, since they belong there, and
@@ -133,6 +134,13 @@ class Targets:
         if known is not None and known.scheme in self._schemes:
             self._targets[key] = known
 
+    def doubt(self, now_s: float, container: str | None = None) -> None:
+        """Try again what is up, of a container that has let a client down or of all: they may be gone."""
+        for target in self:
+            if target.health is Health.UP and (container or target.container) == target.container:
+                target.health, target.due_s = Health.UNTRIED, now_s
+        self._account(now_s)
+
     def due(self, now_s: float) -> list[Target]:
         """Those to be tried now; `tried` has to follow for each."""
         found = [
@@ -149,6 +157,8 @@ class Targets:
         if reached:
             target.health, target.delay_s = Health.UP, RETRY_S_MIN
         elif target.health is not Health.DOWN:  # several clients may fail at the same time
+            if target.health is Health.UP:
+                self.doubt(now_s, target.container)
             target.health = Health.DOWN
             target.due_s = now_s + target.delay_s
             target.delay_s = min(2 * target.delay_s, RETRY_S_MAX)

@@ -20,6 +20,7 @@ from proton.utils import (
 )
 from support.certificates import Keys
 from support.our_broker import OurBroker, add_user, running
+from support.senders import Sending
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
 
@@ -253,67 +254,6 @@ def test_transactions(url: str, connection: BlockingConnection) -> None:
     for number in range(3):
         assert receiver.receive().body == f"1.{number}"
         receiver.accept()
-
-
-class Sending(MessagingHandler):
-    """Sends numbers, again until they are accepted, to whichever broker serves."""
-
-    def __init__(self, urls: list[str], count: int, domain: SSLDomain | None = None) -> None:
-        super().__init__()
-        self._urls = urls
-        self._count = count
-        self._domain = domain
-        self._next = 0
-        self._unsettled: dict[str, int] = {}
-        self._again: list[int] = []
-        self.accepted: set[int] = set()
-        self.connections = 0
-        self.ends: list[tuple[str, str]] = []
-
-    def on_start(self, event: Event) -> None:
-        """Connect, and reconnect for ever."""
-        connection = event.container.connect(
-            urls=self._urls,
-            user="admin",
-            password="admin",
-            allow_insecure_mechs=True,
-            reconnect=[0.1] * 300,
-            ssl_domain=self._domain,
-        )
-        self.sender = event.container.create_sender(connection, "proton.failover")
-
-    def on_connection_opened(self, event: Event) -> None:
-        """Once for each broker."""
-        self.connections += 1
-
-    def on_sendable(self, event: Event) -> None:
-        """Send while there is credit, a few at a time."""
-        while event.sender.credit and len(self._unsettled) < 20 and (self._again or self._next < self._count):
-            number = self._again.pop() if self._again else self._next
-            self._next += number == self._next
-            delivery = event.sender.send(Message(number, durable=True))
-            self._unsettled[delivery.tag] = number
-
-    def on_accepted(self, event: Event) -> None:
-        """One less to do."""
-        number = self._unsettled.pop(event.delivery.tag, None)
-        if number is not None:
-            self.accepted.add(number)
-        if len(self.accepted) == self._count:
-            event.connection.close()
-        else:
-            self.on_sendable(event)
-
-    def on_connection_remote_close(self, event: Event) -> None:
-        """The broker ends it, and may say why."""
-        condition = event.connection.remote_condition
-        if condition is not None:
-            self.ends.append((condition.name, condition.description))
-
-    def on_disconnected(self, event: Event) -> None:
-        """What nobody has answered is sent again."""
-        self._again += self._unsettled.values()
-        self._unsettled.clear()
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -71,12 +71,16 @@ class OurBroker:
         self.process.kill()
         self.process.wait()
 
+    def listening(self) -> set[int]:
+        """The ports on which it listens."""
+        return listening_ports(self.process.pid)
+
     def wait_listening(self) -> None:
         """Wait until this process is the master and listens."""
 
         def listening() -> bool:
             assert self.process.poll() is None, self.log.read_text("utf-8")
-            return self.port in listening_ports(self.process.pid)
+            return self.port in self.listening()
 
         wait_until(listening, START_TIMEOUT_S, lambda: f"it listens:\n{self.log.read_text('utf-8')}")
 

@@ -216,6 +216,22 @@ def test_no_master_at_all(bench: GatewayBench) -> None:
     assert all(client.half_closed for client in (stomp, mqtt, openwire))
 
 
+def test_an_empty_group(bench: GatewayBench) -> None:
+    """The registry says nothing then: a master that still answers is a master."""
+    path = bench.serving("stomp://h:2")
+    client, _ = bench.linked()
+    bench.leave(path)
+    assert bench.accept("h", 2).closed
+    bench.pass_time(60)
+    assert not client.half_closed
+    assert bench.linked()[1].got == STOMP
+    path = bench.serving("stomp://h:2")
+    bench.leave(path)
+    bench.refuse_connections()
+    bench.pass_time(6)
+    assert "No broker of group g serves" in bench.gateway.notice(bench.reactor.seconds())
+
+
 def test_a_master_in_time(bench: GatewayBench) -> None:
     """Who has waited is led as soon as it answers."""
     client = bench.client()

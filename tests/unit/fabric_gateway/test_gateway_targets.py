@@ -112,7 +112,21 @@ def test_the_next_best_url_while_the_best_is_down() -> None:
     scene = Scene()
     scene.tell(master("a", "m", "tcp://h:1", "auto://h:2"))
     scene.targets.tried(next(iter(scene.targets)), False, scene.now_s)
+    assert scene.try_due() == ["auto://h:2"]
     assert scene.chosen() == "auto://h:2"
+
+
+def test_one_url_that_fails_makes_the_others_doubtful() -> None:
+    """A container that has let a client down is asked at its other ports; other containers are not."""
+    scene = Scene()
+    scene.tell(master("a", "m", "tcp://h:1", "mqtt://h:2"), master("b", "n", "tcp://h:3"))
+    first = next(iter(scene.targets))
+    scene.targets.tried(first, False, scene.now_s)
+    assert scene.chosen(PLAIN_SCHEMES["mqtt"]) is None
+    assert scene.try_due(False) == ["mqtt://h:2"]
+    scene.now_s += 1
+    assert sorted(scene.try_due(False)) == ["mqtt://h:2", "tcp://h:1"]
+    assert scene.chosen() == "tcp://h:3"
 
 
 def test_only_brokers_that_are_asked_for() -> None:
