@@ -103,7 +103,7 @@ class Snapshot:
         servers: what ZooKeeper's servers answered.
         connected: this process holds a session with ZooKeeper.
         round_trip_ms: what a question to ZooKeeper took; null: none was asked.
-        clocks_s: of hosts, how far they are ahead of this one; those that are known.
+        clocks_s: of hosts, how far they are ahead of ZooKeeper's; those that are known.
     """
 
     containers: tuple[ContainerRecord, ...] = ()

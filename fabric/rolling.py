@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 STEP_TIMEOUT_S: Final = 120.0
 """For one container: its start and that of its brokers; a slave reads the whole journal first."""
-ERROR_PATIENCE_S: Final = 10.0
-"""So long a container may report an error: a service that could not be started is tried again."""
+ERROR_PATIENCE_S: Final = 6.0
+"""So long a container may report an error: what could not be started is tried again after 1, 2 and 4 s."""
 LOOK_AGAIN_S: Final = 0.2
 
 BrokerId = tuple[str, str]

@@ -57,8 +57,23 @@ def substitutions(home: Home, container: str, address: str, zookeeper_url: str) 
     }
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """The properties of a broker as one container is configured to run it, placeholders resolved."""
+
+    store: BrokerStore
+    properties: Mapping[str, str]
+
+
 def broker_stores(session: Session, home: Home, containers: Iterable[ContainerRecord]) -> list[BrokerStore]:
-    """The stores of the brokers that containers of this host run; those whose profiles are broken have none.
+    """The stores of the brokers that containers of this host run; see `broker_settings`."""
+    return [settings.store for settings in broker_settings(session, home, containers)]
+
+
+def broker_settings(
+    session: Session, home: Home, containers: Iterable[ContainerRecord]
+) -> list[BrokerSettings]:
+    """The brokers that containers of this host run; those whose profiles are broken have none.
 
     Blocks. Sorted by group, broker and container.
     """
@@ -77,8 +92,8 @@ def broker_stores(session: Session, home: Home, containers: Iterable[ContainerRe
             pid: values for pid, values in configuration.items() if pid.startswith(SERVER_PID_PREFIX)
         }
         resolved = resolve(of_brokers, known, lambda reference: read_reference(session, reference))
-        found += [_store(record.id, values) for values in resolved.values()]
-    return sorted(found, key=lambda store: (store.group, store.broker, store.container))
+        found += [BrokerSettings(_store(record.id, values), values) for values in resolved.values()]
+    return sorted(found, key=lambda one: (one.store.group, one.store.broker, one.store.container))
 
 
 def _store(container: str, values: Mapping[str, str]) -> BrokerStore:

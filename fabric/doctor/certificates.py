@@ -6,33 +6,47 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fabric.doctor.model import Check, Verdict, Verdicts, ok, problem, warning
+from fabric.doctor.model import Check, Verdict, Verdicts, not_checked, ok, problem, warning
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from fabric.doctor.scene import Scene
 
 DAYS_WARNING: Final = 30
+KEY_STORES: Final = ("ssl.keyStore", "ssl.trustStore")
+"""Properties of a broker that name files with certificates."""
 RENEW: Final = "Make it anew: fabric certificate-create"
 
 
 def expiry(scene: Scene) -> Verdicts:
     """All certificates in the home, and those that brokers of this host are given in their profiles."""
     now = datetime.datetime.fromtimestamp(scene.machine.now_s(), datetime.UTC)
-    found = sorted(scene.home.certificates.glob("**/*.pem"))
-    found = [path for path in found if path.name != "ca-key.pem"]
-    for path in found:
+    found = {path for path in scene.home.certificates.glob("**/*.pem") if path.name != "ca-key.pem"}
+    for settings in scene.broker_settings:
+        found |= {Path(settings.properties[key]) for key in KEY_STORES if settings.properties.get(key)}
+    for path in sorted(found):
         yield _verdict(path, now)
     if not found:
-        yield ok("The fabric has made no certificates on this host.")
+        yield ok("There are no certificates on this host.")
 
 
 def _verdict(path: Path, now: datetime.datetime) -> Verdict:
-    from cryptography import x509  # noqa: PLC0415 - takes long to import
+    from cryptography.x509 import load_pem_x509_certificates  # noqa: PLC0415 - takes long to import
 
     try:
-        certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        content = path.read_bytes()
+        if b"-----BEGIN" not in content:
+            return not_checked(f"{path} is no PEM file.", "Look at it with: openssl pkcs12 or keytool -list")
+        certificate = load_pem_x509_certificates(content)[0]
+    except OSError as error:
+        return problem(f"{path}, which a broker is given, cannot be read: {error.strerror}.", RENEW)
     except ValueError as error:
         return problem(f"{path} holds no certificate that can be read: {error}.", RENEW)
+    return _of_time(path, certificate, now)
+
+
+def _of_time(path: Path, certificate: x509.Certificate, now: datetime.datetime) -> Verdict:
     ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
     days = (ends - now).days
     if ends <= now:

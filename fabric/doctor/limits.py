@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
-from fabric.doctor.model import Check, Verdicts, not_checked, ok, problem, warning
+from fabric.doctor.model import Check, Verdict, Verdicts, not_checked, ok, problem, warning
+from fabric.processes import running_process
 
 if TYPE_CHECKING:
     from fabric.doctor.scene import Scene
@@ -18,19 +20,25 @@ MEMORY_MIB_WARNING: Final = 512
 
 
 def open_files(scene: Scene) -> Verdicts:
-    """How many files, and so connections, a container may have open: it raises its limit to the hard one."""
-    _, hard = scene.machine.open_files()
+    """How many files, and so connections, containers may have open: each raises its limit to the hard one."""
+    processes = {"A process that is started here": 0}
+    for name in scene.home.container_names():
+        process = running_process(scene.home.container(name))
+        if process is not None:
+            processes[f"Container {name}"] = process.pid
+    for who, pid in processes.items():
+        with contextlib.suppress(ProcessLookupError):
+            yield _files_verdict(who, scene.machine.open_files(pid)[1])
+
+
+def _files_verdict(who: str, hard: int) -> Verdict:
     if hard < 0:
-        yield ok("A process may have any number of files open.")
-        return
-    what = f"A process may have {hard} files open, which limits the connections to a broker."
+        return ok(f"{who} may have any number of files open.")
+    what = f"{who} may have {hard} files open, which limits the connections to a broker."
     raise_it = "Raise it: `nofile` in /etc/security/limits.conf, or LimitNOFILE= of the systemd unit."
     if hard <= FILES_PROBLEM:
-        yield problem(what, raise_it)
-    elif hard < FILES_WARNING:
-        yield warning(what, raise_it)
-    else:
-        yield ok(what)
+        return problem(what, raise_it)
+    return warning(what, raise_it) if hard < FILES_WARNING else ok(what)
 
 
 def memory(scene: Scene) -> Verdicts:

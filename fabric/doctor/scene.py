@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fabric.facts import ContainerFacts
     from fabric.home import Home
     from fabric.records import ContainerRecord
-    from fabric.stores import BrokerStore
+    from fabric.stores import BrokerSettings, BrokerStore
     from registry.session import Session
 
 SYNCS: Final = 5
@@ -96,7 +96,7 @@ class Machine:
         user: id of the user.
         mountinfo: text of `/proc/self/mountinfo`.
         meminfo: text of `/proc/meminfo`.
-        open_files: how many files a process may have open: usual and highest number.
+        open_files: how many files a process may have open: usual and highest number; 0 is this one.
         space: of the file system of a path.
         sync_ms: of a directory.
         program: runs a program.
@@ -111,7 +111,7 @@ class Machine:
     user: int = field(default_factory=os.geteuid)
     mountinfo: Callable[[], str] = Path("/proc/self/mountinfo").read_text
     meminfo: Callable[[], str] = Path("/proc/meminfo").read_text
-    open_files: Callable[[], tuple[int, int]] = lambda: resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_files: Callable[[int], tuple[int, int]] = lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE)
     space: Callable[[Path], Space] = space_of
     sync_ms: Callable[[Path], float] = sync_ms
     program: Callable[[Sequence[str]], str] = run_program
@@ -174,9 +174,7 @@ class Scene:
     @cached_property
     def stores(self) -> list[BrokerStore]:
         """The stores of this host's brokers."""
-        from fabric.stores import broker_stores  # noqa: PLC0415 - only with a registry
-
-        return broker_stores(self.session, self.home, self.own_containers) if self.has_registry else []
+        return [settings.store for settings in self.broker_settings]
 
     @cached_property
     def store_directories(self) -> dict[Path, str]:
@@ -200,6 +198,13 @@ class Scene:
             self.home.container(name).read_managed_zookeeper() for name in self.home.container_names()
         ]
         return [Path(each.data_directory) for each in settings if each is not None]
+
+    @cached_property
+    def broker_settings(self) -> list[BrokerSettings]:
+        """The properties of this host's brokers, placeholders resolved."""
+        from fabric.stores import broker_settings  # noqa: PLC0415 - only with a registry
+
+        return broker_settings(self.session, self.home, self.own_containers) if self.has_registry else []
 
     def is_running(self, container: str) -> bool:
         """Whether a container of this host has a process."""

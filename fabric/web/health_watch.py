@@ -18,6 +18,7 @@ from broker.management.model import ConsumerInfo, Page
 from fabric.clusters import ClusterRow
 from fabric.ensemble_health import ServerHealth, look_at
 from fabric.errors import FabricError
+from fabric.facts import INTERVAL_S, read_facts
 from fabric.health import PROBLEM, BrokerFigures, BrokerKey, Finding, Snapshot, counted, findings
 from fabric.web.brokers_view import groups_of, key_of, versions_in_use
 from fabric.web.errors import Refused
@@ -66,6 +67,8 @@ class HealthWatch:
         self._figures: deque[dict[BrokerKey, BrokerFigures]] = deque()
         self.servers: tuple[ServerHealth, ...] = ()
         self._round_trip_ms: float | None = None
+        self._clocks_s: dict[str, float] = {}
+        self._clocks_read_s = float("-inf")
         self._found: list[Finding] = []
         self.ask_servers: Callable[[str], Sequence[ServerHealth]] = look_at
 
@@ -192,9 +195,20 @@ class HealthWatch:
 
         try:
             self._round_trip_ms = await self._console.blocking(round_trip_ms)
+            await self._read_clocks()
         except RegistryError:
             self._round_trip_ms = None
         self.servers = tuple(await self._console.blocking(self.ask_servers, session.url))
+
+    async def _read_clocks(self) -> None:
+        """How far the hosts' clocks are ahead of ZooKeeper's, as containers that run have said."""
+        now_s = self._console.reactor.seconds()
+        if now_s - self._clocks_read_s < INTERVAL_S:
+            return
+        self._clocks_read_s = now_s
+        found = await self._console.blocking(read_facts, self._console.session)
+        running = {record.id for record in self._console.view.all_containers() if record.connected}
+        self._clocks_s = {facts.host: facts.ahead_s for name, facts in found.items() if name in running}
 
     # ---- judging
 
@@ -228,6 +242,7 @@ class HealthWatch:
             servers=self.servers,
             connected=self._console.session.state is SessionState.CONNECTED,
             round_trip_ms=self._round_trip_ms,
+            clocks_s=self._clocks_s,
         )
 
     def _before(self, key: BrokerKey) -> BrokerFigures:

@@ -36,6 +36,7 @@ class Container(msgspec.Struct, frozen=True):
         provision_status: how far it is in becoming what its profiles ask for; `success` at the end.
         services: what runs in it.
         pid: of its process; null if it is not connected.
+        software: version of Fabric that it runs; null likewise.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Container(msgspec.Struct, frozen=True):
     provision_exception: str
     services: list[str]
     pid: int | None
+    software: str | None
 
 
 class ContainerDetail(Container, frozen=True):
@@ -108,6 +110,7 @@ def container_of(record: ContainerRecord) -> Container:
         provision_exception=record.provision.exception,
         services=list(record.provision.services),
         pid=record.alive.pid if record.alive else None,
+        software=record.alive.software if record.alive else None,
     )
 
 

@@ -6,6 +6,8 @@ The tests go on from one another, in this order: a fabric takes seconds to make.
 import json
 import os
 import re
+import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +35,16 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricForTests]
         yield fabric
     finally:
         fabric.end()
+
+
+@pytest.fixture(scope="module")
+def root_process() -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """The root container's process, while it is one of ours."""
+    processes: list[subprocess.Popen[bytes]] = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -198,21 +210,44 @@ def test_a_backup_of_everything(fabric: FabricForTests, backup_file: Path) -> No
     assert "The fabric is not empty" in fabric.run("restore", str(backup_file), code=1)
 
 
-def test_a_host_is_stopped_and_started(fabric: FabricForTests) -> None:
-    """All processes end, and come back with the root container as they should be."""
+def test_a_host_is_stopped_and_started_as_its_unit_does(
+    fabric: FabricForTests, tmp_path: Path, root_process: list["subprocess.Popen[bytes]"]
+) -> None:
+    """All processes end; the unit's command line brings them back, and tells systemd when."""
     pids = [*(fabric.pid(name) for name in (*PAIR, "root")), fabric.zookeeper_pid()]
     shown = fabric.run("host-stop")
     assert "ZooKeeper of container root has ended." in shown
     assert not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]
-    fabric.run("container-start", "root")
-    fabric.wait_master(BROKER, slaves=1)
+    fabric.run("systemd-install", "--directory", str(tmp_path))
+    unit = (tmp_path / "fabric@.service").read_text()
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(60)
+        process = subprocess.Popen(
+            command.replace("%i", "root").split(),
+            env={**fabric.environment, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        root_process.append(process)
+        assert listener.recv(1000).startswith(b"READY=1")
+        fabric.wait_master(BROKER, slaves=1)
+        fabric.run("container-restart", "--rolling", "root")
+        assert listener.recv(1000) == b"STATUS=The container stops"
+        assert listener.recv(1000).startswith(b"READY=1")
+    assert fabric.pid("root") == process.pid
 
 
 def test_restoring_into_a_new_fabric(
-    fabric: FabricForTests, backup_file: Path, tmp_path_factory: pytest.TempPathFactory
+    fabric: FabricForTests,
+    backup_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    root_process: list["subprocess.Popen[bytes]"],
 ) -> None:
     """Profiles, users, containers and messages are there again, in another home with another ZooKeeper."""
     fabric.end()
+    root_process.pop().wait(30)
     other = FabricForTests(tmp_path_factory.mktemp("restored"))
     try:
         other.create("--profile=fabric")

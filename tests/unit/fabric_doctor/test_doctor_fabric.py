@@ -9,7 +9,7 @@ from support.doctor import SERVER, only, scene, states
 from support.memory_session import MemorySession
 
 from fabric.bootstrap import write_first_content
-from fabric.doctor import clocks, configuration, ensemble, ports, software, stores
+from fabric.doctor import certificates, clocks, configuration, ensemble, ports, software, stores
 from fabric.doctor.clocks import verdict_of
 from fabric.doctor.model import State
 from fabric.ensemble_health import ServerHealth
@@ -206,6 +206,18 @@ def test_containers_that_are_not_as_asked(tmp_path: Path, session: MemorySession
     session.put(paths.container_provision("root", "exception"), b"no such connector")
     session.put(paths.container_provision("root", "result"), b"error")
     assert "no such connector" in only(configuration.as_asked(scene(tmp_path, session)), PROBLEM).what
+
+
+def test_certificates_that_brokers_are_given(tmp_path: Path, session: MemorySession) -> None:
+    """A key store that a profile names is looked at, and missed."""
+    pid = "io.fabric8.mq.fabric.server-b"
+    values = {"broker-name": "b", "ssl.keyStore": "${fabric.data}/own.pem"}
+    ProfileStore(session).create(Profile("secure", configuration={pid: values}), "1.0")
+    ContainerStore(session).add_profiles("root", ["secure"])
+    host = scene(tmp_path, session)
+    host.home.container("root").make()
+    assert f"{host.home.data}/own.pem" in only(certificates.expiry(host), PROBLEM).what
+    assert [store.broker for store in host.stores] == ["b"]
 
 
 def test_ports_of_containers(tmp_path: Path, session: MemorySession) -> None:

@@ -2,6 +2,7 @@
 
 import datetime
 import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fabric.doctor.model import Check, State, ok, problem
 from fabric.doctor.scene import Machine, Scene, Space, space_of, sync_ms
 from fabric.ensemble_health import ServerHealth
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
+from fabric.processes import identify
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -23,7 +25,18 @@ OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, Stat
 @pytest.mark.parametrize(("hard", "state"), [(-1, OK), (524_288, OK), (4096, WARNING), (1024, PROBLEM)])
 def test_open_files(tmp_path: Path, hard: int, state: State) -> None:
     """The hard limit counts, since a container raises its own to it."""
-    assert states(limits.open_files(scene(tmp_path, open_files=lambda: (256, hard)))) == [state]
+    assert states(limits.open_files(scene(tmp_path, open_files=lambda pid: (256, hard)))) == [state]
+
+
+def test_open_files_of_a_container_that_runs(tmp_path: Path) -> None:
+    """It may have been started from another shell, with another limit."""
+    host = scene(tmp_path, open_files=lambda pid: (256, 1024 if pid else 524_288))
+    container = host.home.container("root")
+    container.make()
+    process = identify(os.getpid())
+    assert process is not None
+    container.write_process(process)
+    assert "Container root may have 1024" in only(limits.open_files(host), PROBLEM).what
 
 
 @pytest.mark.parametrize(
@@ -188,8 +201,10 @@ def test_certificates_near_their_end(tmp_path: Path) -> None:
     assert after(80) == [OK, WARNING]
     assert after(101) == [OK, PROBLEM]
     assert after(-2) == [PROBLEM, PROBLEM]
-    host.home.container_certificate("root").write_text("nothing")
+    host.home.container_certificate("root").write_text("-----BEGIN nothing")
     assert after(1) == [OK, PROBLEM]
+    host.home.container_certificate("root").write_text("pkcs12")
+    assert after(1) == [OK, NOT_CHECKED]
 
 
 # All checks together
