@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock, succeed
 
+from fabric.encrypted import Decrypted, decrypt_all, has_encrypted
 from fabric.errors import FabricError
 from fabric.overlay import Effective, resolve
 from fabric.profile_watch import ProfileWatch
@@ -27,6 +28,8 @@ from registry.errors import RegistryError
 from registry.session import SessionState
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from twisted.python.failure import Failure
 
     from fabric.reactor import DelayedCall
@@ -76,6 +79,9 @@ class Agent:
         self._stopping = False
         self._retry: DelayedCall | None = None
         self._poll: DelayedCall | None = None
+        self._problems: Mapping[str, str] = {}
+        """By PID: what cannot be decrypted here."""
+        self._key_stamp: object = None
         self._written: Provision | None = None
         self._writer = DeferredLock()  # what is written later must stand later
 
@@ -163,19 +169,31 @@ class Agent:
             log.warning("The profiles cannot be resolved now: %s", error)
             self._schedule_retry(RETRY_DELAY_MIN_S)
             return
-        await self._change_services(wanted)
+        await self._change_services(self._decryptable(wanted))
         await self._write_result("finalizing")
         await self._settled()
         self._is_new = False
         await self._write_outcome()
 
-    def _wanted(self, effective: Effective) -> dict[str, dict[str, str]]:
+    def _wanted(self, effective: Effective) -> Decrypted:
         """Return the properties of each service wanted. Blocks: placeholders are read from the registry."""
         session = self._context.session
         needed = service_pids(effective.configuration, self._prefixes)
         needed[AGENT_PID] = dict(effective.configuration.get(AGENT_PID, {}))
         resolved = resolve(needed, self._substitutions, lambda reference: read_reference(session, reference))
-        return service_pids(resolved, self._prefixes)
+        services = service_pids(resolved, self._prefixes)
+        self._key_stamp = stamp_of(self._context.home.master_key)
+        return decrypted(services, self._context.home.master_key)
+
+    def _decryptable(self, wanted: Decrypted) -> dict[str, Mapping[str, str]]:
+        """What can be run. A service that runs stays as it is if what it should be now is not readable."""
+        running = self._services.properties
+        for pid, problem in wanted.problems.items():
+            if self._problems.get(pid) != problem:
+                log.error("%s: %s", pid, problem)
+        self._problems = wanted.problems
+        kept = {pid: running[pid] for pid in wanted.problems if pid in running}
+        return {**wanted.configuration, **kept}
 
     async def _change_services(self, wanted: Mapping[str, Mapping[str, str]]) -> None:
         services = self._services
@@ -210,6 +228,8 @@ class Agent:
         self._poll = self._reactor.callLater(STATUS_POLL_S, self._poll_status)
         if not self._pass_runs:
             self._write_outcome()
+            if self._problems and stamp_of(self._context.home.master_key) != self._key_stamp:
+                self._wake()  # somebody has brought the key
 
     def _write_outcome(self) -> Deferred[None]:
         running = tuple(sorted(self._services.properties))
@@ -217,7 +237,8 @@ class Agent:
             return succeed(None)
         if isinstance(self._effective, FabricError):
             return self._write(Provision(ERROR, str(self._effective), running))
-        problems = self._services.problems()
+        problems = [f"{pid}: {problem}" for pid, problem in sorted(self._problems.items())]
+        problems += self._services.problems()
         texts = problems + self._services.notices()
         return self._write(Provision(ERROR if problems else SUCCESS, "\n".join(texts), running))
 
@@ -243,6 +264,24 @@ class Agent:
             log.warning("The provisioning state could not be written: %s", failure.getErrorMessage())
         else:
             log.error("Writing the provisioning state failed:\n%s", failure.getTraceback())
+
+
+def decrypted(configuration: Mapping[str, Mapping[str, str]], key_file: Path) -> Decrypted:
+    """Decrypt what services are given; the keys are only looked at if something is encrypted."""
+    if not has_encrypted(configuration):
+        return Decrypted(configuration)
+    from fabric.crypt import KeyFile  # noqa: PLC0415 - takes memory that most containers need not
+
+    return decrypt_all(configuration, lambda text: KeyFile(key_file).read().decrypt(text))
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """What is another when a file has changed; empty if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode
 
 
 def _later(call_later: Callable[..., object], delay_s: float) -> Deferred[None]:

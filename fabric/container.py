@@ -29,7 +29,7 @@ from fabric.agent import Agent
 from fabric.children import STOPPED, Children
 from fabric.errors import FabricError
 from fabric.facts_report import FactsReport
-from fabric.home import Home, RegistryAddress, SessionRecord
+from fabric.home import Home, RegistryAddress, SessionRecord, master_key_file
 from fabric.logs import (
     FORMAT_KEY,
     FORMAT_VARIABLE,
@@ -499,7 +499,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True, help="FABRIC_HOME")
     parser.add_argument("name", help="name of the container")
     options = parser.parse_args(arguments)
-    home = Home(options.home.absolute())
+    home = Home(options.home.absolute(), master_key_file(os.environ))
     try:
         address = home.read_registry_address()
         claim = _claim(home, options.name)

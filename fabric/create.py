@@ -132,6 +132,7 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
             _fill(session, options, fields, ensemble, url)
             home.write_registry_address(RegistryAddress(url, password))
             home.write_root_name(options.root)
+            _make_master_key(home, session)
             files = home.container(options.root)
             files.make()
             if ensemble is not None:
@@ -227,6 +228,19 @@ def _start_zookeeper(
         server.stop()
         raise
     return server
+
+
+def _make_master_key(home: Home, session: Session) -> None:
+    """Make sure that this host has a master key; one that is there may open what a store's owner kept."""
+    from fabric.crypt import KeyFile, MasterKey, MasterKeys  # noqa: PLC0415 - takes long to import
+    from fabric.secret_profiles import publish_key  # noqa: PLC0415 - likewise
+
+    file = KeyFile(home.master_key)
+    keys = file.read_or_none()
+    if keys is None or not keys.all:
+        keys = MasterKeys([MasterKey.generate()])
+        file.write(keys)
+    publish_key(session, keys.first)
 
 
 @contextlib.contextmanager

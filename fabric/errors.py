@@ -26,6 +26,7 @@ FabricError
 │   ├── ContainerNotStarted    a container process ended before it was there
 │   └── LogElsewhere           its log lies on another host
 ├── CertificatesInvalid        a certificate cannot be made
+├── CryptError                 a secret cannot be encrypted or decrypted, or a master key be used
 ├── UserError
 │   ├── UserNotFound
 │   ├── UserExists
@@ -243,6 +244,10 @@ class LogElsewhere(ContainerError):
 
 class CertificatesInvalid(FabricError):
     """Certificates cannot be made."""
+
+
+class CryptError(FabricError):
+    """A secret cannot be encrypted or decrypted, or a master key cannot be used."""
 
 
 class UserError(FabricError):

@@ -4,6 +4,8 @@
       fabric.json                   0600  where the registry is, and its password
       data/                               stores of the brokers, shared by the containers of this host
       zookeeper/                          data of the ZooKeeper server this host runs, if it runs one
+      master.key                    0600  see `fabric.crypt`
+      audit.log, audit.log.1, …     0600  see `fabric.audit`
       certificates/                 0700  see `fabric.certificates`
       containers/<name>/            0700
         container.log                     the container's own log
@@ -32,6 +34,7 @@ from typing import Any
 from fabric.errors import HomeUnusable, NoFabric
 
 HOME_VARIABLE = "FABRIC_HOME"
+MASTER_KEY_VARIABLE = "FABRIC_MASTER_KEY_FILE"
 DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
@@ -42,6 +45,12 @@ def default_home(environ: Mapping[str, str]) -> Path:
     if configured:
         return Path(configured).expanduser().absolute()
     return Path("~/.local/share/fabric").expanduser()
+
+
+def master_key_file(environ: Mapping[str, str]) -> Path | None:
+    """Where this user's master keys are if they are not in the home: FABRIC_MASTER_KEY_FILE."""
+    configured = environ.get(MASTER_KEY_VARIABLE)
+    return Path(configured).expanduser().absolute() if configured else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +179,16 @@ class ContainerHome:
 class Home:
     """The layout of FABRIC_HOME. Making the object touches nothing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, master_key: Path | None = None) -> None:
+        """Make it; `master_key` is where the master keys are, if it is not in the home."""
         path = path.absolute()  # its processes have another working directory
         self.path = path
         self.data = path / "data"
         self.zookeeper = path / "zookeeper"
         self.containers = path / "containers"
         self.certificates = path / "certificates"
+        self.master_key = master_key or path / "master.key"
+        self.audit_log = path / "audit.log"
         self._fabric = path / "fabric.json"
 
     def make(self) -> None:

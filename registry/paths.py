@@ -361,6 +361,41 @@ def token(token_id: str) -> str:
     return _below(tokens(), token_id)
 
 
+def crypt() -> str:
+    """Parent of what is known of the encryption of secrets in profiles; no key is below it."""
+    return _below(authentication(), "crypt")
+
+
+def crypt_algorithm() -> str:
+    """Name of the cipher."""
+    return _below(crypt(), "algorithm")
+
+
+def crypt_key() -> str:
+    """Id of the master key that encrypts now."""
+    return _below(crypt(), "key")
+
+
+def crypt_next_key() -> str:
+    """Id of the master key that was made to encrypt next."""
+    return _below(crypt(), "next")
+
+
+def crypt_salt() -> str:
+    """What keys made of passphrases are salted with, hexadecimal."""
+    return _below(crypt(), "salt")
+
+
+def audit() -> str:
+    """Parent of the newest entries of the audit log. Not the original's."""
+    return f"{ROOT}/history/audit"
+
+
+def audit_entry(name: str) -> str:
+    """One entry of the audit log by its znode's name, ten digits."""
+    return _below(audit(), name)
+
+
 def container_authentication(container: str) -> str:
     """A container's own credentials."""
     return _below(authentication(), "containers", container)

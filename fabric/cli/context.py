@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabric.errors import NoFabric
-from fabric.home import Home, default_home
+from fabric.home import Home, default_home, master_key_file
 
 if TYPE_CHECKING:
     from fabric.home import RegistryAddress
@@ -66,7 +66,7 @@ class CommandContext:
     @cached_property
     def home(self) -> Home:
         """The fabric's files on this host."""
-        return Home(self.home_path)
+        return Home(self.home_path, master_key_file(os.environ))
 
     @cached_property
     def _address(self) -> "RegistryAddress | None":

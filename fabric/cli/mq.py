@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from fabric.cli.context import CommandContext, command
+from fabric.encrypted import stands_in_clear
 from fabric.errors import BrokerOptionsInvalid, ContainerExists, FabricError
 from fabric.mq import (
     AVAILABLE_KINDS,
@@ -104,7 +105,7 @@ def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa
     for container in assigned:
         context.containers.check_exists(container)
     created = _free_names(context, _names(given["create_container"]), options.required_instances)
-    profile = create_broker(context.profiles, options, version)
+    profile = create_broker(context.profiles, _with_secrets_encrypted(context, options), version)
     click.echo(f"MQ profile {profile} ready")
     if options.networks:
         click.echo(NETWORKS_NOTE, err=True)
@@ -117,6 +118,23 @@ def mq_create(context: CommandContext, name: str, **given: Any) -> None:  # noqa
         from fabric.cli.container import create_children  # noqa: PLC0415 - only if it is asked for
 
         create_children(context, _parent(context), created, profiles=[profile], version=version)
+
+
+def _with_secrets_encrypted(context: CommandContext, options: BrokerOptions) -> BrokerOptions:
+    """Encrypt passwords if this host has the fabric's key; else say that they can be read."""
+    given = {"network.password": options.networks_password or "", **options.properties}
+    clear = [name for name, value in given.items() if stands_in_clear(name, value)]
+    if not clear:
+        return options
+    from fabric.cli.crypt import NO_KEY_NOTE, usable_keys  # noqa: PLC0415 - only if it is needed
+
+    keys = usable_keys(context)
+    if keys is None:
+        click.echo(NO_KEY_NOTE.format(what=", ".join(clear)), err=True)
+        return options
+    from fabric.secret_profiles import with_encrypted  # noqa: PLC0415 - cryptography takes long to import
+
+    return with_encrypted(options, keys)
 
 
 def _note_certificates(context: CommandContext) -> None:

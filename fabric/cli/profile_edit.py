@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from fabric.cli.context import CommandContext, command
+from fabric.encrypted import stands_in_clear
 from fabric.errors import ProfileError, ProfileInvalid
 from fabric.overlay import overlay
 from fabric.profile_edit import Edit, EditMode, parse_pid_edit, parse_system_edit
@@ -97,9 +98,27 @@ def profile_edit(
             raise click.UsageError("--resource is used alone.")
         _edit_resource(context, profile, chosen, resource)
     elif edits or imported:
-        _apply(context, profile, chosen, edits, imported)
+        _apply(context, profile, chosen, _with_secrets_encrypted(context, edits), imported)
     else:
         _edit_document(context, profile, chosen)
+
+
+def _with_secrets_encrypted(context: CommandContext, edits: Sequence[Edit]) -> list[Edit]:
+    """Encrypt values of properties whose names say that they are secret, if this host has the key."""
+    clear = [
+        edit
+        for edit in edits
+        if edit.mode is EditMode.SET and stands_in_clear(edit.key or "", edit.value or "")
+    ]
+    if not clear:
+        return list(edits)
+    from fabric.cli.crypt import NO_KEY_NOTE, usable_keys  # noqa: PLC0415 - only if it is needed
+
+    keys = usable_keys(context)
+    if keys is None:
+        click.echo(NO_KEY_NOTE.format(what=", ".join(str(edit.key) for edit in clear)), err=True)
+        return list(edits)
+    return [replace(edit, value=keys.encrypt(edit.value or "")) if edit in clear else edit for edit in edits]
 
 
 def _apply(

@@ -15,6 +15,8 @@ from fabric.web.errors import Refused
 from fabric.web.routes import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fabric.store import ProfileStore
 
 CONNECTORS: Final = ("openwire", "stomp", "mqtt", "amqp", "ws", "auto")
@@ -127,11 +129,15 @@ def check(store: ProfileStore, said: NewBroker) -> tuple[BrokerOptions, dict[str
     return options, values
 
 
-def create(store: ProfileStore, said: NewBroker) -> BrokerOptions:
-    """Create it; blocks. Raises as `check` does; nothing was written then."""
+def create(
+    store: ProfileStore,
+    said: NewBroker,
+    encrypt: Callable[[BrokerOptions], BrokerOptions] = lambda options: options,
+) -> BrokerOptions:
+    """Create it, with its passwords encrypted; blocks. Raises as `check` does; nothing was written then."""
     version = said.version or store.default_version()
     options, _ = check(store, said)
-    create_broker(store, options, version)
+    create_broker(store, encrypt(options), version)
     return options
 
 

@@ -19,7 +19,7 @@ GROUPS: Final = (("mq-broker-", "Brokers"), ("mq-", "Messaging"), ("fabric", "Fa
 
 OTHERS: Final = "Other"
 
-SECRET_WORDS: Final = ("password", "passphrase", "secret", "token")
+CONFIDENTIAL_WORDS: Final = ("password", "passphrase", "secret", "token")
 """A key whose name holds one of them has a value that only administrators see."""
 
 HIDDEN_VALUE: Final = "••••••"
@@ -202,4 +202,4 @@ def settings_of(profile_ids: Collection[str], profiles: dict[str, Profile]) -> d
 
 def is_secret(key: str) -> bool:
     """Whether the value of a key is for administrators only."""
-    return any(word in key.lower() for word in SECRET_WORDS)
+    return any(word in key.lower() for word in CONFIDENTIAL_WORDS)

@@ -33,6 +33,9 @@ OPERATORS: Final = frozenset(
 NOT_FROM_AFAR: Final = {
     "backup": "It writes a file with password hashes on the host where it is typed.",
     "create": "It makes a fabric on the host where it is typed.",
+    "crypt-export": "The master keys stay on their hosts.",
+    "crypt-import": "The master keys stay on their hosts.",
+    "crypt-rotate": "The master keys stay on their hosts.",
     "certificate-create": "It writes files, and its keys stay on their host.",
     "doctor": "It looks at the host where it is typed.",
     "host-stop": "It ends the console that would run it.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from fabric.encrypted import CONFIDENTIAL_WORDS, is_secret_name
 from registry import paths
 
 SECRET_TREES: Final = (
@@ -14,13 +15,10 @@ SECRET_TREES: Final = (
     paths.ensemble_password(),
 )
 """Znodes whose data, and that of those below, is secret. That they exist is none."""
-_WORDS: Final = r"(?:password|passwd|secret|credential|private[._-]?key|api[._-]?key|access[._-]?token)"
-"""What the last part of a key, or of a path, says when its value is secret."""
 MASK: Final = "••••••"
 
-_SECRET_NAME: Final = re.compile(_WORDS, re.IGNORECASE)
 _VALUE: Final = re.compile(
-    rf"""(?P<key>["']?[\w.\-]*{_WORDS}[\w.\-]*["']?[ \t]*[:=][ \t]*)"""
+    rf"""(?P<key>["']?[\w.\-]*{CONFIDENTIAL_WORDS}[\w.\-]*["']?[ \t]*[:=][ \t]*)"""
     r"""(?P<value>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s,}\]][^\n,}]*)""",
     re.IGNORECASE,
 )
@@ -32,7 +30,7 @@ def is_secret(path: str) -> bool:
     """Whether a znode's data is shown to nobody."""
     if any(path == tree or path.startswith(f"{tree}/") for tree in SECRET_TREES):
         return True
-    return _SECRET_NAME.search(path.rpartition("/")[2]) is not None
+    return is_secret_name(path.rpartition("/")[2])
 
 
 def without_secrets(text: str) -> str:

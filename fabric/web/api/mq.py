@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from fabric.mq import BrokerKind
+from fabric.mq import BrokerKind, BrokerOptions
 from fabric.mq_status import BrokerGroup
 from fabric.store import ProfileStore
 from fabric.takeovers import read_takeovers
@@ -131,7 +131,14 @@ def plan_of(store: ProfileStore, said: NewBroker) -> BrokerPlan:
 
 async def create_broker(call: Call) -> Done:
     """Write the profile of a broker, and what it requires."""
-    options = await call.console.blocking(new_broker.create, call.console.profiles, call.body)
+    console = call.console
+
+    def encrypt(options: BrokerOptions) -> BrokerOptions:
+        from fabric.secret_profiles import encrypted_if_possible  # noqa: PLC0415 - takes memory
+
+        return encrypted_if_possible(console.session, console.home.master_key, options)
+
+    options = await console.blocking(new_broker.create, console.profiles, call.body, encrypt)
     return Done(f"Created broker {options.name} in group {options.effective_group}")
 
 

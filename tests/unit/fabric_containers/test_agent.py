@@ -9,6 +9,7 @@ from support.fake_zookeeper import FakeZooKeeper
 from twisted.internet.defer import Deferred
 
 from fabric.agent import SETTLE_TIMEOUT_S, STATUS_POLL_S, Agent
+from fabric.crypt import KeyFile, MasterKey, MasterKeys
 from fabric.home import Home
 from fabric.service_set import STOP_TIMEOUT_S
 from fabric.services import ServiceContext
@@ -357,3 +358,58 @@ def test_what_could_not_be_written_is_written_when_zookeeper_is_back(
     zookeeper.refused.clear()
     world.reactor.pass_time(1)
     assert world.provision("result") == "error"
+
+
+def test_encrypted_values_are_opened_for_the_service_alone(world: World, tmp_path: Path) -> None:
+    """The service gets the clear text, as it is; the registry never does."""
+    keys = MasterKeys([MasterKey.generate()])
+    KeyFile(tmp_path / "master.key").write(keys)
+    world.configure("p", A, password=keys.encrypt("${runtime.id}"))
+    world.start()
+    assert world.kind.services[A].properties == {"k": "v", "password": "${runtime.id}"}
+    assert world.provision("result") == "success"
+
+
+def test_without_the_key_a_service_waits_for_it_and_others_run(world: World, tmp_path: Path) -> None:
+    """The error names PID and property; when the key comes, the service starts."""
+    keys = MasterKeys([MasterKey.generate()])
+    world.configure("p", A, password=keys.encrypt("secret"))
+    world.configure("q", B)
+    world.put(paths.version_container("1.0", "c"), "p q")
+    world.start()
+    assert world.kind.calls == [f"start {B}"]
+    assert world.provision("result") == "error"
+    assert f"{A}: the property password cannot be decrypted" in world.provision("exception")
+    KeyFile(tmp_path / "master.key").write(keys)
+    world.reactor.advance(1.0)
+    world.reactor.turn()
+    assert world.kind.services[A].properties["password"] == "secret"
+    assert world.provision("result") == "success"
+
+
+def test_a_running_service_stays_as_it_is_when_its_secret_cannot_be_read(
+    world: World, tmp_path: Path
+) -> None:
+    """A wrong key, or a damaged value, stops no broker that serves."""
+    keys = MasterKeys([MasterKey.generate()])
+    KeyFile(tmp_path / "master.key").write(keys)
+    world.configure("p", A, password=keys.encrypt("secret"))
+    world.start()
+    world.configure("p", A, password=MasterKeys([MasterKey.generate()]).encrypt("other"))
+    assert world.kind.calls == [f"start {A}"]
+    assert world.provision("result") == "error"
+    assert "not the master key" in world.provision("exception")
+    world.configure("p", A, password=keys.encrypt("other"))
+    assert world.kind.services[A].properties["password"] == "other"
+    assert world.provision("result") == "success"
+
+
+def test_a_rotated_key_restarts_nothing(world: World, tmp_path: Path) -> None:
+    """What a service is given is the same, however it is encrypted."""
+    keys = MasterKeys([MasterKey.generate()]).with_first(MasterKey.generate())
+    KeyFile(tmp_path / "master.key").write(keys)
+    value = MasterKeys([keys.all[1]]).encrypt("secret")
+    world.configure("p", A, password=value)
+    world.start()
+    world.configure("p", A, password=keys.encrypted_anew(value))
+    assert world.kind.calls == [f"start {A}"]
