@@ -29,7 +29,7 @@ PROBLEMS_FOUND = 1
     "--only", multiple=True, metavar="CHECK", help="Only this check or family of checks; may be repeated."
 )
 @click.option("--list", "list_checks", is_flag=True, help="List the checks there are.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what is as it should be.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what is as it should be, or needs a registry.")
 @output_option
 def doctor(
     context: CommandContext, *, only: tuple[str, ...], list_checks: bool, quiet: bool, output: str
@@ -38,7 +38,7 @@ def doctor(
 
     Works before there is a fabric, too. The exit code is 1 if there is a problem; warnings are none.
     """
-    from fabric.doctor.examine import chosen, examine, is_healthy  # noqa: PLC0415 - takes long to import
+    from fabric.doctor.examine import NO_REGISTRY, chosen, examine, is_healthy  # noqa: PLC0415 - takes long to import
     from fabric.doctor.model import State  # noqa: PLC0415 - likewise
 
     checks = chosen(only)
@@ -52,7 +52,8 @@ def doctor(
     results = []
     for result in examine(_scene(context), checks):
         results.append(result)
-        if output == "table" and not (quiet and result.verdict.state is State.OK):
+        is_plain = result.verdict.state is State.OK or result.verdict == NO_REGISTRY
+        if output == "table" and not (quiet and is_plain):
             click.echo(_line(result))
     if output != "table":
         print_records(output, [result.to_json() for result in results], lambda: "")

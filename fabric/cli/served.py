@@ -57,6 +57,8 @@ def check(name: str, context: click.Context) -> None:
             raise NotFromAfar(f"{option} cannot be given from afar: it names a file of the console's host.")
     if name == "profile-edit" and not (context.params["pids"] or context.params["systems"]):
         raise NotFromAfar("From afar a profile is edited with --pid and --system.")
+    if name == "container-restart" and (context.params["rolling"] or context.params["all_containers"]):
+        raise NotFromAfar("Several containers are restarted from their hosts: the console is one of them.")
     if name.startswith("zk-"):
         _check_znodes(context.params)
 

@@ -39,6 +39,9 @@ ALL_CHECKS: Final[tuple[Check, ...]] = (
     *configuration.CHECKS,
 )
 
+NO_REGISTRY: Final = not_checked("The registry cannot be asked.")
+"""Said of each check that needs it; why stands with `zookeeper.reachable`."""
+
 
 class UnknownCheck(FabricError):
     """There is no such check."""
@@ -62,7 +65,7 @@ def examine(scene: Scene, checks: Sequence[Check] = ALL_CHECKS) -> Iterator[Resu
     """What the checks say, one after the other."""
     for check in checks:
         if check.needs_registry and not scene.has_registry:
-            yield Result(check.name, not_checked("The registry cannot be asked."))
+            yield Result(check.name, NO_REGISTRY)
             continue
         try:
             for verdict in check.examine(scene):
