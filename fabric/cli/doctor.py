@@ -29,7 +29,9 @@ PROBLEMS_FOUND = 1
     "--only", multiple=True, metavar="CHECK", help="Only this check or family of checks; may be repeated."
 )
 @click.option("--list", "list_checks", is_flag=True, help="List the checks there are.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what is as it should be, or needs a registry.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Say nothing of what is as it should be, or needs a registry."
+)
 @output_option
 def doctor(
     context: CommandContext, *, only: tuple[str, ...], list_checks: bool, quiet: bool, output: str

@@ -237,6 +237,8 @@ def test_commands_are_written_down_without_passwords(world: World, caplog: pytes
         "container-list --home /x",
         "container-list --zookeeper-url x:1",
         "container-list --zookeeper-password=x",
+        "container-restart --all",
+        "container-restart --rolling broker1",
         "queue-list --user x",
         "queue-list --password x",
         "zk-set --import /notes /etc/passwd",
