@@ -233,6 +233,8 @@ def longest_gap_ms(times: Sequence[float], after: float) -> float:
 class Walkthrough:
     """The steps, in order. Each types commands, shows what they print, and checks what it promised."""
 
+    load_count = LOAD_COUNT
+
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
         self._step = 0
@@ -316,18 +318,20 @@ class Walkthrough:
 
     def fail_over(self) -> None:
         """The master is killed, then its successor frozen, while messages flow."""
-        self.tell(f"Now under load: {LOAD_COUNT} messages, one every {LOAD_PAUSE_MS} ms, and a consumer.")
-        consumer_words = self.client("consumer", QUEUE, LOAD_COUNT)
-        producer_words = self.client("producer", QUEUE, LOAD_COUNT, "--sleep", str(LOAD_PAUSE_MS))
+        self.tell(
+            f"Now under load: {self.load_count} messages, one every {LOAD_PAUSE_MS} ms, and a consumer."
+        )
+        consumer_words = self.client("consumer", QUEUE, self.load_count)
+        producer_words = self.client("producer", QUEUE, self.load_count, "--sleep", str(LOAD_PAUSE_MS))
         click.secho("   $ " + " ".join(consumer_words) + " &", fg="cyan")
         click.secho("   $ " + " ".join(producer_words) + " &", fg="cyan")
         with self._background(consumer_words) as consumer, self._background(producer_words) as producer:
-            wait_for(lambda: len(producer.numbers("Sent:")) >= LOAD_COUNT // 5, "the producer sends")
+            wait_for(lambda: len(producer.numbers("Sent:")) >= self.load_count // 5, "the producer sends")
             self._kill_master(producer)
             self._freeze_master(producer)
-            left = LOAD_COUNT - len(producer.numbers("Sent:"))
+            left = self.load_count - len(producer.numbers("Sent:"))
             click.echo(f"   The producer has {left} messages to go.")
-            producer.wait(LOAD_COUNT * LOAD_PAUSE_MS / 1000 + FOLLOW_TIMEOUT_S)
+            producer.wait(self.load_count * LOAD_PAUSE_MS / 1000 + FOLLOW_TIMEOUT_S)
             self.tell("The producer is done. What arrived?")
             self._count(producer, consumer)
 
@@ -344,14 +348,21 @@ class Walkthrough:
         master = self._commands.master()
         assert master is not None
         pid = self._commands.process_id(master)
-        click.secho(f"   $ kill -{signal_number.name.removeprefix('SIG')} {pid}", fg="cyan", nl=False)
-        click.echo(f"    (the process of {master}, the master)")
+        typed = f"kill -{signal_number.name.removeprefix('SIG')} {pid}"
+        whom = f"(the process of {master}, the master)"
+        hit_at = self._strike(producer, typed, whom, lambda: os.kill(pid, signal_number))
+        return master, pid, hit_at
+
+    def _strike(self, producer: ClientRun, typed: str, whom: str, strike: Callable[[], object]) -> float:
+        """Do somebody harm, and wait until the producer gets on; return when it was done."""
+        click.secho(f"   $ {typed}", fg="cyan", nl=False)
+        click.echo(f"    {whom}")
         hit_at = time.monotonic()
-        os.kill(pid, signal_number)
+        strike()
         before = len(producer.numbers("Sent:"))
         # The send in flight may still be counted as before; two more can only come from the successor.
         wait_for(lambda: len(producer.numbers("Sent:")) >= before + 2 or None, "the producer gets on")
-        return master, pid, hit_at
+        return hit_at
 
     def _kill_master(self, producer: ClientRun) -> None:
         self.tell("Kill the master's process, as a crash would.")

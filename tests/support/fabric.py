@@ -1,7 +1,6 @@
 """A fabric of real processes for tests, used through its command line only."""
 
 import contextlib
-import json
 import os
 import random
 import socket
@@ -9,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from support.waiting import wait_until
+from support.fabric_commands import COMMAND_TIMEOUT_S, FabricCommands
 
 from fabric.create import end_fabric
 from fabric.home import Home
@@ -19,7 +18,6 @@ from fabric.processes import is_running
 from registry.session import Session
 from registry.users import UserRecord, UserStore, hash_password
 
-COMMAND_TIMEOUT_S = 90
 PORTS = 40
 BIN = Path(sys.executable).parent
 
@@ -42,7 +40,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-class FabricForTests:
+class FabricForTests(FabricCommands):
     """One fabric in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -52,11 +50,6 @@ class FabricForTests:
         for variable in ("ZOOKEEPER_URL", "ZOOKEEPER_PASSWORD"):
             self.environment.pop(variable, None)
         self.port_min, self.port_max = free_port_range()
-
-    def run(self, *arguments: str, code: int = 0, program: str = "fabric") -> str:
-        """Run a command; return what it printed (stdout, then stderr). The exit code must be `code`."""
-        done = self.execute(*arguments, code=code, program=program)
-        return done.stdout + done.stderr
 
     def execute(
         self, *arguments: str, code: int = 0, program: str = "fabric"
@@ -143,14 +136,6 @@ class FabricForTests:
         with self.registry() as session:
             UserStore(session).put(UserRecord(name, hash_password(name), roles))
 
-    def json(self, *arguments: str) -> Any:
-        """Run a command with `--output json`."""
-        return json.loads(self.execute(*arguments, "--output", "json").stdout)
-
-    def container(self, name: str) -> dict[str, Any]:
-        """Return a container's record as `container-list` shows it."""
-        return {record["id"]: record for record in self.json("container-list")}[name]
-
     def pid(self, name: str) -> int:
         """Return the pid of a running container."""
         process = self.home.container(name).read_process()
@@ -160,32 +145,6 @@ class FabricForTests:
     def zookeeper_pid(self) -> int:
         """Return the pid of the managed ZooKeeper server."""
         return int((self.home.zookeeper / "server.pid").read_text())
-
-    def broker(self, name: str) -> dict[str, Any]:
-        """Return the masters, slaves and services of a broker in the group `default`."""
-        for row in self.json("cluster-list", "amq/default"):
-            if row["id"] == name:
-                return row
-        return {"masters": [], "slaves": [], "services": []}
-
-    def wait_provisioned(self, name: str, timeout_s: float = 60) -> None:
-        """Wait until a container is connected and its status is `success`."""
-
-        def is_provisioned() -> bool:
-            record = self.container(name)
-            return record["connected"] and record["provision_status"] == "success"
-
-        wait_until(is_provisioned, timeout_s, lambda: f"{self.container(name)}\n{self.logs()}")
-
-    def wait_master(self, broker: str, *, slaves: int, timeout_s: float = 60) -> str:
-        """Wait until the broker has one serving master and so many slaves; return the master's container."""
-
-        def has_settled() -> bool:
-            row = self.broker(broker)
-            return len(row["masters"]) == 1 and len(row["slaves"]) == slaves
-
-        wait_until(has_settled, timeout_s, lambda: f"{self.broker(broker)}\n{self.logs()}")
-        return self.broker(broker)["masters"][0]
 
     def logs(self) -> str:
         """Return the last lines of all logs, for a test that failed."""

@@ -18,6 +18,7 @@ FUNCTION_LINES_MAX = 70
 TOP_LEVEL = frozenset(
     {
         ".ci",
+        ".dockerignore",
         ".gitignore",
         "CHANGELOG.md",
         "LICENSE",
@@ -45,6 +46,7 @@ MAINS = frozenset(
         "fabric/cli/main.py",
         "fabric/container.py",
         "fabric/lab.py",
+        "fabric/lab_docker.py",
         "journal/__main__.py",
         "mqclient/main.py",
     }
