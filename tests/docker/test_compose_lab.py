@@ -39,7 +39,8 @@ def test_the_console_is_reached_from_this_machine_alone(lab: DockerLab) -> None:
         assert page.status == 200
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/containers", timeout=30)
-    assert refused.value.code == 401
+    with refused.value as answer:
+        assert answer.code == 401
 
 
 def test_clients_and_registry_have_networks_of_their_own(lab: DockerLab) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHES = ("bench console", "bench failover", "bench store", "bench throughput")
-COMMANDS = ("lab", "console", "test", "check", *BENCHES, "simulate", "soak", "setup", "help")
+COMMANDS = ("lab", "console", "test", "check", *BENCHES, "simulate", "soak", "docker", "setup", "help")
 TOOLS = ("bash", "cat", "dirname", "env", "mktemp", "rm", "sed", "sha256sum", "setpriv")
 NOBODY = 65534
 
