@@ -151,6 +151,13 @@ def is_loopback(host: str) -> bool:
     return host == "localhost"
 
 
+def is_address(host: str) -> bool:
+    """Whether it is an address and not a name."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False
+
+
 def public_fields(name: str, addresses: Iterable[str]) -> dict[str, str]:
     """Return what a host's full name says of how it is reached from elsewhere; nothing if it says nothing.
 

@@ -117,6 +117,11 @@ class ContainerRecord:
             return {}
         return options if isinstance(options, dict) else {}
 
+    @property
+    def is_by_ssh(self) -> bool:
+        """Whether it was made by ssh, and its host can be reached so."""
+        return self.options.get("type") == "ssh"
+
     def to_json(self) -> dict[str, Any]:
         """The record for people's scripts."""
         return {

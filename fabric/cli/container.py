@@ -11,6 +11,7 @@ import click
 from fabric.cli.addressing import address_options
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.cli.ssh import GivenLogin, delete_by_ssh, login_options, start_by_ssh
 from fabric.cli.waiting import waiting
 from fabric.records import CONTAINER_TYPE, ERROR, ContainerRecord, as_tree
 from fabric.table import Table, fact
@@ -268,16 +269,21 @@ def _say_error(lifecycle: Lifecycle, name: str) -> None:
 )
 @click.argument("names", nargs=-1, required=True)
 @click.option("-f", "--force", is_flag=True, help="Ask for it even if the container seems to run.")
-@_credential_options("--user", "--password")
-def container_start(context: CommandContext, names: tuple[str, ...], force: bool) -> None:
-    """Start containers. NAMES may be globs such as 'broker*'."""
+@login_options()
+def container_start(context: CommandContext, names: tuple[str, ...], force: bool, login: GivenLogin) -> None:
+    """Start containers. NAMES may be globs such as 'broker*'.
+
+    The options about ssh count for root containers that were made by ssh.
+    """
     names = _with_root_started(context, names)
     if not names:
         return
     lifecycle = _lifecycle(context)
     for name in _expanded(context, names):
         with waiting(f"Waiting for container: {name}", f"Container {name} goes on starting."):
-            if not lifecycle.start(name, force=force):
+            if start_by_ssh(context.containers.get(name), login):
+                lifecycle.wait_started(name)
+            elif not lifecycle.start(name, force=force):
                 click.echo(f"Container {name} is already started", err=True)
             _say_error(lifecycle, name)
 
@@ -332,15 +338,42 @@ def container_stop(context: CommandContext, names: tuple[str, ...], force: bool)
 @click.argument("names", nargs=-1, required=True)
 @click.option("-f", "--force", is_flag=True, help="Also the current container, and what cannot be stopped.")
 @click.option("-r", "--recursive", is_flag=True, help="Also its child containers.")
-@_credential_options("--user", "--password")
-def container_delete(context: CommandContext, names: tuple[str, ...], force: bool, recursive: bool) -> None:
-    """Stop and delete containers. Stores of brokers are kept."""
-    lifecycle = _lifecycle(context)
+@login_options()
+def container_delete(
+    context: CommandContext, names: tuple[str, ...], force: bool, recursive: bool, login: GivenLogin
+) -> None:
+    """Stop and delete containers. Stores of brokers are kept.
+
+    The options about ssh count for root containers that were made by ssh: their hosts leave the fabric.
+    """
     deleted: set[str] = set()
     for name in _expanded(context, names):
         if name not in deleted:
             with waiting(f"Waiting for container {name} to stop.", f"Container {name} is not deleted."):
-                deleted.update(lifecycle.delete(name, force=force, recursive=recursive))
+                deleted.update(_deleted(context, name, login, force=force, recursive=recursive))
+
+
+def _deleted(
+    context: CommandContext, name: str, login: GivenLogin, *, force: bool, recursive: bool
+) -> list[str]:
+    """Delete a container, on its host too if that was made by ssh; return what was deleted."""
+    from fabric.errors import ContainerHasChildren  # noqa: PLC0415 - only here
+    from fabric.ssh import SshError  # noqa: PLC0415 - likewise
+
+    record = context.containers.get(name)
+    children = context.containers.children(name)
+    if record.is_by_ssh:
+        if children and not recursive:
+            raise ContainerHasChildren(name, children)
+        try:
+            delete_by_ssh(record, login)
+        except SshError as error:
+            if not force:
+                raise
+            click.echo(f"{error}\nThe host is left as it is; only the registry forgets it.", err=True)
+        else:
+            return [*children, name]
+    return _lifecycle(context).delete(name, force=force, recursive=recursive)
 
 
 def _expanded(context: CommandContext, names: Sequence[str]) -> list[str]:

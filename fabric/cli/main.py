@@ -42,6 +42,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "container-add-profile": CommandEntry("container", "Add profiles to a container."),
     "container-change-profile": CommandEntry("container", "Replace the profiles of a container."),
     "container-create-child": CommandEntry("container", "Create child containers."),
+    "container-connect": CommandEntry("ssh", "Open a shell on the host of a container."),
+    "container-create-ssh": CommandEntry("ssh", "Make containers on another host by ssh."),
     "container-delete": CommandEntry("container", "Stop and delete containers."),
     "container-info": CommandEntry("container", "Show the details of a container."),
     "container-list": CommandEntry("container", "List the containers."),
@@ -54,6 +56,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "container-rollback": CommandEntry("version", "Move containers back to an older version."),
     "container-start": CommandEntry("container", "Start containers."),
     "container-stop": CommandEntry("container", "Shut down containers."),
+    "container-update-ssh-credentials": CommandEntry(
+        "ssh", "Say how the hosts of containers are logged in to."
+    ),
     "container-upgrade": CommandEntry("version", "Move containers to a newer version."),
     "create": CommandEntry("create", "Create a new fabric."),
     "doctor": CommandEntry("doctor", "Look for what is wrong, and say what to do about it."),

@@ -53,6 +53,8 @@ def check(name: str, context: click.Context) -> None:
             raise NotFromAfar(f"{option} cannot be given from afar: the console has its own fabric.")
         if login and key in ("user", "password"):
             raise NotFromAfar(f"{option} cannot be given from afar: the console logs in to the broker.")
+        if key.startswith("ssh_"):
+            raise NotFromAfar(f"{option} cannot be given from afar: the console has its own keys for hosts.")
         if key in FILES or isinstance(param.type, click.Path | click.File):
             raise NotFromAfar(f"{option} cannot be given from afar: it names a file of the console's host.")
     if name == "profile-edit" and not (context.params["pids"] or context.params["systems"]):

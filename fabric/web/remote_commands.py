@@ -15,7 +15,8 @@ from fabric.web.roles import Role
 VIEWERS: Final = frozenset(
     {
         "broker-list", "cluster-list", "connection-list", "container-info", "container-list",
-        "gateway-list", "info", "log-get", "profile-display", "profile-list", "queue-list",
+        "container-resolver-list", "gateway-list", "info", "log-get", "profile-display", "profile-list",
+        "queue-list",
         "require-profile-list", "schedule-list", "status", "subscription-list", "takeover-list", "topic-list",
         "transaction-list", "version-list", "wait-for-provisioning", "zk-list",
     }
@@ -36,6 +37,11 @@ NOT_FROM_AFAR: Final = {
     "crypt-export": "The master keys stay on their hosts.",
     "crypt-import": "The master keys stay on their hosts.",
     "crypt-rotate": "The master keys stay on their hosts.",
+    "join": "It makes a host join a fabric, the one where it is typed.",
+    "leave": "It takes a host out of its fabric, the one where it is typed.",
+    "container-connect": "It opens a shell with the keys of the one who types it.",
+    "container-create-ssh": "It logs in to a host with the keys of the one who types it.",
+    "container-update-ssh-credentials": "It logs in to a host with the keys of the one who types it.",
     "certificate-create": "It writes files, and its keys stay on their host.",
     "doctor": "It looks at the host where it is typed.",
     "host-stop": "It ends the console that would run it.",
@@ -46,7 +52,7 @@ NOT_FROM_AFAR: Final = {
 ARGUMENTS_MAX: Final = 200
 ARGUMENT_CHARACTERS_MAX: Final = 100_000
 
-_SECRET_OPTION: Final = re.compile(r"--?[\w-]*(?:password|secret|token)[\w-]*", re.IGNORECASE)
+_SECRET_OPTION: Final = re.compile(r"--?[\w-]*(?:password|pass-phrase|secret|token)[\w-]*", re.IGNORECASE)
 
 
 def command_of(argv: Sequence[str]) -> str:
