@@ -58,7 +58,7 @@ is_current() {
 fill() {
     local root=$1 mirror
     mirror=$(repositories | awk -v suite="$SUITE" '$2 == suite {print $1; exit}')
-    # shellcheck disable=SC2086 - without a mirror there is no word
+    # shellcheck disable=SC2086 # without a mirror there is no word
     debootstrap --variant=minbase --include="$PACKAGES" "$SUITE" "$root" $mirror
     repositories | while read -r address suite; do
         printf 'deb %s %s %s\n' "$address" "$suite" "$COMPONENT"

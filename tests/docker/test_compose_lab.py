@@ -3,8 +3,6 @@
 import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import pytest
 from support.docker_lab import BROKER_HOSTS, FOLDER, ZOOKEEPERS, DockerLab
@@ -34,13 +32,8 @@ def test_the_ensemble_has_one_leader(lab: DockerLab) -> None:
 
 def test_the_console_is_reached_from_this_machine_alone(lab: DockerLab) -> None:
     """It is published on the loopback address; the API asks for credentials."""
-    port = lab.published_port("root", 8181)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
-        assert page.status == 200
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/containers", timeout=30)
-    with refused.value as answer:
-        assert answer.code == 401
+    for path, status in (("/login", 200), ("/api/v1/containers", 401)):
+        assert lab.status_of("root", 8181, path) == status
 
 
 def test_clients_and_registry_have_networks_of_their_own(lab: DockerLab) -> None:

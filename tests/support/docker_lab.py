@@ -5,10 +5,12 @@
 be cut for each host alone.
 """
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,14 @@ class DockerLab(FabricCommands):
         bindings = self.host(name).ports[f"{port}/tcp"]
         assert [binding["HostIp"] for binding in bindings] == ["127.0.0.1"]
         return int(bindings[0]["HostPort"])
+
+    def status_of(self, name: str, port: int, path: str) -> int:
+        """Return the status with which a host's HTTP server answers a request from this machine."""
+        connection = HTTPConnection("127.0.0.1", self.published_port(name, port), timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            with connection.getresponse() as answer:
+                return answer.status
 
     # Commands.
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHES = ("bench console", "bench failover", "bench store", "bench throughput")
 COMMANDS = ("lab", "console", "test", "check", *BENCHES, "simulate", "soak", "docker", "setup", "help")
-TOOLS = ("bash", "cat", "dirname", "env", "mktemp", "rm", "sed", "sha256sum", "setpriv")
+TOOLS = ("bash", "cat", "dirname", "env", "id", "mktemp", "rm", "sed", "sha256sum", "setpriv")
 NOBODY = 65534
 
 
@@ -87,6 +87,31 @@ def test_unknown_benchmark(checkout: Checkout) -> None:
     done = checkout.run(["bench", "latency"])
     benchmarks = "console|destinations|failover|store|throughput"
     assert (done.returncode, done.stderr) == (1, f"usage: ./dev bench {benchmarks} [OPTIONS]\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["docker"], 0), (["docker", "--help"], 0), (["docker", "fly"], 2)]
+)
+def test_docker_says_what_it_can_do(checkout: Checkout, words: list[str], code: int) -> None:
+    """Without a command, or with a mistyped one, its commands are shown, and nothing happens."""
+    done = checkout.run(words)
+    assert done.returncode == code
+    for command in ("build", "lab", "test", "down"):
+        assert f"\n  {command} " in done.stdout + done.stderr
+
+
+def test_docker_without_rights(checkout: Checkout) -> None:
+    """Who may neither install nor start an engine is told what to type, or whom to ask."""
+    checkout.give("apt-get", 'echo "must not be called"')
+    checkout.give("docker", "exit 1")
+    done = checkout.run(["docker", "build"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Missing: docker.io docker-compose.\n")
+    checkout.give("dockerd", 'echo "must not be called"')
+    checkout.give("docker-compose", "exit 0")
+    done = checkout.run(["docker", "build"])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("No Docker engine answers. Start one")
 
 
 @pytest.mark.parametrize("become", ["su -", "sudo sh"])
