@@ -91,7 +91,7 @@ class NamespaceLab:
         self.folder = folder
         self.store = folder / "disk" / "store"
         self.password = PASSWORD
-        self.hosts: dict[str, NamespaceHost] = {}
+        self.hosts: dict[str, Any] = {}  # namespaces, or what a lab puts in their place
         self.links: dict[str, Links] = {}
         self._logs = folder / "logs"
         self._mount = folder / "mount"
@@ -108,9 +108,7 @@ class NamespaceLab:
         for path in (self._logs, self._mount, self.store.parent, self.folder / "clocks"):
             path.mkdir(parents=True)
         self._switch = Switch()
-        for number, name in enumerate(HOSTS, start=11):
-            self.hosts[name] = NamespaceHost(name, number, self._switch)
-            self.links[name] = Links(self.hosts[name])
+        self._make_hosts(self._switch)
         self.zookeeper_url = ",".join(f"{self._address(name)}:{ZOOKEEPER_PORT}" for name in ZOOKEEPERS)
         for number, name in enumerate(ZOOKEEPERS, start=1):
             self._configure_zookeeper(name, number)
@@ -123,6 +121,11 @@ class NamespaceLab:
             self._register(name)
             self.start_process(name)
         wait_settled(self)
+
+    def _make_hosts(self, switch: Switch) -> None:
+        for number, name in enumerate(HOSTS, start=11):
+            self.hosts[name] = host = NamespaceHost(name, number, switch)
+            self.links[name] = Links(host)
 
     def stop(self) -> None:
         """End everything that runs in it."""

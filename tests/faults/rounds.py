@@ -18,6 +18,7 @@ from support.waiting import wait_until
 
 FLOW_TIMEOUT_S = 90.0
 END_TIMEOUT_S = 150.0
+STOP_TIMEOUT_S = 5.0
 FLOWS = 20
 """Acknowledgements after which messages count as flowing."""
 PATIENCE = 5.0
@@ -44,11 +45,12 @@ class Recording:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            try:
-                self.tell(event_of(line))
-            except HistoryInvalid:
-                self._bad.append(line)
+        with contextlib.suppress(ValueError):  # closed while its other end was still open
+            for line in self._process.stdout:
+                try:
+                    self.tell(event_of(line))
+                except HistoryInvalid:
+                    self._bad.append(line)
 
     def events(self) -> list[Event]:
         """All so far, by time."""
@@ -93,11 +95,11 @@ class Recording:
         """End the clients, however far they are."""
         self._process.kill()
         self._process.wait()
-        self._reader.join()
+        self._reader.join(STOP_TIMEOUT_S)  # what it has started at its host may have the other end yet
         self._epochs.stop()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, ValueError):
                     stream.close()
 
 

@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from faults.check import told
 from faults.hosts import CommandFailed
 from faults.lab import NamespaceLab, end_folder
+from faults.nfs_lab import NFS_KINDS, PAST_LEASE_S, NfsLab
 from faults.plan import Kind, Round, random_rounds, suite
 from faults.rounds import Run, report, say
 from perf import ending
@@ -36,6 +38,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="only this one; may be given several times",
     )
     parser.add_argument(
+        "--nfs", action="store_true", help="the store on NFS, the brokers in virtual machines"
+    )
+    parser.add_argument(
         "--keep", action="store_true", help="leave the folder with logs, store and history behind"
     )
     return parser.parse_args(arguments)
@@ -43,11 +48,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def rounds_of(wanted: argparse.Namespace, seed: int) -> Iterator[Round]:
     """The rounds that are asked for; without end unless it is the suite."""
-    kinds = tuple(Kind[name.upper()] for name in wanted.fault or ()) or tuple(Kind)
-    if wanted.suite:
-        yield from (one for one in suite() if one.kind in kinds)
-    else:
-        yield from random_rounds(seed, kinds)
+    possible = NFS_KINDS if wanted.nfs else tuple(Kind)
+    kinds = tuple(Kind[name.upper()] for name in wanted.fault or ()) or possible
+    rounds = (one for one in suite() if one.kind in kinds) if wanted.suite else random_rounds(seed, kinds)
+    for one in rounds:
+        past_lease = wanted.nfs and one.kind is Kind.PAUSE
+        yield replace(one, hold_s=max(one.hold_s, PAST_LEASE_S)) if past_lease else one
 
 
 def carry_out(run: Run, rounds: Iterator[Round], minutes: float) -> list[str]:
@@ -72,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = parse(arguments)
     seed = int(time.time()) if wanted.seed is None else wanted.seed
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    lab = NamespaceLab(folder)
+    lab = NfsLab(folder) if wanted.nfs else NamespaceLab(folder)
     run: Run | None = None
     say(f"seed {seed}")
     try:
@@ -80,6 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         run = Run(lab)
         problems = carry_out(run, rounds_of(wanted, seed), wanted.minutes)
         breaches = run.finish(folder / "history.jsonl")
+        expired = lab.expired_leases() if isinstance(lab, NfsLab) else 0
     except (AssertionError, CommandFailed) as failure:
         say(f"{failure}\n{lab.logs()}")
         return 1
@@ -93,6 +100,8 @@ def main(arguments: Sequence[str]) -> int:
             end_folder(folder)
     print(report(run.results))
     print(f"\n{run.summary}")
+    if isinstance(lab, NfsLab):
+        print(f"The server's log speaks of expired leases {expired} times.")
     print(told(breaches) or "No promise was broken.")
     print("\n".join(problems))
     return 1 if breaches or problems else 0
