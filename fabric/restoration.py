@@ -86,6 +86,11 @@ class Restoration:
             self._place(plan, path, self._adapted(path, data))
         return plan
 
+    @property
+    def holds_encrypted(self) -> bool:
+        """Whether profiles of the backup hold values that only the master key of its fabric opens."""
+        return any(b"${crypt:" in data for data in self._backup.znodes.values())
+
     def _place(self, plan: Plan, path: str, data: bytes) -> None:
         parent, _, name = path.rpartition("/")
         numbered = path.startswith(f"{paths.history()}/") and _SEQUENTIAL.fullmatch(name)
@@ -106,6 +111,8 @@ class Restoration:
         name = path.rpartition("/")[2]
         if path == paths.ensemble() or path.startswith(f"{paths.ensemble()}/"):
             return "the ensemble is another one"
+        if path.startswith(f"{paths.crypt()}/") and self._session.exists(path):
+            return "the master key is that of this fabric"
         if "/profiles/" in path and name.startswith(OF_THE_ENSEMBLE):
             return "the ensemble is another one"
         if name in (START_REQUESTED, RESTART_REQUESTED):

@@ -64,7 +64,9 @@ def unit_texts(host: Host) -> dict[str, str]:
         "user": host.user,
         "python": str(host.python).replace("%", "%%"),
         "writable": " ".join(places),
-        "protect_home": _protect_home((host.home, host.python, *host.shared)),
+        "protect_home": _protect_home(
+            (host.home, host.python, *host.shared, *map(Path, host.environment.values()))
+        ),
         "open_files": str(OPEN_FILES),
         "environment": "".join(
             f'Environment="{name}={value}"\n'.replace("%", "%%")

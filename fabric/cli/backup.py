@@ -108,6 +108,12 @@ def restore(
     stores = directories(found, places) if with_stores else {}
     check_stores(found, stores, force=force)
     _say_what(found, with_stores=with_stores)
+    if restoration.holds_encrypted:
+        click.echo(
+            "Some of its profiles hold encrypted values: the hosts need the master key of the fabric it is from, "
+            "see `fabric crypt-import`.",
+            err=True,
+        )
     if dry_run:
         _say_plan(plan)
         return

@@ -11,7 +11,7 @@ import click
 from fabric.cli.context import CommandContext, command
 from fabric.errors import NoFabric
 
-PASSED_ON = ("ZOOKEEPER_HOME", "JAVA_HOME", "FABRIC_LOG_FORMAT")
+PASSED_ON = ("ZOOKEEPER_HOME", "JAVA_HOME", "FABRIC_LOG_FORMAT", "FABRIC_MASTER_KEY_FILE")
 """Variables that a container heeds, and that a shell's would be missing in a unit."""
 
 

@@ -15,6 +15,7 @@ from fabric.doctor import (
     limits,
     mounts,
     ports,
+    secrets,
     software,
     stores,
 )
@@ -36,6 +37,7 @@ ALL_CHECKS: Final[tuple[Check, ...]] = (
     *clocks.CHECKS,
     *stores.CHECKS,
     *certificates.CHECKS,
+    *secrets.CHECKS,
     *configuration.CHECKS,
 )
 

@@ -35,7 +35,7 @@ def secret_files(scene: Scene) -> Verdicts:
 def _secrets(scene: Scene) -> Iterator[Path]:
     home = scene.home
     yield home.path
-    for pattern in ("fabric.json", "containers/*", "containers/*/*.json", "zookeeper/data"):
+    for pattern in ("fabric.json", "master.key", "containers/*", "containers/*/*.json", "zookeeper/data"):
         yield from sorted(home.path.glob(pattern))
     public = home.authority_certificate
     yield from (path for path in sorted(home.certificates.glob("**/*.pem")) if path != public)

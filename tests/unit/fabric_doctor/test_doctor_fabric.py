@@ -9,9 +9,11 @@ from support.doctor import SERVER, only, scene, states
 from support.memory_session import MemorySession
 
 from fabric.bootstrap import write_first_content
-from fabric.doctor import certificates, clocks, configuration, ensemble, ports, software, stores
+from fabric.crypt import KeyFile, MasterKey, MasterKeys
+from fabric.doctor import certificates, clocks, configuration, ensemble, ports, secrets, software, stores
 from fabric.doctor.clocks import verdict_of
-from fabric.doctor.model import State
+from fabric.doctor.model import State, Verdict
+from fabric.encrypted import placeholder
 from fabric.ensemble_health import ServerHealth
 from fabric.facts import StoreFacts, read_facts, write_facts
 from fabric.home import RegistryAddress
@@ -206,6 +208,32 @@ def test_containers_that_are_not_as_asked(tmp_path: Path, session: MemorySession
     session.put(paths.container_provision("root", "exception"), b"no such connector")
     session.put(paths.container_provision("root", "result"), b"error")
     assert "no such connector" in only(configuration.as_asked(scene(tmp_path, session)), PROBLEM).what
+
+
+def test_secrets_that_this_host_cannot_read(tmp_path: Path, session: MemorySession) -> None:
+    """Without the master key, or with another one; and those that anybody can read are warned of."""
+    host = scene(tmp_path, session)
+    host.home.container("root").make()
+    assert states(secrets.decryptable(host)) == [OK]
+    assert states(secrets.in_the_clear(host)) == [OK]
+    key = KeyFile(host.home.master_key)
+    key.write(MasterKeys([MasterKey.generate()]))
+    text = placeholder(key.read().encrypt("s3cr3t"))
+    ProfileStore(session).create(Profile("sealed", configuration={"a.pid": {"password": text}}), "1.0")
+    ContainerStore(session).add_profiles("root", ["sealed"])
+
+    def verdicts() -> list[Verdict]:
+        return list(secrets.decryptable(scene(tmp_path, session)))
+
+    assert states(verdicts()) == [OK]
+    host.home.master_key.unlink()
+    assert "cannot run a.pid" in only(verdicts(), PROBLEM).what
+    key.write(MasterKeys([MasterKey.generate()]))
+    assert "cannot run a.pid" in only(verdicts(), PROBLEM).what
+    ProfileStore(session).create(Profile("open", configuration={"a.pid": {"password": "s3cr3t"}}), "1.0")
+    said = only(secrets.in_the_clear(host), WARNING)
+    assert "open of version 1.0 (password)" in said.what
+    assert "s3cr3t" not in said.what
 
 
 def test_certificates_that_brokers_are_given(tmp_path: Path, session: MemorySession) -> None:

@@ -255,6 +255,17 @@ def test_into_a_new_fabric(tmp_path: Path) -> None:
     ProfileStore(new).update("orders", "1.0", lambda one: Profile("orders"))  # its history goes on
 
 
+def test_the_master_key_of_a_fabric_is_its_own(tmp_path: Path) -> None:
+    """What encrypts now is not replaced by the name of a key that may not be here; and who restores is told."""
+    old, new = used_fabric(), new_fabric(2200)
+    old.put(paths.crypt_key(), b"old")
+    new.put(paths.crypt_key(), b"new")
+    assert not restore(new_fabric(), write(tmp_path / "a.tar", old)).holds_encrypted
+    ProfileStore(old).create(Profile("sealed", configuration={"p": {"password": "${crypt:v1.x}"}}), "1.0")
+    assert restore(new, write(tmp_path / "b.tar", old)).holds_encrypted
+    assert new.get(paths.crypt_key()).data == b"new"
+
+
 def test_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
     """An interrupted restoration is simply repeated."""
     path, new = write(tmp_path / "b.tar", used_fabric()), new_fabric(2200)
