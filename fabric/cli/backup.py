@@ -110,7 +110,7 @@ def restore(
     _say_what(found, with_stores=with_stores)
     if restoration.holds_encrypted:
         click.echo(
-            "Some of its profiles hold encrypted values: the hosts need the master key of the fabric it is from, "
+            "Some of its profiles hold encrypted values, which need the master key of the fabric it is from: "
             "see `fabric crypt-import`.",
             err=True,
         )

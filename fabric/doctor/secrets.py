@@ -1,4 +1,4 @@
-"""Secrets in profiles: whether this host can read those its containers need, and whether all are encrypted."""
+"""Secrets in profiles: whether this host can read those its containers need, and all are encrypted."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decryptable(scene: Scene) -> Verdicts:
         for pid, text in found.problems.items():
             yield problem(
                 f"Container {record.id} cannot run {pid}: {text}",
-                "Bring the key here: `fabric crypt-export` on a host that has it, `fabric crypt-import` here.",
+                "Bring the key: `fabric crypt-export` on a host that has it, `fabric crypt-import` here.",
             )
     yield ok(f"{count} containers of this host have encrypted values in their profiles.")
 

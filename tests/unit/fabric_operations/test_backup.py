@@ -256,7 +256,7 @@ def test_into_a_new_fabric(tmp_path: Path) -> None:
 
 
 def test_the_master_key_of_a_fabric_is_its_own(tmp_path: Path) -> None:
-    """What encrypts now is not replaced by the name of a key that may not be here; and who restores is told."""
+    """What encrypts now is not replaced by a key that may not be here, and who restores is told."""
     old, new = used_fabric(), new_fabric(2200)
     old.put(paths.crypt_key(), b"old")
     new.put(paths.crypt_key(), b"new")
