@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory
 
-from broker.certificates import CertificateStore
 from broker.proxy_protocol import is_within
 from fabric.gateway.balance import make_balance
 from fabric.gateway.broker_trust import BrokerTrust
@@ -31,7 +30,9 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
 
+    from broker.certificates import CertificateStore
     from broker.reactor import DelayedCall, ListeningPort
+    from broker.tls_config import TlsConfig
     from fabric.gateway.config import GatewayConfig, PortConfig
     from fabric.gateway.side import Side
     from fabric.gateway.targets import Target
@@ -78,7 +79,7 @@ class Gateway:
         """
         self.reactor = context.reactor
         self.config = config
-        self.certificates = None if config.tls is None else CertificateStore(config.tls, "gateway")
+        self.certificates = None if config.tls is None else _certificates(config.tls)
         self.links: dict[Link, None] = {}
         self.tally = Tally()
         self._context = context
@@ -395,6 +396,12 @@ class Gateway:
                 self.refuse(link, "idle", f"nothing has moved for {idle_s:g} s")
                 link.drop(LINGER_S)
         self._idle_timer = self.reactor.callLater(idle_s / IDLE_LOOKS, self._look_for_idle)
+
+
+def _certificates(config: TlsConfig) -> CertificateStore:
+    from broker.certificates import CertificateStore  # noqa: PLC0415 - a gateway without TLS stays small
+
+    return CertificateStore(config, "gateway")
 
 
 class _Door(ServerFactory):
