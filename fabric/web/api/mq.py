@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from fabric.gateways import read_gateways
 from fabric.mq import BrokerKind, BrokerOptions
 from fabric.mq_status import BrokerGroup
 from fabric.store import ProfileStore
@@ -63,6 +64,48 @@ class TakeoverItem(msgspec.Struct, frozen=True):
     phases_ms: dict[str, float]
 
 
+class GatewaysQuery(Request):
+    """Which gateways.
+
+    Attributes:
+        group: of brokers; empty: all.
+    """
+
+    group: str = ""
+
+
+class LedTo(msgspec.Struct, frozen=True):
+    """A way to a master, as a gateway sees it.
+
+    Attributes:
+        state: `untried`, `trying`, `up` or `down`.
+    """
+
+    broker: str
+    container: str
+    url: str
+    state: str
+
+
+class GatewayItem(msgspec.Struct, frozen=True):
+    """A gateway.
+
+    Attributes:
+        group: of the brokers that it leads to.
+        gateway: its name.
+        container: where it runs.
+        brokers: patterns of the names of those brokers.
+        services: URLs for clients.
+    """
+
+    group: str
+    gateway: str
+    container: str
+    brokers: list[str]
+    services: list[str]
+    masters: list[LedTo]
+
+
 class MqStatus(msgspec.Struct, frozen=True):
     """All brokers that a version's profiles describe."""
 
@@ -106,6 +149,17 @@ async def takeovers(call: Call) -> list[TakeoverItem]:
         msgspec.convert(row.to_json(), TakeoverItem)
         for row in view.once("takeovers", lambda: read_takeovers(view.reading))
         if call.query.group in ("", row.group) and call.query.broker in ("", row.broker)
+    ]
+
+
+async def gateways(call: Call) -> list[GatewayItem]:
+    """Those that run."""
+    view = call.console.view
+    await view.ready()
+    return [
+        msgspec.convert(row.to_json(), GatewayItem)
+        for row in view.once("gateways", lambda: read_gateways(view.reading))
+        if call.query.group in ("", row.group)
     ]
 
 
@@ -175,6 +229,14 @@ ROUTES: Final = (
         "Who took over from whom, the newest first, with the times of each phase.",
         query=TakeoversQuery,
         answer=list[TakeoverItem],
+    ),
+    Route(
+        "GET",
+        f"{API}/mq/gateways",
+        gateways,
+        "The gateways that run, and the masters that they lead clients to.",
+        query=GatewaysQuery,
+        answer=list[GatewayItem],
     ),
     Route(
         "GET",
