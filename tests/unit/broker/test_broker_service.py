@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.fake_reactor import FakeReactor
 from twisted.internet.defer import Deferred, succeed
 
 import broker.service
 from broker.authorization import Authorization
 from broker.config import BrokerConfig
-from broker.errors import PortUnavailable
+from broker.errors import PortUnavailable, StoreIsAnother
 from broker.security import PasswordAuthenticator
 from broker.service import BrokerService
 from journal.errors import JournalError, StoreFailed, StoreFenced
@@ -385,3 +386,60 @@ def test_a_mastership_knows_where_the_group_serves(bench: Bench) -> None:
     election.services = ["tcp://h:1", "tcp://other:1"]
     election.on_group_changed()
     assert mastership.cluster.urls == ("tcp://h:1", "tcp://other:1")
+
+
+def test_a_serving_broker_is_published_at_another_address(bench: Bench) -> None:
+    """At once, and its connections stay; before it serves, it is only noted."""
+    bench.service.advertise("early")
+    assert bench.told == ["start"]
+    mastership = bench.serve()
+    assert bench.told == ["start", ("tcp://early:1",)]
+    bench.service.advertise("new")
+    assert bench.told[-1] == ("tcp://new:1",)
+    assert bench.service.status()["services"] == ["tcp://new:1"]
+    assert mastership.did == []
+
+
+class FakeStore:
+    """A store that is the broker's, or not."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = StoreIsAnother("not mounted")
+
+    def establish(self) -> str:
+        """Say so."""
+        if self.error is not None:
+            raise self.error
+        return "a" * 32
+
+    def check(self, expected: str) -> None:
+        """Nothing is asked here."""
+
+
+def test_a_broker_without_its_store_stays_out_of_the_election(bench: Bench) -> None:
+    """It says why, looks again, and joins when the store is there."""
+    reactor, store = FakeReactor(), FakeStore()
+    service = BrokerService(
+        reactor,
+        bench.config(),
+        None,
+        container="c",
+        advertised_host="h",
+        bind_address="127.0.0.1",
+        users=bench.users,
+        store=store,
+    )
+    service.startService()
+    reactor.turn()
+    assert len(bench.elections) == 1, "the bench's own"
+    assert (service.status()["role"], service.status()["error"]) == ("offline", "not mounted")
+    store.error = None
+    reactor.pass_time(1.0)
+    assert len(bench.elections) == 2
+    assert service.status()["error"] == ""
+    service.stopService()
+    store.error = StoreIsAnother("gone again")
+    service.startService()
+    reactor.turn()
+    service.stopService()
+    assert not [call for call in reactor.getDelayedCalls() if call.active()], "it does not look again"
