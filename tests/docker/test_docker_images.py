@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from docker.errors import ImageNotFound
@@ -37,10 +38,22 @@ def image(request: pytest.FixtureRequest, engine: docker.DockerClient) -> Image:
         pytest.fail(f"There is no image {request.param}: run ./dev docker build")
 
 
-def run(engine: docker.DockerClient, image: Image, *words: str, **more: object) -> str:
-    """Run a command in a container of its own, without a network; return what it printed."""
-    printed = engine.containers.run(image, list(words), remove=True, network_mode="none", stderr=True, **more)
-    return printed.decode()
+def end_of(engine: docker.DockerClient, image: Image | str, *words: str, **more: Any) -> tuple[int, str]:
+    """Run a container of its own, without a network, to its end; return its exit code and what it printed."""
+    container = engine.containers.create(image, list(words), network_mode="none", **more)
+    try:
+        container.start()
+        code: int = container.wait(timeout=60)["StatusCode"]
+        return code, container.logs().decode()
+    finally:
+        container.remove(v=True, force=True)
+
+
+def run(engine: docker.DockerClient, image: Image, *words: str, **more: Any) -> str:
+    """Run a command in a container of its own; return what it printed."""
+    code, printed = end_of(engine, image, *words, **more)
+    assert code == 0, printed
+    return printed
 
 
 def test_nobody_in_it_is_root(engine: docker.DockerClient, image: Image) -> None:
@@ -115,11 +128,6 @@ def test_what_is_missing_is_said(
     engine: docker.DockerClient, environment: dict[str, str], words: str
 ) -> None:
     """A host that cannot become what it should ends at once, and says what to set."""
-    container = engine.containers.run(
-        "fabric-host:latest", environment=environment, network_mode="none", detach=True
-    )
-    try:
-        assert container.wait(timeout=60)["StatusCode"] == 1
-        assert words in container.logs().decode()
-    finally:
-        container.remove(force=True)
+    code, printed = end_of(engine, "fabric-host:latest", environment=environment)
+    assert code == 1
+    assert words in printed
