@@ -84,6 +84,22 @@ class Lab(Protocol):
         """The JSON that the console's API answers."""
 
 
+class Recorded(Protocol):
+    """What a recording needs of a lab.
+
+    Attributes:
+        store: the journal's directory, as this machine sees it.
+    """
+
+    store: Path
+
+    def start_recorder(self) -> subprocess.Popen[str]:
+        """Start the recorder at the client host."""
+
+    def broker_of(self, container: str) -> str:
+        """The host in the URLs of a container's broker."""
+
+
 class NamespaceLab:
     """See the module. `folder` is its own; it must not have spaces."""
 
@@ -229,6 +245,10 @@ class NamespaceLab:
         with (self._logs / f"{host}.log").open("ab") as log:
             self._processes[host] = self.hosts[host].spawn(words, log, environment)
 
+    def broker_of(self, container: str) -> str:
+        """The address of its host."""
+        return self._address(host_of(container))
+
     def start_recorder(self) -> subprocess.Popen[str]:
         """Start the recorder at the client host."""
         words = [sys.executable, "-m", "faults.recorder", "--group", GROUP]
@@ -354,7 +374,7 @@ class EpochWatch:
 
     INTERVAL_S = 0.02
 
-    def __init__(self, lab: Lab, tell: Callable[[Event], None]) -> None:
+    def __init__(self, lab: Recorded, tell: Callable[[Event], None]) -> None:
         self._lab = lab
         self._tell = tell
         self._known: set[int] = set()
@@ -389,6 +409,6 @@ class EpochWatch:
             match = _OWNER.match(owner)
             assert match is not None, owner
             self._known.add(epoch)
-            host = self._lab.hosts[host_of(match["container"])]
+            container = match["container"]
             at = time.monotonic() - age_s
-            self._tell(Event(at, EPOCH, host.name, number=epoch, broker=host.addresses[0]))
+            self._tell(Event(at, EPOCH, container, number=epoch, broker=self._lab.broker_of(container)))

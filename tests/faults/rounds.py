@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faults.check import Breach, check, check_store, longest_gap, slowest_producer, summary
 from faults.history import ACKNOWLEDGED, FAULT, HEALED, Event, HistoryInvalid, event_of, write_history
-from faults.lab import BROKER, GROUP, EpochWatch, Lab, host_of, inspection, roles, wait_settled
+from faults.lab import BROKER, GROUP, EpochWatch, Lab, Recorded, host_of, inspection, roles, wait_settled
 from faults.plan import PROMISES, Round
 from faults.strikes import Strikes
 from perf.statistics_of_runs import table
@@ -28,7 +28,7 @@ PATIENCE = 5.0
 class Recording:
     """The clients' process, and everything they and the epochs have said so far."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Recorded) -> None:
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self._bad: list[str] = []
