@@ -16,7 +16,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import ServerFactory
 
+from broker.admission import Admission
 from broker.errors import PortUnavailable
+from broker.proxy_protocol import is_within
 from broker.rest import Rest
 
 if TYPE_CHECKING:
@@ -113,8 +115,9 @@ BuildServer = Callable[[str, float, Callable[[], None]], ProtocolServer]
 class ClientTransport(TwistedProtocol):
     """One client's socket."""
 
-    def __init__(self, connector: TransportConnector, turn: Turn) -> None:
+    def __init__(self, connector: TransportConnector, turn: Turn, address: str = "") -> None:
         self._connector = connector
+        self._address = address  # counted in, as long as the connection lasts; empty: it is not
         self._turn = turn
         self._server: ProtocolServer
         self._socket: Socket
@@ -159,6 +162,8 @@ class ClientTransport(TwistedProtocol):
         """Give back what the client held."""
         self._closing = True
         self._connector.transports.pop(self, None)
+        if self._address:
+            self._connector.admission.left(self._address)
         connection = self._server.connection
         self._server.connection_lost("" if reason is None else reason.getErrorMessage())
         self._turn.remove(self, connection)
@@ -318,6 +323,7 @@ class TransportConnector(ServerFactory):
         self._turn: Turn
         self._listening: ListeningPort | None = None
         self._refused = 0
+        self.admission = Admission(config.limits)
         self._gone: Deferred[None] | None = None
 
     def bind(self) -> int:
@@ -368,7 +374,25 @@ class TransportConnector(ServerFactory):
                     self._refused,
                 )
             return None
-        return ClientTransport(self, self._turn)
+        address = self._counted(getattr(addr, "host", ""))
+        now_s = self._turn.monotonic_s()
+        if reason := address and self.admission.admit(address, now_s):
+            if lines := self.admission.lines(address, reason, now_s):
+                _log.warning(
+                    "%s: connection from %s refused: more than its %s; refused so: %d",
+                    self.name,
+                    address,
+                    reason,
+                    lines,
+                )
+            return None
+        return ClientTransport(self, self._turn, address)
+
+    def _counted(self, address: str) -> str:
+        """The address whose connections are counted; empty: a proxy's, whose clients have their own."""
+        limits = self._config.limits
+        free = limits.trusts(address) or is_within(address, self._config.proxies)
+        return "" if free else address
 
     def stop_listening(self) -> None:
         """Free the port."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from broker.admission import DEFAULT_LIMITS, FREE_FAILURES, PER_SECOND, TRUSTED, AddressLimits
 from broker.errors import ConfigurationInvalid
 from broker.proxy_protocol import Network, read_networks
 from broker.tls_config import TlsConfig
@@ -38,6 +39,7 @@ CONNECTORS_MAX: Final = 50
 
 TRUSTED_PROXIES: Final = "proxyProtocol.trusted"
 PROXY_REQUIRED: Final = "proxyProtocol.required"
+LIMITS_TRUSTED: Final = "limits.trusted"
 
 CONNECTORS: Final[dict[str, tuple[str, str]]] = {
     "amqp": ("amqp", "amqp"),
@@ -126,6 +128,7 @@ class ConnectorConfig:
         origins: the web origins whose pages may connect over WebSocket; empty: all.
         proxies: who may say with a PROXY header whose connection it is; empty: nobody.
         requires_proxy: who may has to.
+        limits: what one address may take.
     """
 
     name: str
@@ -158,6 +161,7 @@ class ConnectorConfig:
     origins: frozenset[str] = frozenset()
     proxies: tuple[Network, ...] = ()
     requires_proxy: bool = False
+    limits: AddressLimits = DEFAULT_LIMITS
 
 
 def kind_of(name: str) -> tuple[str, str, bool] | None:
@@ -222,12 +226,13 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
     silence = f"{name}-wireFormat.idleTimeout"  # as the original has it for AMQP
     if not values.get(silence):
         silence = f"{name}-wireFormat.maxInactivityDuration"
+    connections_max = number(values, f"{name}-maximumConnections", CONNECTIONS_MAX, 1, 100_000)
     return ConnectorConfig(
         name=name,
         protocol=protocol,
         scheme=scheme,
         ports=PortRange.parse(port),
-        connections_max=number(values, f"{name}-maximumConnections", CONNECTIONS_MAX, 1, 100_000),
+        connections_max=connections_max,
         frame_bytes_max=number(
             values, f"{name}-wireFormat.maxFrameSize", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
         ),
@@ -261,6 +266,20 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         origins=_origins(values, f"{name}-allowedOrigins"),
         proxies=proxies,
         requires_proxy=requires_proxy,
+        limits=_limits(values, name, connections_max),
+    )
+
+
+def _limits(values: Mapping[str, str], name: str, connections_max: int) -> AddressLimits:
+    """What one address may take: nine tenths of the connector, if nothing else is said."""
+    share = max(1, connections_max * 9 // 10)
+    trusted_key = f"{name}-{LIMITS_TRUSTED}"
+    trusted = values.get(trusted_key)
+    return AddressLimits(
+        connections_max=number(values, f"{name}-maximumConnectionsPerAddress", share, 0, 100_000),
+        per_second=number(values, f"{name}-newConnectionsPerSecond", PER_SECOND, 0, 100_000),
+        free_failures=number(values, f"{name}-freeLoginFailures", FREE_FAILURES, 0, 1_000),
+        trusted=TRUSTED if trusted is None else read_networks(trusted_key, trusted.replace("none", " ")),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from broker.admission import Refusals
 from broker.management.lists import Lists
 from broker.policies import INDIVIDUAL_DEAD_LETTERS, NO_DEAD_LETTERS
 from broker.ranking import Counters, Ranking, counters_of
@@ -82,6 +83,7 @@ class MasterFigures:
         repeats_dropped: sends that were stored before, and sent again after a failover.
         destinations: those with figures of their own, the rest at the end.
         journal: its store.
+        refusals: of addresses that took too much.
     """
 
     info: BrokerInfo
@@ -91,6 +93,7 @@ class MasterFigures:
     repeats_dropped: int
     destinations: Sequence[DestinationFigures]
     journal: JournalFigures
+    refusals: Refusals = field(default_factory=Refusals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,13 @@ class BrokerFigures:
     master: MasterFigures | None
 
 
-def gather(region: Region, journal: Journal, ranking: Ranking, destinations_max: int) -> MasterFigures:
+def gather(
+    region: Region,
+    journal: Journal,
+    ranking: Ranking,
+    destinations_max: int,
+    refusals: Refusals | None = None,
+) -> MasterFigures:
     """Look at everything once."""
     all_counters = counters_of(total(region))
     targets = region.targets.values()
@@ -151,6 +160,7 @@ def gather(region: Region, journal: Journal, ranking: Ranking, destinations_max:
             lost_messages=journal.lost_messages,
             tally=journal.tally.copy(),
         ),
+        refusals=refusals or Refusals(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
 
+from broker.admission import LoginGuard, Refusals
 from broker.authorization import Rights
 from broker.cluster import Cluster
 from broker.config import IGNORE_MISSING
@@ -107,6 +108,7 @@ class Mastership:
         self._first_ref = 0  # of a message that would be the first sent; 0: one was, or none can be
         self._first_batch = 0  # in which it is; 0: there is none
         self._ranking = Ranking()
+        self._guard = LoginGuard(time.monotonic)
         self._lacking = [text for text in map(lack, config.connectors) if text]
         self._served = [each for each in config.connectors if not lack(each)]
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in self._served]
@@ -172,7 +174,14 @@ class Mastership:
         served = zip(self._connectors, self._served, self._certificates, urls, strict=True)
         for connector, config, certificates, url in served:
             context = ServerContext(
-                config, region, self._users, this_broker, self._config.name, url, self._cluster
+                config,
+                region,
+                self._users,
+                this_broker,
+                self._config.name,
+                url,
+                self._cluster,
+                guard=self._guard,
             )
             connector.accept(turn, server_builder(context, certificates))
         self._takeover.reach(Phase.LISTENING)
@@ -296,6 +305,15 @@ class Mastership:
         """Connections there are now."""
         return sum(len(connector.transports) for connector in self._connectors)
 
+    @property
+    def refusals(self) -> Refusals:
+        """What addresses were refused because they took too much."""
+        total = Refusals(logins=self._guard.refused)
+        for connector in self._connectors:
+            for reason, count in connector.admission.refused.items():
+                total.connections[reason] = total.connections.get(reason, 0) + count
+        return total
+
     def usage(self) -> dict[str, object]:
         """What the messages take of the store, of memory and of temporary storage; JSON-able."""
         return {} if self.region is None else self.region.usage.report()
@@ -308,7 +326,7 @@ class Mastership:
         """
         if self.region is None or self._journal is None:
             return None
-        return gather(self.region, self._journal, self._ranking, destinations_max)
+        return gather(self.region, self._journal, self._ranking, destinations_max, self.refusals)
 
     @property
     def problem(self) -> str:

@@ -52,6 +52,10 @@ class Authenticator(Protocol):
         """As `authenticate`, for who has proven in another way who he is: he only has to be a user."""
         ...
 
+    def name_of(self, user: str, password: str | None) -> str:
+        """Who somebody with these credentials is, once they were accepted: a token names its user itself."""
+        ...
+
 
 class Users(Authenticator, Protocol):
     """Knows the users, too."""
@@ -138,6 +142,11 @@ class PasswordAuthenticator:
             done(None)
         else:
             done(AccessDenied(f"The certificate is of {user[:CREDENTIAL_CHARACTERS_MAX]!r}, who is no user."))
+
+    def name_of(self, user: str, password: str | None) -> str:
+        """See `Authenticator.name_of`."""
+        del password
+        return user
 
     def _wait_for_users(self, ask_again: Callable[[], None], done: Callable[[Verdict], None]) -> None:
         if len(self._unanswered) >= CHECKS_MAX:

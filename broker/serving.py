@@ -13,6 +13,7 @@ comes while the login is checked waits here for that, unless the protocol has a 
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,8 +21,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from broker.cluster import Cluster
+from broker.errors import AccessDenied
 
 if TYPE_CHECKING:
+    from broker.admission import LoginGuard
     from broker.connectors import ConnectorConfig
     from broker.errors import ClientError
     from broker.region.connection import RegionConnection
@@ -31,6 +34,11 @@ if TYPE_CHECKING:
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes kept while a login is checked: a client that comes back sends its state and its unanswered messages
 without waiting. The socket's owner should not read while `reading_paused`; then this is never reached."""
+
+NAME_CHARACTERS_MAX: Final = 64
+"""Of a user's name, as its wrong passwords are counted; longer ones are nobody's."""
+
+_log: Final = logging.getLogger("broker")
 
 Answer = TypeVar("Answer")
 Waiting = TypeVar("Waiting")
@@ -49,6 +57,7 @@ class ServerContext:
         broker_url: where clients reach this connector.
         cluster: where the brokers of the group serve.
         transport_user: whom the client's certificate names; None: nobody, and all but one connection's.
+        guard: slows down who gives wrong passwords; None: nobody does.
     """
 
     config: ConnectorConfig
@@ -59,6 +68,7 @@ class ServerContext:
     broker_url: str
     cluster: Cluster = field(default_factory=Cluster)
     transport_user: str | None = None
+    guard: LoginGuard | None = None
 
 
 class ServerSide(ABC, Generic[Answer, Waiting]):
@@ -189,6 +199,8 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
         self.is_logging_in = True
 
         def checked(verdict: ClientError | None) -> None:
+            if verdict is None:
+                self.user = self.context.users.name_of(self.user, password)
             if not self.closing:
                 self.is_logging_in = False
                 decided(verdict)
@@ -197,8 +209,35 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
 
         if certified is not None and not password and self.user == certified:
             self.context.users.admit(certified, checked)
-        else:
+        elif self.context.guard is None:
             self.context.users.authenticate(user, password, checked)
+        else:
+            self._guarded(self.context.guard, user, password, checked)
+
+    def _guarded(
+        self,
+        guard: LoginGuard,
+        user: str | None,
+        password: str | None,
+        checked: Callable[[ClientError | None], None],
+    ) -> None:
+        """Have a password checked, unless too many were wrong before."""
+        name = (user or "")[:NAME_CHARACTERS_MAX]
+        address = self.remote.removeprefix("tcp://").rpartition(":")[0]
+        limits = self.context.config.limits
+        wait_s = guard.wait_s(name, address, limits)
+        if wait_s > 0:
+            checked(AccessDenied(f"Too many wrong passwords; try again in {wait_s:.0f} s."))
+            return
+
+        def counted(verdict: ClientError | None) -> None:
+            if verdict is None or isinstance(verdict, AccessDenied):
+                lines = guard.decided(name, address, right=verdict is None)
+                if lines > 1:
+                    _log.warning("%r from %s: %d wrong passwords", name, address, lines)
+            checked(verdict)
+
+        self.context.users.authenticate(user, password, counted)
 
     def close(self, reason: str) -> None:
         """The region takes back what the client had; what is to be sent is still sent."""

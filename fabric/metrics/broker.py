@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from broker.admission import NO_RATE, NO_SHARE
 from broker.ranking import COUNTERS
 from fabric.metrics.model import Figures, Kind, Metric, Total
 from registry.roles import Role
@@ -56,6 +57,15 @@ STARTED = _metric(
     "broker_started_timestamp_seconds", Kind.GAUGE, "When this master began, seconds since 1970."
 )
 CONNECTIONS = _metric("broker_connections", Kind.GAUGE, "Connected clients.")
+REFUSED = _metric(
+    "broker_connections_refused",
+    Kind.COUNTER,
+    "Connections closed at once since their address took too much, by `reason`.",
+    (*_OF_BROKER, "reason"),
+)
+LOGINS_REFUSED = _metric(
+    "broker_logins_refused", Kind.COUNTER, "Logins answered unchecked after too many wrong passwords."
+)
 CONSUMERS = _metric("broker_consumers", Kind.GAUGE, "Consumers of all clients.")
 PRODUCERS = _metric("broker_producers", Kind.GAUGE, "Producers of all clients.")
 DESTINATIONS = _metric(
@@ -160,6 +170,9 @@ def broker_figures(broker: BrokerFigures, container: str) -> Figures:
 
 def _add_master(figures: Figures, master: MasterFigures, *key: str) -> None:
     _add_info(figures, master.info, *key)
+    for reason in (NO_SHARE, NO_RATE):
+        figures.add(REFUSED, master.refusals.connections.get(reason, 0), *key, reason)
+    figures.add(LOGINS_REFUSED, master.refusals.logins, *key)
     figures.add(DEAD_LETTERS, master.dead_letters, *key)
     figures.add(DEAD_MESSAGES, master.dead_messages, *key)
     figures.add(REPEATS, master.repeats_dropped, *key)

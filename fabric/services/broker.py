@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fabric.errors import FabricError
-from fabric.reactor import in_thread
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -33,10 +32,9 @@ class BrokerFactory:
         """Make a broker. Raises FabricError for a configuration that cannot be used."""
         from broker.config import BrokerConfig  # noqa: PLC0415 - a container without a broker stays small
         from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
-        from broker.security import RegistryAuthenticator  # noqa: PLC0415 - likewise
         from broker.service import BrokerService  # noqa: PLC0415 - likewise
         from broker.store_identity import StoreIdentity  # noqa: PLC0415 - likewise
-        from registry.users import UserStore  # noqa: PLC0415 - likewise
+        from fabric.authenticator import FabricAuthenticator  # noqa: PLC0415 - likewise
 
         def read(values: Mapping[str, str]) -> BrokerConfig:
             temporary = str(context.home.container(context.container).path / "tmp")
@@ -49,10 +47,7 @@ class BrokerFactory:
                     f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
                 ) from error
 
-        def run_in_thread(call: Callable[[], bool], done: Callable[[bool], None]) -> None:
-            in_thread(context.reactor, call).addCallback(done)
-
-        users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
+        users = FabricAuthenticator(context)
         config = read(properties)
         place = context.home.read_root_name() or context.container
         broker = BrokerService(

@@ -168,22 +168,18 @@ class ConsoleService:
 
     def _open(self) -> Connections:
         """Make the console for the first client."""
-        from broker.security import RegistryAuthenticator  # noqa: PLC0415 - see above
+        from fabric.authenticator import FabricAuthenticator  # noqa: PLC0415 - see above
         from fabric.metrics.container import gather  # noqa: PLC0415 - likewise
         from fabric.web.connections import Connections  # noqa: PLC0415 - likewise
         from fabric.web.console import Console, Surroundings  # noqa: PLC0415 - likewise
         from fabric.web.site import build_site  # noqa: PLC0415 - likewise
-        from registry.users import UserStore  # noqa: PLC0415 - likewise
 
         context = self._context
-
-        def run_in_thread(call: Callable[[], bool], done: Callable[[bool], None]) -> None:
-            in_thread(context.reactor, call).addCallback(done)
 
         def run_blocking(call: Callable[[], object]) -> Deferred[object]:
             return in_pool(context.reactor, self._pool, call)
 
-        self._users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
+        self._users = FabricAuthenticator(context)
         self._users.start()
         self._console = Console(
             Surroundings(

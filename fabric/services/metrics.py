@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred
@@ -16,7 +16,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from broker.security import RegistryAuthenticator
+from fabric.authenticator import FabricAuthenticator
 from fabric.listening import listen, log_not_published, wanted_ports
 from fabric.metrics.container import add_certificate, gather
 from fabric.metrics.exposition import render
@@ -29,7 +29,6 @@ from fabric.web.roles import Role
 from fabric.web.tokens import KnownTokens, TokenStore
 from registry import paths
 from registry.session import SessionState
-from registry.users import UserStore
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress
@@ -83,15 +82,10 @@ class MetricsService:
         self._ports = ports
         self._bind_address = bind_address
         self._listening: ListeningPort | None = None
-        reactor = context.reactor
-
-        def run_in_thread(call: Callable[[], bool], done: Callable[[bool], None]) -> None:
-            in_thread(reactor, call).addCallback(done)
-
-        self._users = RegistryAuthenticator(UserStore(context.session), run_in_thread)
+        self._users = FabricAuthenticator(context)
         self._tokens = KnownTokens(time.time)
         self._token_watch: Watch | None = None
-        gate = Gate(self._users, reactor, is_secure=False, tokens=self._tokens)
+        gate = Gate(self._users, context.reactor, is_secure=False, tokens=self._tokens)
         self._site = MetricsSite(context, gate)
 
     @property

@@ -18,6 +18,7 @@ from fabric.web.errors import NotAllowed, NotLoggedIn, Refused
 from fabric.web.roles import Role, role_of
 from fabric.web.routes import Identity, Route
 from fabric.web.sessions import LoginSession, LoginSessions, LoginThrottle
+from fabric.web.tokens import PREFIX
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
@@ -114,7 +115,10 @@ class Gate:
             user, password = _basic(value)
             return await self.check_password(user, password, remote)
         if scheme.lower() == "bearer":
-            record = self._tokens.find(value.strip())
+            token = value.strip()
+            record = self._tokens.find(token)
+            if record is None and not token.startswith(f"{PREFIX}_"):
+                return await self.check_realm_token(token)
             identity = None if record is None else self._identity_of_token(record)
             if identity is None:
                 raise NotLoggedIn("The token is not known, was revoked, or has expired.")
@@ -184,11 +188,36 @@ class Gate:
             lock.release()
             if not lock.locked and not lock.waiting:
                 self._checking.pop(key, None)
+        return self._identity_of_user(self._users.name_of(user, password))
+
+    async def check_realm_token(self, token: str) -> Identity:
+        """Who has shown a token that one of the realms vouches for. Raises `Refused`."""
+        verdict = await self._verdict("", token)
+        if isinstance(verdict, AccessDenied):
+            raise NotLoggedIn("The token is not known, was revoked, or has expired.")
+        if verdict is not None:
+            raise Refused(503, str(verdict))
+        return self._identity_of_user(self._users.name_of("", token))
+
+    def _identity_of_user(self, user: str) -> Identity:
+        """A user who has proven who he is. Raises `Refused` if none of his roles counts."""
         role = role_of(self._users.roles_of(user))
         if role is None:
             names = ", ".join(role.label for role in Role)
             raise Refused(403, f"User {user} has none of the roles {names}.", "Ask an administrator for one.")
         return Identity(user, role, stamp=self._users.stamp_of(user))
+
+    async def _verdict(self, user: str, password: str) -> Verdict:
+        """What the users say of credentials. Raises `Refused` if they say nothing."""
+        checked: Deferred[Verdict] = Deferred()
+        self._users.authenticate(
+            user, password, lambda verdict: None if checked.called else checked.callback(verdict)
+        )
+        checked.addTimeout(CHECK_S_MAX, cast("IReactorTime", self._clock))
+        try:
+            return await checked
+        except TimeoutError:
+            raise Refused(503, "The users are not known yet.", "Is ZooKeeper up?") from None
 
     async def _check(self, key: tuple[str, str], user: str, password: str) -> None:
         """Check a password unless it is too early for that. Raises `Refused`."""
@@ -200,15 +229,7 @@ class Gate:
                 f"Try again in {wait_s:.0f} s." if wait_s >= 1 else "Try again in a second.",
                 headers={"Retry-After": str(int(wait_s) + 1)},
             )
-        checked: Deferred[Verdict] = Deferred()
-        self._users.authenticate(
-            user, password, lambda verdict: None if checked.called else checked.callback(verdict)
-        )
-        checked.addTimeout(CHECK_S_MAX, cast("IReactorTime", self._clock))
-        try:
-            verdict = await checked
-        except TimeoutError:
-            raise Refused(503, "The users are not known yet.", "Is ZooKeeper up?") from None
+        verdict = await self._verdict(user, password)
         if isinstance(verdict, AccessDenied):
             self._throttle.failed(*key, self._clock.seconds())
             log.warning("Wrong password or unknown user: %r from %s", key[0], key[1])

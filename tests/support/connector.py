@@ -1,6 +1,7 @@
 """A connector and its turn on a fake reactor, over a region with a journal in memory."""
 
 from collections.abc import Callable
+from typing import Any
 
 from support.region import MemoryStore, RecordingClient
 from twisted.internet.address import IPv4Address
@@ -141,7 +142,7 @@ class Socket(StringTransport):
 class Bench:
     """A connector on a fake reactor, over a region with a journal in memory."""
 
-    def __init__(self, **config: int) -> None:
+    def __init__(self, **config: Any) -> None:
         self.reactor = MemoryReactorClock()
         self.store = MemoryStore()
         self.region = Region(self.store)

@@ -54,6 +54,11 @@ class Everybody:
         del user, password
         done(None)
 
+    def name_of(self, user: str, password: str | None) -> str:
+        """Who he says."""
+        del password
+        return user
+
 
 class Line:
     """One client's connection; see `broker.connector.ClientTransport`."""
