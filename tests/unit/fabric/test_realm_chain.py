@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -283,9 +282,3 @@ def test_a_mistake_is_named(change: dict[str, str], problem: str) -> None:
     with pytest.raises(RealmInvalid, match=problem) as caught:
         read_realms({"realms": "ldap openid", **LDAP, **OPENID, **change})
     assert "fabric profile-edit" in str(caught.value.do_next)
-
-
-def test_who_is_found_is_a_value() -> None:
-    """Nobody changes his roles afterwards."""
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Found("ann", (), "ldap").roles = ("admin",)  # type: ignore[misc]
