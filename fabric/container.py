@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred
 from broker.process import prepare_process
 from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_fields
 from fabric.agent import Agent
+from fabric.audit import AuditEntry, AuditFeed, write_entry
 from fabric.children import STOPPED, Children
 from fabric.errors import FabricError
 from fabric.facts_report import FactsReport
@@ -161,6 +162,7 @@ class Container:
             ),
             session.watch_data(paths.container_config_field(self.name, LEVELS_FIELD), self._levels_changed),
         ]
+        self._follow_brokers(session)
         if self._is_managed:
             self._start_agent(context)
         self._own_address = OwnAddress(self._reactor, session, self.name, self._address_changed)
@@ -181,6 +183,18 @@ class Container:
         known = substitutions(self._home, self.name, context.advertised_host, self._address.zookeeper_url)
         self._agent = Agent(context, factories, known, self._configuration_changed)
         self._agent.start()
+
+    def _follow_brokers(self, session: Session) -> None:
+        """Write to the audit log what is done by the management of brokers that run here."""
+
+        def write_blocking(entry: AuditEntry) -> None:
+            for problem in write_entry(session, self._home.audit_log, entry):
+                log.error("%s", problem)
+
+        def write(entry: AuditEntry) -> None:
+            in_thread(self._reactor, write_blocking, entry)
+
+        logging.getLogger("broker.audit").addHandler(AuditFeed(write, socket.gethostname()))
 
     async def _connect(self) -> Session | None:
         """Return a session; None if we are stopped before ZooKeeper answers."""

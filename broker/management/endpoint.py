@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker import modified_utf8
 from broker.errors import ClientError, RequestInvalid
+from broker.management.audit import audit
 from broker.management.errors import ManagementError, RequestMalformed, from_client_error
 from broker.management.jobs import FAILED, RUNNING, Caller, Job
 from broker.management.model import Plain
@@ -73,9 +74,16 @@ class ManagementEndpoint:
 
     def _carry_out(self, message: Message, connection: RegionConnection) -> Job | Plain:
         caller = Caller(connection.user, connection.remote, connection.connection_id)
-        operator = self._management.operator(caller)
         name, arguments = _read(message)
-        return carry_out(operator, name, arguments)
+        try:
+            found = carry_out(self._management.operator(caller), name, arguments)
+        except (ManagementError, ClientError) as error:
+            audit(caller, name, arguments, f"refused: {error}")
+            raise
+        audit(
+            caller, name, arguments, f"begun as job {found.info().id}" if isinstance(found, Job) else "done"
+        )
+        return found
 
     def _refuse(self, message: Message, connection: RegionConnection, error: ManagementError) -> None:
         fault: Plain = {"code": error.code, "message": str(error)}

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabric.cli import audited
 from fabric.errors import NoFabric
 from fabric.home import Home, default_home, master_key_file
 
@@ -127,6 +128,11 @@ class CommandContext:
         with _notice(f"Connecting to ZooKeeper at {url}; this takes {timeout_s:g} s at most."):
             session.start(timeout_s=timeout_s)
         return session
+
+    @property
+    def opened_session(self) -> "Session | None":
+        """The session, if the command has opened it."""
+        return self._opened
 
     @cached_property
     def profiles(self) -> "ProfileStore":
@@ -248,6 +254,11 @@ def command(name: str, *, examples: Sequence[str]) -> Callable[[CommandFunction]
             context = _command_context(given)
             try:
                 function(context, **arguments)
+            except BaseException as error:
+                audited.write_down(context, name, _login_name(), error)
+                raise
+            else:
+                audited.write_down(context, name, _login_name(), None)
             finally:
                 context.close()
 

@@ -33,6 +33,7 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS: dict[str, CommandEntry] = {
+    "audit-list": CommandEntry("audit", "List who did what in the fabric."),
     "backup": CommandEntry("backup", "Write the fabric's configuration into a file."),
     "broker-list": CommandEntry("broker", "List the brokers and how much there is in each."),
     "certificate-create": CommandEntry("certificate", "Make certificates for containers and users."),

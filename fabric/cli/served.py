@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from fabric.cli import interrupt
+from fabric.cli.audited import ASKER, Asker
 from fabric.cli.main import COMMANDS, fabric
 from fabric.web.secret_znodes import is_secret
 
@@ -80,6 +81,9 @@ def main() -> None:
     os.close(nowhere)
     interrupt.install()
     arguments = [str(argument) for argument in asked["argv"]]
+    said = asked.get("asker")
+    if said is not None:
+        ASKER.set(Asker(str(said["user"]), str(said["role"]), str(said["source"])))
     name = arguments[0].removeprefix("fabric:").replace(":", "-")
     if name in COMMANDS:
         command = fabric.get_command(click.Context(fabric), name)

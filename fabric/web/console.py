@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 from fabric.lifecycle import Lifecycle
 from fabric.store import ContainerStore, ProfileStore
 from fabric.users import Users
+from fabric.web.audit import ConsoleAudit
 from fabric.web.broker_links import BrokerLinks
 from fabric.web.events import EventHub
 from fabric.web.gate import Gate, KnownUsers
@@ -66,6 +67,7 @@ class Console:
         samples: the figures of brokers, for pages that show them.
         health: what is wrong now.
         events: who is told of changes.
+        audit: who did what.
         running_commands: whose commands run, a name for each.
         gate: who may do what.
         figures: what the services of its container have counted.
@@ -92,6 +94,10 @@ class Console:
         known = KnownTokens(time.time)
         self.gate = Gate(around.users, around.reactor, is_secure=around.is_secure, tokens=known)
         self.gate.when_ended = self.events.end_unwelcome
+        self.audit = ConsoleAudit(around.session, around.home.audit_log, around.run_blocking)
+        self.gate.when_tried = lambda user, remote, outcome: self.audit.login(
+            user, remote, outcome, around.reactor.seconds()
+        )
         self.running_commands: list[str] = []
         self._token_watch = self.tokens.watch(known.set_records)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fabric import errors
 from fabric.history import DocumentNotFound
@@ -18,6 +18,9 @@ from registry.errors import (
     RegistryUnavailable,
     VersionConflict,
 )
+
+if TYPE_CHECKING:
+    from fabric.web.routes import Identity
 
 
 class Refused(errors.FabricError):
@@ -45,6 +48,9 @@ class NotLoggedIn(Refused):
 
 class NotAllowed(Refused):
     """Who asks may not do this."""
+
+    identity: Identity | None = None
+    """Who it was, for the audit log."""
 
     def __init__(self, user: str, role: str) -> None:
         super().__init__(403, f"User {user} needs the role {role} for this.", "Ask an administrator for it.")

@@ -59,6 +59,7 @@ class Gate:
 
     Attributes:
         sessions: the logins of browsers.
+        when_tried: called with user, address and what became of it when somebody logs in, or may not.
         when_ended: called when a login or a token has ended: what it has open must end, too.
     """
 
@@ -73,6 +74,7 @@ class Gate:
         """
         self.sessions = LoginSessions()
         self.when_ended: Callable[[], None] = lambda: None
+        self.when_tried: Callable[[str, str, str], None] = lambda user, remote, outcome: None
         self._throttle = LoginThrottle()
         self._users = users
         self._clock = clock
@@ -105,7 +107,9 @@ class Gate:
             if not hmac.compare_digest(given, identity.csrf.encode()):
                 raise Refused(403, "This page is out of date.", "Load it again.")
         if identity.role < route.role:
-            raise NotAllowed(identity.user, route.role.label)
+            error = NotAllowed(identity.user, route.role.label)
+            error.identity = identity
+            raise error
         return identity
 
     async def identify(self, headers: Mapping[str, str], remote: str) -> Identity | None:
@@ -121,6 +125,7 @@ class Gate:
                 return await self.check_realm_token(token)
             identity = None if record is None else self._identity_of_token(record)
             if identity is None:
+                self.when_tried("", remote, "refused: unknown, revoked or expired token")
                 raise NotLoggedIn("The token is not known, was revoked, or has expired.")
             return identity
         return self.identity_of(self._cookie(headers))
@@ -163,6 +168,7 @@ class Gate:
         """A new login of a browser. Raises `Refused`."""
         identity = await self.check_password(user, password, remote)
         log.info("User %s has logged in from %s", identity.user, remote)
+        self.when_tried(identity.user, remote, "done")
         return self.sessions.begin(identity.user, identity.stamp, self._clock.seconds())
 
     def log_out(self, identity: Identity) -> None:
@@ -233,6 +239,7 @@ class Gate:
         if isinstance(verdict, AccessDenied):
             self._throttle.failed(*key, self._clock.seconds())
             log.warning("Wrong password or unknown user: %r from %s", key[0], key[1])
+            self.when_tried(key[0], key[1], "refused: wrong password or unknown user")
             raise NotLoggedIn("User name or password is wrong.")
         if verdict is not None:
             raise Refused(503, str(verdict))

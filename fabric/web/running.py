@@ -73,15 +73,21 @@ class RunningCommand(ProcessProtocol):
         self.ended: Deferred[None] = Deferred()
         self.gone: Deferred[None] = Deferred()
 
-    def start(self, argv: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-        """Begin."""
+    def start(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str,
+        asker: Mapping[str, str] | None = None,
+    ) -> None:
+        """Begin; `asker` is who the audit log says has asked for it."""
         assert self._sink is not None
         self._sink.registerProducer(self, True)
         self._send({})
         arguments = [sys.executable, "-m", MODULE]
         spawn = cast("Any", self._reactor).spawnProcess
         spawn(self, sys.executable, arguments, env=dict(environment), path=folder)
-        cast("Any", self.transport).write(msgspec.json.encode({"argv": list(argv)}) + b"\n")
+        cast("Any", self.transport).write(msgspec.json.encode({"argv": list(argv), "asker": asker}) + b"\n")
         cast("Any", self.transport).closeStdin()
         self._calls["alive"] = self._reactor.callLater(ALIVE_S, self._say_alive)
         self._calls["time"] = self._reactor.callLater(

@@ -17,10 +17,11 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from fabric.errors import FabricError
 from fabric.web import html
-from fabric.web.errors import NotLoggedIn, Refused, RequestInvalid, code_of, error_body, status_of
+from fabric.web.errors import NotAllowed, NotLoggedIn, Refused, RequestInvalid, code_of, error_body, status_of
 from fabric.web.gate import challenge, login_location
 from fabric.web.limited import LimitedRequest, SilentSite
 from fabric.web.routes import JSON, Answer, Call, Flow, Identity, Request, Route, Stream, redirect
+from fabric.web.secret_znodes import without_secrets
 from fabric.web.streams import RequestListener
 from fabric.web.table import ROUTES
 from registry.errors import RegistryError
@@ -194,7 +195,8 @@ class Responder:
         asked = _headers(request)
         if status == 401:
             headers |= challenge(asked)
-        self._write_down(request, identity, call, f"{status} {code_of(error)}")
+        who = error.identity if isinstance(error, NotAllowed) and identity is None else identity
+        self._write_down(request, who, call, f"{status} {code_of(error)}")
         if self._route.is_api:
             answer = Answer(msgspec.json.encode(error_body(error)), JSON, status, headers)
         elif isinstance(error, NotLoggedIn) and "hx-request" in asked:
@@ -252,6 +254,10 @@ class Responder:
                 described(body),
                 outcome,
             )
+            action = f"{self._route.method} {_text(request.path)[:PATH_CHARACTERS_LOGGED]}{described(body)}"
+            self._console.audit.request(
+                identity, _remote(request), without_secrets(action), outcome, is_page=_is_browsers(request)
+            )
 
     async def _stream(self, request: WebRequest, stream: Stream, identity: Identity | None) -> bytes:
         headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
@@ -272,6 +278,10 @@ class Responder:
         listener.begin()
         await listener.ended
         return b""
+
+
+def _is_browsers(request: WebRequest) -> bool:
+    return request.getHeader("hx-request") is not None
 
 
 def described(body: object) -> str:

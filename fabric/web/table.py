@@ -3,6 +3,7 @@
 from typing import Final
 
 from fabric.web.api import access as api_access
+from fabric.web.api import audit as api_audit
 from fabric.web.api import broker_clients as api_broker_clients
 from fabric.web.api import brokers as api_brokers
 from fabric.web.api import commands as api_commands
@@ -20,6 +21,7 @@ from fabric.web.api import versions as api_versions
 from fabric.web.pages import (
     access,
     assets,
+    audit,
     brokers,
     containers,
     destinations,
@@ -58,7 +60,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_mq.ROUTES,
     *api_health.ROUTES,
     *access.ROUTES,
+    *audit.ROUTES,
     *api_access.ROUTES,
+    *api_audit.ROUTES,
     *api_commands.ROUTES,
     *registry.ROUTES,
     *api_registry.ROUTES,

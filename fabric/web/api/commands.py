@@ -7,10 +7,11 @@ run which.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
+from fabric.web.audit import source_of
 from fabric.web.errors import NotAllowed, Refused
 from fabric.web.remote_commands import (
     ARGUMENT_CHARACTERS_MAX,
@@ -23,9 +24,6 @@ from fabric.web.roles import Role
 from fabric.web.routes import API, Call, Flow, Request, Route
 from fabric.web.running import RunningCommand
 from fabric.web.secret_znodes import without_secrets
-
-if TYPE_CHECKING:
-    from fabric.web.console import Console
 
 audit = logging.getLogger("fabric.audit")
 
@@ -75,17 +73,17 @@ async def run_command(call: Call) -> Flow:
     clean = None if call.user.role >= Role.ADMIN else without_secrets
     return Flow(
         NDJSON,
-        lambda sink: _run(console, user, RunningCommand(console.reactor, sink, clean), argv, environment),
+        lambda sink: _run(call, RunningCommand(console.reactor, sink, clean), argv, environment),
     )
 
 
-async def _run(
-    console: Console, user: str, command: RunningCommand, argv: list[str], environment: dict[str, str]
-) -> None:
+async def _run(call: Call, command: RunningCommand, argv: list[str], environment: dict[str, str]) -> None:
+    console, user = call.console, call.user.user
+    asker = {"user": user, "role": call.user.role.label, "source": source_of(call.user, call.remote)}
     console.running_commands.append(user)
     command.gone.addCallback(lambda _: console.running_commands.remove(user))
     try:
-        command.start(argv, environment, str(console.home.path))
+        command.start(argv, environment, str(console.home.path), asker)
         await command.ended
     finally:
         command.leave()

@@ -113,7 +113,8 @@ def test_output_comes_as_it_is_printed_and_the_exit_code_last(world: World) -> N
     """The command line goes in by stdin, so that nobody sees it in the list of processes."""
     _, transport = world.run("admin", "container-list", "--output", "json")
     process = world.processes[0]
-    assert json.loads(process.stdin) == {"argv": ["container-list", "--output", "json"]}
+    asker = {"user": "admin", "role": "admin", "source": "192.168.1.1"}
+    assert json.loads(process.stdin) == {"argv": ["container-list", "--output", "json"], "asker": asker}
     assert process.environment["COLUMNS"] == "77" and process.environment["FABRIC_PASSWORD"] == "hidden"
     process.protocol.outReceived("a ä".encode()[:3])
     process.protocol.outReceived("a ä".encode()[3:])
