@@ -105,7 +105,8 @@ class AuditEntry:
             return None
         if type(at_ms) is not int or type(left_out) is not int:
             return None
-        return cls(at_ms, *texts, host, left_out)
+        user, role, origin, source, action, result = texts
+        return cls(at_ms, user, role, origin, source, action, result, host, left_out)
 
 
 class AuditFile:

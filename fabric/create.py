@@ -268,6 +268,8 @@ def _fill(
                 "Join it, or replace it with the --force option.",
             )
         session.delete(paths.ROOT, recursive=True)
+    if ensemble is not None:  # in somebody else's, the root is his
+        session.protect("/")
     profiles = [*(options.profiles or (*ROOT_PROFILES, BROKER_PROFILE))]
     ensemble_documents = []
     if ensemble is not None:

@@ -98,7 +98,7 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
             hosts=url,
             timeout=session_timeout_s,
             auth_data=[("digest", f"{DIGEST_USER}:{password}")] if password else None,
-            default_acl=[make_digest_acl(DIGEST_USER, password, all=True)] if password else None,
+            default_acl=own_access(password) if password else None,
             connection_retry=retry,
             logger=_kazoo_log,
         )
@@ -106,6 +106,11 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
         raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address (host:port[,host:port…]).") from error
     _limit_replies(client._connection)
     return client
+
+
+def own_access(password: str) -> list[Any]:
+    """The access list that gives everything to who knows the password, and nothing to anybody else."""
+    return [make_digest_acl(DIGEST_USER, password, all=True)]
 
 
 def _limit_replies(connection: Any) -> None:  # noqa: ANN401 - kazoo is not typed

@@ -21,7 +21,15 @@ from registry.errors import (
     RegistryError,
     RegistryUnavailable,
 )
-from registry.kazoo_edge import FAILURES, REPEATABLE, Node, SessionState, converted, node_of
+from registry.kazoo_edge import (
+    FAILURES,
+    REPEATABLE,
+    Node,
+    SessionState,
+    converted,
+    node_of,
+    own_access,
+)
 from registry.nonblocking import NonblockingSession
 
 __all__ = ["Node", "Session", "SessionState", "close_dead_session"]
@@ -174,6 +182,16 @@ class Session(NonblockingSession):
                 if not missing_ok and attempts < 2:
                     raise
             return
+
+    def protect(self, path: str) -> None:
+        """Give a znode that was there before us, such as ZooKeeper's root, to the ensemble's password alone.
+
+        Raises:
+            NoPermission: its access list does not let this session do so.
+        """
+        if self._password:
+            access = own_access(self._password)
+            self._call(path, lambda client: client.set_acls_async(path, access))
 
     def get_json(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Read a znode that holds JSON.
