@@ -178,11 +178,9 @@ class Gateway:
 
     def notice(self, now_s: float) -> str:
         """What people should know although the gateway works."""
-        lacking_s = self.targets.lacking_s(now_s)
-        parts = []
-        if lacking_s > NOTICE_S:
-            parts.append(f"No broker of group {self.config.group} serves; clients wait for it.")
-        return " ".join(parts)
+        if self.targets.lacking_s(now_s) <= NOTICE_S:
+            return ""
+        return f"No broker of group {self.config.group} serves; clients wait for it."
 
     # ---- clients
 

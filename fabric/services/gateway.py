@@ -5,6 +5,7 @@ Each of them alone is a gateway; with ``-NAME`` behind it, it is a further one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +68,9 @@ class GatewayService:
     def status(self) -> Mapping[str, object]:
         """What it is now."""
         gateway = self._gateway
+        notices = [gateway.notice(self._context.reactor.seconds())]
+        if gateway.certificates is not None:
+            notices.append(gateway.certificates.notice(time.time()))
         return {
             "role": "gateway",
             "gateway": gateway.config.name,
@@ -75,7 +79,7 @@ class GatewayService:
             "connections": len(gateway.links),
             "waiting": gateway.waiting,
             "masters": [target.url for target in gateway.targets],
-            "notice": gateway.notice(self._context.reactor.seconds()),
+            "notice": " ".join(filter(None, notices)),
         }
 
     def figures(self) -> Figures:

@@ -124,8 +124,9 @@ def test_a_service_that_cannot_be(tmp_path: Path) -> None:
     for properties in ({"port": "x"}, {"loadBalancerType": "x"}, {"sslEnabled": "true"}):
         with pytest.raises(FabricError, match="fabric profile-edit"):
             detecting.create(DETECTING_PID, properties, bench.context)
-    Keys(tmp_path).sign("edge", "localhost")
-    assert detecting.create(DETECTING_PID, {"sslEnabled": "true"}, bench.context)
+    Keys(tmp_path).sign("edge", "localhost", days=10)
+    service = detecting.create(DETECTING_PID, {"sslEnabled": "true"}, bench.context)
+    assert "edge.pem" in str(service.status()["notice"]), "it ends soon"
 
 
 def test_a_port_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
