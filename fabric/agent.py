@@ -97,6 +97,11 @@ class Agent:
         self._services.readvertise()
         self._wake()  # placeholders may have stood for the old one
 
+    def substitute(self, placeholder: str, value: str) -> None:
+        """A placeholder stands for something else now."""
+        self._substitutions[placeholder] = value
+        self._wake()
+
     def stop(self) -> Deferred[Any]:
         """Stop all services, all at once.
 

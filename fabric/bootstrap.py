@@ -47,8 +47,6 @@ def ensemble_profiles(
 
     Source: fabric8 `CreateEnsembleOptions` and `ZooKeeperClusterBootstrapImpl`, which give the PID and keys.
     """
-    shared = f"fabric-ensemble-{ensemble}"
-    pid = f"io.fabric8.zookeeper.server-{ensemble}"
     settings = {
         "tickTime": str(tick_time_ms),
         "initLimit": str(init_limit),
@@ -57,21 +55,35 @@ def ensemble_profiles(
         "snapRetainCount": str(snap_retain_count),
         "purgeInterval": str(purge_interval_h),
     }
+    shared = Profile(
+        shared_profile(ensemble),
+        parents=("default",),
+        attributes={"abstract": "true", "hidden": "true"},
+        configuration={_ensemble_pid(ensemble): settings},
+    )
+    return [shared, member_profile(1, client_port, client_address, ensemble)]
+
+
+def shared_profile(ensemble: str = FIRST_ENSEMBLE) -> str:
+    """Id of the profile that the profiles of the ensemble's servers inherit from."""
+    return f"fabric-ensemble-{ensemble}"
+
+
+def member_profile(
+    number: int, client_port: int, client_address: str, ensemble: str = FIRST_ENSEMBLE
+) -> Profile:
+    """Describe the server of that number: `fabric-ensemble-0000-<number>`."""
     member = {"clientPort": str(client_port), "clientPortAddress": client_address}
-    return [
-        Profile(
-            shared,
-            parents=("default",),
-            attributes={"abstract": "true", "hidden": "true"},
-            configuration={pid: settings},
-        ),
-        Profile(
-            f"{shared}-1",
-            parents=(shared,),
-            attributes={"hidden": "true"},
-            configuration={pid: member},
-        ),
-    ]
+    return Profile(
+        f"{shared_profile(ensemble)}-{number}",
+        parents=(shared_profile(ensemble),),
+        attributes={"hidden": "true"},
+        configuration={_ensemble_pid(ensemble): member},
+    )
+
+
+def _ensemble_pid(ensemble: str) -> str:
+    return f"io.fabric8.zookeeper.server-{ensemble}"
 
 
 def write_first_content(

@@ -63,14 +63,11 @@ CLOSER_THREADS = 4
 class Children:
     """Supervises the children of one container. Lives in the reactor's thread."""
 
-    def __init__(
-        self, reactor: Reactor, session: Session, home: Home, parent: str, zookeeper_url: str
-    ) -> None:
+    def __init__(self, reactor: Reactor, session: Session, home: Home, parent: str) -> None:
         self._reactor = reactor
         self._session = session
         self._home = home
         self._parent = parent
-        self._zookeeper_url = zookeeper_url
         self._closers = ThreadPool(1, CLOSER_THREADS, name="session closers")
         self._children: dict[str, _Child] = {}
         self._unknown: dict[str, Watch] = {}  # containers whose parent is not known yet
@@ -108,7 +105,7 @@ class Children:
             self._reactor,
             self._closers,
             close_dead_session,
-            self._zookeeper_url,
+            self._session.url,
             None,
             record.session_id,
             record.password,

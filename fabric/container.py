@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -24,13 +25,15 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from twisted.internet.defer import Deferred
 
 from broker.process import prepare_process
-from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_fields
+from fabric.addresses import EVERYWHERE, LOOPBACK, PORTS, first_server, host_fields, own_public_fields
 from fabric.agent import Agent
 from fabric.audit import AuditEntry, AuditFeed, write_entry
 from fabric.children import STOPPED, Children
+from fabric.ensemble_member import EnsembleMembership
+from fabric.ensemble_settings import SECRET_BYTES, member_settings, server_of
 from fabric.errors import FabricError
 from fabric.facts_report import FactsReport
-from fabric.home import Home, RegistryAddress, SessionRecord, master_key_file
+from fabric.home import Home, ManagedZooKeeper, RegistryAddress, SessionRecord, master_key_file
 from fabric.logs import (
     FORMAT_KEY,
     FORMAT_VARIABLE,
@@ -46,6 +49,7 @@ from fabric.own_address import OwnAddress
 from fabric.processes import container_command, identify
 from fabric.reactor import ContainerReactor, in_thread
 from fabric.records import RESTART_REQUESTED, SUCCESS, DesiredState, Provision
+from fabric.registry_address import AddressFollower
 from fabric.resolvers import address_of
 from fabric.services import ServiceContext, load_factories
 from fabric.services.zookeeper import ManagedServer
@@ -128,6 +132,8 @@ class Container:
         self._facts: FactsReport | None = None
         self._watches: list[Watch] = []
         self._own_address: OwnAddress | None = None
+        self._membership: EnsembleMembership | None = None
+        self._follower: AddressFollower | None = None
         self._context: ServiceContext | None = None
         self._registering = False
         self._has_moved = False
@@ -138,6 +144,7 @@ class Container:
         """Begin. What goes wrong is logged and tried again."""
         settings = self._files.read_managed_zookeeper()
         if settings is not None:
+            settings = self._as_member(settings)
             self._zookeeper = ManagedServer(self._reactor, settings)
             self._zookeeper.start()
         Deferred.fromCoroutine(self._run()).addErrback(self._failed)
@@ -170,8 +177,9 @@ class Container:
         self._facts = FactsReport(context)
         self._facts.start()
         self._notifier.tell(READY, f"STATUS=Container {self.name} is registered at {session.url}")
-        self._children = Children(self._reactor, session, self._home, self.name, self._address.zookeeper_url)
+        self._children = Children(self._reactor, session, self._home, self.name)
         self._children.start()
+        self._follow_ensemble(session, context)
         if context.bind_address in EVERYWHERE:
             in_thread(self._reactor, self._note_public_address, session).addErrback(_log_not_noted)
 
@@ -195,6 +203,39 @@ class Container:
             in_thread(self._reactor, write_blocking, entry)
 
         logging.getLogger("broker.audit").addHandler(AuditFeed(write, socket.gethostname()))
+
+    def _as_member(self, settings: ManagedZooKeeper) -> ManagedZooKeeper:
+        """Let a server that an earlier release started alone be one that may get companions.
+
+        Its data stays. One that runs is left as it is until it is started anew.
+        """
+        try:
+            if settings.server or server_of(settings).adopt():
+                return settings
+            host, _ = first_server(self._address.zookeeper_url)
+            secret = secrets.token_urlsafe(SECRET_BYTES)
+            member = member_settings(settings, 1, address=host, secret=secret, port_range=PORTS)
+            self._files.write_managed_zookeeper(member)
+        except (FabricError, RegistryError) as error:
+            log.warning("The ZooKeeper server stays alone: %s", error)
+            return settings
+        return member
+
+    def _follow_ensemble(self, session: Session, context: ServiceContext) -> None:
+        self._membership = EnsembleMembership(
+            self._reactor, session, self._files, context, self._server_changed
+        )
+        self._membership.start()
+        self._follower = AddressFollower(self._reactor, session, self._home, self._registry_moved)
+        self._follower.start()
+
+    def _server_changed(self, server: ManagedServer | None) -> None:
+        self._zookeeper = server
+
+    def _registry_moved(self, url: str) -> None:
+        self._address = RegistryAddress(url, self._address.zookeeper_password)
+        if self._agent is not None:
+            self._agent.substitute("zookeeper.url", url)
 
     async def _connect(self) -> Session | None:
         """Return a session; None if we are stopped before ZooKeeper answers."""
@@ -319,6 +360,8 @@ class Container:
         context.advertised_host = address
         if self._agent is not None:
             self._agent.readvertise()
+        if self._membership is not None:
+            self._membership.readvertise()
 
     def _failed(self, failure: Failure) -> None:
         """Without its services the process is of no use: its parent starts another one, after a while."""
@@ -436,6 +479,10 @@ class Container:
         self._notifier.tell(*([] if self.restarts else [STOPPING]), "STATUS=The container stops")
         if self._own_address is not None:
             self._own_address.cancel()
+        if self._membership is not None:
+            self._membership.cancel()
+        if self._follower is not None:
+            self._follower.cancel()
         if self._facts is not None:
             self._facts.stop()
         if self._agent is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fabric.addresses import LOOPBACK, PORTS, address_fields, advertised, port_fields
 from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
+from fabric.ensemble_settings import SECRET_BYTES, member_settings, server_of
 from fabric.errors import FabricError
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.lifecycle import is_registered
@@ -125,7 +126,7 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
         if options.zookeeper_url:
             url, ensemble = options.zookeeper_url, None
         else:
-            ensemble = _managed_zookeeper(home, options)
+            ensemble = _managed_zookeeper(home, options, fields[fields["resolver"]])
             url = f"{fields[fields['resolver']]}:{ensemble.port}"
             undo.callback(_start_zookeeper(ensemble, options.bootstrap_timeout_s, say).stop)
         with _session(url, password) as session:
@@ -191,7 +192,7 @@ def _stop_zookeeper(directory: Path, settings: ManagedZooKeeper) -> None:
         server.stop()
 
 
-def _managed_zookeeper(home: Home, options: CreateOptions) -> ManagedZooKeeper:
+def _managed_zookeeper(home: Home, options: CreateOptions, address: str) -> ManagedZooKeeper:
     host = options.bind_address
     wanted = options.zookeeper_port
     if wanted is not None:
@@ -207,19 +208,19 @@ def _managed_zookeeper(home: Home, options: CreateOptions) -> ManagedZooKeeper:
         raise PortTaken("No port is free for ZooKeeper.", "Choose one with --zookeeper-server-port.")
     directory = options.zookeeper_data_directory
     path = Path(directory).expanduser().absolute() if directory else home.zookeeper
-    return ManagedZooKeeper(port, host, str(path), options.tick_time_ms)
+    return member_settings(
+        ManagedZooKeeper(port, host, str(path), options.tick_time_ms),
+        1,
+        address=address,
+        secret=secrets.token_urlsafe(SECRET_BYTES),
+        port_range=(options.port_min, options.port_max),
+    )
 
 
 def _start_zookeeper(
     settings: ManagedZooKeeper, timeout_s: float, say: Callable[[str], None]
 ) -> ZooKeeperServer:
-    server = ZooKeeperServer(
-        find_zookeeper(),
-        Path(settings.data_directory),
-        settings.port,
-        settings.host,
-        tick_time_ms=settings.tick_time_ms,
-    )
+    server = server_of(settings)
     say(f"Starting ZooKeeper on port {settings.port}")
     server.start()
     try:
@@ -288,6 +289,8 @@ def _fill(
     session.put(paths.ensemble(), FIRST_ENSEMBLE.encode())
     session.put(paths.ensemble_members(FIRST_ENSEMBLE), options.root.encode() if ensemble else b"")
     session.put(paths.ensemble_url(), url.encode())
+    if ensemble is not None:
+        session.put(paths.ensemble_secret(), ensemble.secret.encode())
     UserStore(session).put(UserRecord(options.user, hash_password(options.password), (options.role,)))
     if options.global_resolver:
         set_global_resolver(session, options.global_resolver)

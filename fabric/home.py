@@ -79,12 +79,25 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True)
 class ManagedZooKeeper:
-    """The ZooKeeper server that a container runs as its child process."""
+    """The ZooKeeper server that a container runs as its child process.
+
+    Attributes:
+        port, host: where it listens for clients.
+        data_directory: where its data lies.
+        tick_time_ms: the length of its tick.
+        server: itself as a member of the ensemble, see `registry.quorum`; empty for a server of an earlier
+            release, which stands alone.
+        others: the members it finds its ensemble by.
+        secret: the ensemble's.
+    """
 
     port: int
     host: str
     data_directory: str
     tick_time_ms: int
+    server: str = ""
+    others: tuple[str, ...] = ()
+    secret: str = ""
 
 
 class ContainerHome:
@@ -139,11 +152,19 @@ class ContainerHome:
     def read_managed_zookeeper(self) -> ManagedZooKeeper | None:
         """The ZooKeeper server this container has to run, or None."""
         content = (_read_json(self._local) or {}).get("zookeeper")
-        return ManagedZooKeeper(**content) if content else None
+        if not content:
+            return None
+        return ManagedZooKeeper(**{**content, "others": tuple(content.get("others", ()))})
 
     def write_managed_zookeeper(self, server: ManagedZooKeeper) -> None:
         """Make this container run a ZooKeeper server from its next start on."""
         _write_json(self._local, (_read_json(self._local) or {}) | {"zookeeper": asdict(server)})
+
+    def forget_managed_zookeeper(self) -> None:
+        """Make this container run no ZooKeeper server any more."""
+        content = _read_json(self._local) or {}
+        content.pop("zookeeper", None)
+        _write_json(self._local, content)
 
     def read_session_timeout_ms(self) -> int | None:
         """How long ZooKeeper waits for this container, as its profiles said last; None if they never did."""

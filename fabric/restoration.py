@@ -109,7 +109,9 @@ class Restoration:
 
     def _reason_to_keep(self, path: str) -> str:
         name = path.rpartition("/")[2]
-        if path == paths.ensemble() or path.startswith(f"{paths.ensemble()}/"):
+        if any(
+            path == one or path.startswith(f"{one}/") for one in (paths.ensemble(), paths.ensemble_servers())
+        ):
             return "the ensemble is another one"
         if path.startswith(f"{paths.crypt()}/") and self._session.exists(path):
             return "the master key is that of this fabric"

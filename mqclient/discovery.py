@@ -124,6 +124,7 @@ class Discovery:
             session, self._agent.group, self._changed, broker_id=self._agent.broker_id, schemes=self._schemes
         )
         self._session, self._view = session, view
+        session.follow_ensemble()
         view.start()
 
     def _changed(self, urls: tuple[str, ...]) -> None:

@@ -12,6 +12,7 @@ The first sentence of each docstring is what a command line may print when the e
     ├── NodeNotEmpty
     ├── VersionConflict
     ├── InvalidRecord
+    ├── EnsembleBusy
     └── ServerNotStarted
         └── ServerNotFound
 """
@@ -55,6 +56,10 @@ class VersionConflict(RegistryError):
 
 class InvalidRecord(RegistryError):
     """The znode's content is not what it should be."""
+
+
+class EnsembleBusy(RegistryError):
+    """The ensemble does not change its servers now."""
 
 
 class ServerNotStarted(RegistryError):

@@ -124,6 +124,20 @@ class NonblockingSession:
         if self._delivery:
             self._delivery.close()
 
+    def move_to(self, url: str) -> None:
+        """Look for a server among these from the next connection on; the one there is stays. From any thread.
+
+        Raises:
+            RegistryUnavailable: `url` is not an address.
+        """
+        client = self._client
+        try:
+            if client is not None:
+                client.set_hosts(url)
+        except (ValueError, FAILURES[0]) as error:
+            raise RegistryUnavailable(f"{url!r} is not an address of this ensemble.") from error
+        self.url = url
+
     @property
     def state(self) -> SessionState:
         """As known this moment, which may be earlier than what listeners have been told."""

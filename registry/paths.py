@@ -103,6 +103,26 @@ def ensemble_password() -> str:
     return _below(ensemble(), "password")
 
 
+def ensemble_secret() -> str:
+    """What the ensemble's servers, and who changes which there are, know. Not the original's."""
+    return _below(ensemble(), "secret")
+
+
+def ensemble_servers() -> str:
+    """Parent of the containers that run a server or are to. Not the original's."""
+    return f"{ROOT}/registry/ensemble"
+
+
+def ensemble_server(container: str) -> str:
+    """Which server of the ensemble a container is to run, or no longer."""
+    return _below(ensemble_servers(), container)
+
+
+def ensemble_server_state(container: str) -> str:
+    """Where the container's server is, or why there is none."""
+    return _below(ensemble_server(container), "state")
+
+
 # What profiles were.
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import ServerNotFound, ServerNotStarted
+from registry.quorum import QuorumSettings
 
 MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 DISTRIBUTION_JARS = Path("/usr/share/java")
@@ -126,7 +127,7 @@ def _find_jars(zookeeper_home: str) -> tuple[tuple[str, ...], str]:
 
 
 class ZooKeeperServer:
-    """One stand-alone ZooKeeper server, started here or adopted from an earlier process of ours.
+    """One ZooKeeper server, alone or of an ensemble, started here or adopted from an earlier process of ours.
 
     Everything it owns lies in `data_dir`: ``zoo.cfg``, ``server.pid``, ``server.log``, its database ``data``.
     Not thread-safe; its methods block and belong in a thread of a reactor's process.
@@ -140,7 +141,9 @@ class ZooKeeperServer:
         host: str = "127.0.0.1",
         *,
         tick_time_ms: int = TICK_TIME_MS,
+        quorum: QuorumSettings | None = None,
     ) -> None:
+        self._quorum = quorum
         self._installation = installation
         self._data_dir = data_dir
         self.host = host
@@ -273,9 +276,10 @@ class ZooKeeperServer:
         self._data_dir.chmod(0o700)
         lines = (
             f"dataDir={database.absolute()}",
-            f"clientPort={self.port}",
-            f"clientPortAddress={self.host}",
+            *self._place_lines(database),
             f"tickTime={self._tick_time_ms}",
+            f"initLimit={INIT_LIMIT_TICKS}",
+            f"syncLimit={SYNC_LIMIT_TICKS}",
             f"minSessionTimeout={SESSION_TIMEOUT_MIN_MS}",
             f"maxSessionTimeout={SESSION_TIMEOUT_MAX_MS}",
             f"maxClientCnxns={CLIENT_CONNECTIONS_MAX}",
@@ -286,9 +290,16 @@ class ZooKeeperServer:
         )
         self._config_path.write_text("\n".join(lines) + "\n")
 
+    def _place_lines(self, database: Path) -> list[str]:
+        """Say where it listens; a member's place stands in the list of the ensemble's servers."""
+        if self._quorum is None:
+            return [f"clientPort={self.port}", f"clientPortAddress={self.host}"]
+        return self._quorum.write(self._data_dir, database, self._config_path)
+
     def _spawn(self) -> None:
         classpath = os.pathsep.join(self._installation.classpath)
-        command = (str(self._installation.java), *_JVM_OPTIONS, "-cp", classpath, MAIN_CLASS)
+        options = _JVM_OPTIONS + (self._quorum.jvm_options(self._data_dir) if self._quorum else ())
+        command = (str(self._installation.java), *options, "-cp", classpath, MAIN_CLASS)
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the command is made here, of found paths
                 (*command, str(self._config_path.absolute())),

@@ -4,6 +4,8 @@ Methods that block may be called from any thread but an event loop's; in a react
 thread. Methods that end in ``_later`` and the watches, inherited, never block.
 """
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Callable
@@ -59,6 +61,22 @@ class Session(NonblockingSession):
         except RegistryError:
             self.close()
             raise
+
+    def like(self, url: str) -> Session:
+        """Return a session of the same user with other servers, to be started."""
+        return Session(url, self._password, session_timeout_s=self._session_timeout_s)
+
+    def follow_ensemble(self) -> None:
+        """Look for servers that join the ensemble, too, from now on. Blocks nobody."""
+        given, slash, root = self.url.partition("/")
+
+        def moved(data: bytes | None) -> None:
+            told, _, told_root = (data or b"").decode(errors="replace").partition("/")
+            if told and told_root == root:
+                hosts = dict.fromkeys([*told.split(","), *given.split(",")])
+                self.move_to(",".join(hosts) + slash + root)
+
+        self.watch_data(paths.ensemble_url(), moved)
 
     # Reading and writing, blocking
 

@@ -134,6 +134,13 @@ class CommandContext:
         """The session, if the command has opened it."""
         return self._opened
 
+    def note_registry_url(self, url: str) -> None:
+        """The ensemble is found there now: what this host knows of the same fabric is brought up to date."""
+        if self._address is not None and self.zookeeper_url == self._address.zookeeper_url:
+            from fabric.home import RegistryAddress  # noqa: PLC0415 - few commands need it
+
+            self.home.write_registry_address(RegistryAddress(url, self._address.zookeeper_password))
+
     @cached_property
     def profiles(self) -> "ProfileStore":
         """Profiles, versions and requirements."""

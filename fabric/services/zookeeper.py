@@ -13,22 +13,22 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fabric.child import ChildAction, ChildInput, ChildMachine, ChildState
+from fabric.ensemble_settings import server_of
 from fabric.errors import FabricError
 from fabric.home import ManagedZooKeeper, ProcessRecord
 from fabric.processes import ProcessExit, identify, send_signal
 from fabric.reactor import Reactor, in_thread
 from registry.errors import RegistryError
-from registry.server import ZooKeeperServer, find_zookeeper
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from fabric.reactor import DelayedCall
     from fabric.services import ServiceContext
+    from registry.server import ZooKeeperServer
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,11 @@ class ManagedServer:
         self._timer: DelayedCall | None = None
         self._on_stopped: Callable[[], None] | None = None
         self.error: str | None = None
+
+    @property
+    def settings(self) -> ManagedZooKeeper:
+        """What it runs with."""
+        return self._settings
 
     @property
     def url(self) -> str:
@@ -99,14 +104,7 @@ class ManagedServer:
 
     def _start_server(self) -> ZooKeeperServer:
         """Start or adopt (blocking, in a thread). Raises ServerNotStarted."""
-        settings = self._settings
-        server = self._server or ZooKeeperServer(
-            find_zookeeper(),
-            Path(settings.data_directory),
-            settings.port,
-            settings.host,
-            tick_time_ms=settings.tick_time_ms,
-        )
+        server = self._server or server_of(self._settings)
         server.start()
         return server
 

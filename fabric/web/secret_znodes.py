@@ -13,6 +13,7 @@ SECRET_TREES: Final = (
     paths.tokens(),  # hashes of tokens
     f"{paths.authentication()}/containers",  # containers' credentials
     paths.ensemble_password(),
+    paths.ensemble_secret(),
 )
 """Znodes whose data, and that of those below, is secret. That they exist is none."""
 MASK: Final = "••••••"

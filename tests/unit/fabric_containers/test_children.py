@@ -96,7 +96,7 @@ class Family:
         self.session = session
         self.host = host
         self.home = Home(folder)
-        self.children = Children(reactor, session, self.home, "root", "fake:1")
+        self.children = Children(reactor, session, self.home, "root")
 
     def put(self, path: str, text: str) -> None:
         """Write to the registry."""
