@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -75,19 +75,23 @@ _timeout = click.option(
 @click.argument("containers", nargs=-1, required=True)
 @_force
 @_timeout
-def ensemble_add(context: CommandContext, containers: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401
+def ensemble_add(
+    context: CommandContext, containers: tuple[str, ...], force: bool, migration_timeout: int
+) -> None:
     """Have containers run a server of the ensemble each.
 
     Nobody is disturbed: the servers copy the registry and follow, and then get their votes in one step.
     """
-    _change(context, containers, (), given)
+    _change(context, containers, (), force, migration_timeout)
 
 
 @command("ensemble-create", examples=["fabric ensemble-create root east west"])
 @click.argument("containers", nargs=-1, required=True)
 @_force
 @_timeout
-def ensemble_create(context: CommandContext, containers: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401
+def ensemble_create(
+    context: CommandContext, containers: tuple[str, ...], force: bool, migration_timeout: int
+) -> None:
     """Have exactly these containers run the ensemble: servers are added and removed as needed."""
     with _quorum_explained(context):
         members = _ensemble(context).members()
@@ -96,30 +100,32 @@ def ensemble_create(context: CommandContext, containers: tuple[str, ...], **give
     if not joining and not leaving:
         click.echo(f"These containers are the ensemble already: {', '.join(members)}.")
         return
-    _change(context, joining, leaving, given)
+    _change(context, joining, leaving, force, migration_timeout)
 
 
 @command("ensemble-remove", examples=["fabric ensemble-remove east west"])
 @click.argument("containers", nargs=-1, required=True)
 @_force
 @_timeout
-def ensemble_remove(context: CommandContext, containers: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401
+def ensemble_remove(
+    context: CommandContext, containers: tuple[str, ...], force: bool, migration_timeout: int
+) -> None:
     """Have containers run no server of the ensemble any more.
 
     Clients are told first where the others are; sessions move there and live on.
     """
-    _change(context, (), containers, given)
+    _change(context, (), containers, force, migration_timeout)
 
 
 def _change(
-    context: CommandContext, joining: tuple[str, ...], leaving: tuple[str, ...], given: dict[str, Any]
+    context: CommandContext, joining: tuple[str, ...], leaving: tuple[str, ...], force: bool, timeout_ms: int
 ) -> None:
     with _quorum_explained(context):
         ensemble = _ensemble(context)
         ensemble.check(joining, leaving)
-        _confirm(given["force"])
+        _confirm(force)
         try:
-            url = ensemble.change(joining, leaving, given["migration_timeout"] / MS_PER_S)
+            url = ensemble.change(joining, leaving, timeout_ms / MS_PER_S)
         except KeyboardInterrupt:
             click.echo("\nThe change is not complete. Give the same command again to complete it.", err=True)
             raise

@@ -48,7 +48,7 @@ class Flow:
                 self.sent_s[number] = time.monotonic()
                 producer.send(TextMessage(text=str(number)))
                 number += 1
-                time.sleep(SEND_PAUSE_S)
+                self._end.wait(SEND_PAUSE_S)
 
     def _receive(self) -> None:
         with self._factory.create_connection() as connection:
