@@ -12,7 +12,6 @@ import fcntl
 import json
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -25,15 +24,15 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from twisted.internet.defer import Deferred
 
 from broker.process import prepare_process
-from fabric.addresses import EVERYWHERE, LOOPBACK, PORTS, first_server, host_fields, own_public_fields
+from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_fields
 from fabric.agent import Agent
 from fabric.audit import AuditEntry, AuditFeed, write_entry
 from fabric.children import STOPPED, Children
 from fabric.ensemble_member import EnsembleMembership
-from fabric.ensemble_settings import SECRET_BYTES, member_settings, server_of
+from fabric.ensemble_settings import as_member
 from fabric.errors import FabricError
 from fabric.facts_report import FactsReport
-from fabric.home import Home, ManagedZooKeeper, RegistryAddress, SessionRecord, master_key_file
+from fabric.home import Home, RegistryAddress, SessionRecord, master_key_file
 from fabric.logs import (
     FORMAT_KEY,
     FORMAT_VARIABLE,
@@ -144,7 +143,7 @@ class Container:
         """Begin. What goes wrong is logged and tried again."""
         settings = self._files.read_managed_zookeeper()
         if settings is not None:
-            settings = self._as_member(settings)
+            settings = as_member(self._files, settings, self._address.zookeeper_url)
             self._zookeeper = ManagedServer(self._reactor, settings)
             self._zookeeper.start()
         Deferred.fromCoroutine(self._run()).addErrback(self._failed)
@@ -203,23 +202,6 @@ class Container:
             in_thread(self._reactor, write_blocking, entry)
 
         logging.getLogger("broker.audit").addHandler(AuditFeed(write, socket.gethostname()))
-
-    def _as_member(self, settings: ManagedZooKeeper) -> ManagedZooKeeper:
-        """Let a server that an earlier release started alone be one that may get companions.
-
-        Its data stays. One that runs is left as it is until it is started anew.
-        """
-        try:
-            if settings.server or server_of(settings).adopt():
-                return settings
-            host, _ = first_server(self._address.zookeeper_url)
-            secret = secrets.token_urlsafe(SECRET_BYTES)
-            member = member_settings(settings, 1, address=host, secret=secret, port_range=PORTS)
-            self._files.write_managed_zookeeper(member)
-        except (FabricError, RegistryError) as error:
-            log.warning("The ZooKeeper server stays alone: %s", error)
-            return settings
-        return member
 
     def _follow_ensemble(self, session: Session, context: ServiceContext) -> None:
         self._membership = EnsembleMembership(

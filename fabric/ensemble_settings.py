@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from fabric.addresses import EVERYWHERE
+from fabric.addresses import EVERYWHERE, PORTS, first_server
 from fabric.errors import FabricError
-from fabric.home import ManagedZooKeeper
+from fabric.home import ContainerHome, ManagedZooKeeper
 from fabric.local import port_is_free
+from registry.errors import RegistryError
 from registry.quorum import ELECTION_PORT, QUORUM_PORT, EnsembleServer, QuorumSettings, parse_servers
 from registry.server import ZooKeeperServer, find_zookeeper
+
+log = logging.getLogger(__name__)
 
 SECRET_BYTES = 18
 """Of the ensemble's secret."""
@@ -76,6 +81,29 @@ def member_settings(
     # One that joins follows without a vote until it is given one.
     server = EnsembleServer(number, reached, ports[0], ports[1], host, settings.port, votes=not others)
     return replace(settings, server=server.line(), others=others, secret=secret)
+
+
+def as_member(files: ContainerHome, settings: ManagedZooKeeper, zookeeper_url: str) -> ManagedZooKeeper:
+    """Let a server that an earlier release started alone be one that may get companions.
+
+    Its data stays. One that runs is left as it is until it is started anew.
+
+    Args:
+        files: Where the settings lie; they are brought up to date.
+        settings: Of the server.
+        zookeeper_url: Where clients find it.
+    """
+    try:
+        if settings.server or server_of(settings).adopt():
+            return settings
+        host, _ = first_server(zookeeper_url)
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        member = member_settings(settings, 1, address=host, secret=secret, port_range=PORTS)
+        files.write_managed_zookeeper(member)
+    except (FabricError, RegistryError) as error:
+        log.warning("The ZooKeeper server stays alone: %s", error)
+        return settings
+    return member
 
 
 def free_port_in(host: str, wanted: int, port_range: tuple[int, int], taken: Collection[int]) -> int:

@@ -141,7 +141,7 @@ def test_a_parent_lets_go_of_a_child_that_was_moved(tmp_path: Path) -> None:
     home = Home(tmp_path)
     field = paths.container_config_field("child", "parent")
     session.put(field, b"root")
-    children = Children(reactor, session, home, "root", "fake:1")
+    children = Children(reactor, session, home, "root")
     children.start()
     reactor.turn()
     assert children.names() == ["child"]
