@@ -18,7 +18,7 @@ from fabric.errors import FabricError
 RESOLVERS = ("localip", "localhostname", "publicip", "publichostname", "manualip")
 PUBLIC = ("publicip", "publichostname")
 LOOPBACK = "127.0.0.1"
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+EVERYWHERE = ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
 PORTS = (0, 65535)
 """All of them."""
 

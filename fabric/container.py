@@ -584,7 +584,7 @@ def _begin_anew(home: Home, name: str, notifier: Notifier) -> NoReturn:
     logging.shutdown()
     told = {SOCKET_VARIABLE: notifier.address} if notifier.address else {}
     command = container_command(home, name)
-    os.execve(command[0], command, {**os.environ, **told})  # noqa: S606 - our own interpreter, no shell
+    os.execve(command[0], command, {**os.environ, **told})  # nosec B606  # noqa: S606 - our own interpreter, no shell
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ QUEUE = "queue://workshop.lab"
 CONSOLE_URL = paths.container_config_field("root", URL_FIELD)
 
 USER = "admin"
-PASSWORD = "admin"  # noqa: S105 - the walk-through's public password, for a fabric on the loopback address
+PASSWORD = "admin"  # nosec B105  # noqa: S105 - the walk-through's public password, for a fabric on the loopback address
 
 COMMAND_TIMEOUT_S = 180.0
 """Longest wait for one command; `create` starts ZooKeeper and a container, each in seconds."""
@@ -107,7 +107,7 @@ class Commands:
 
     def _start(self, words: Sequence[str], stderr: int) -> subprocess.Popen[str]:
         # The words are this module's own, and no shell reads them.
-        return subprocess.Popen(  # noqa: S603 - see above
+        return subprocess.Popen(  # nosec B603  # noqa: S603 - see above
             self.command(words),
             env=self.environment,
             stdin=subprocess.DEVNULL,

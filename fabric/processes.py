@@ -76,7 +76,7 @@ def container_command(home: Home, name: str) -> list[str]:
 def spawn(command: Sequence[str], console: Path) -> subprocess.Popen[bytes]:
     """Start a detached process. What it prints goes to the end of `console`. Raises OSError."""
     with console.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - the command is ours, no shell
+        return subprocess.Popen(  # nosec B603  # noqa: S603 - the command is ours, no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -67,7 +67,7 @@ def parse_profile(profile_id: str, document: bytes) -> Profile:
     if len(document) > DOCUMENT_BYTES_MAX:
         raise _invalid(profile_id, f"it has {len(document)} bytes, {DOCUMENT_BYTES_MAX} are allowed")
     try:
-        content = yaml.load(document.decode(), Loader=yaml.BaseLoader)  # noqa: S506 - makes only text
+        content = yaml.load(document.decode(), Loader=yaml.BaseLoader)  # nosec B506  # noqa: S506 - makes only text
     except UnicodeDecodeError as error:
         raise _invalid(profile_id, "it is not UTF-8") from error
     except (yaml.YAMLError, RecursionError) as error:

@@ -111,7 +111,7 @@ class Connection:
             ConnectionState(info),
             url.failover,
             make_wire=_make_wire,
-            rng=random.Random(),  # noqa: S311 - spreads clients over brokers, guards nothing
+            rng=random.Random(),  # nosec B311  # noqa: S311 - spreads clients over brokers, guards nothing
             follow_broker=url.discovery is None and url.failover is not None,
         )
         self.link = Link(transport, self._take_event, f"mqclient {self.connection_id}", tls)

@@ -156,7 +156,7 @@ class ZooKeeperServer:
     @property
     def url(self) -> str:
         """``host:port`` as clients are given it; a server that listens everywhere is reached locally."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # nosec B104  # noqa: S104 - compared, not bound
         return f"{host}:{self.port}"
 
     @property
@@ -301,7 +301,7 @@ class ZooKeeperServer:
         options = _JVM_OPTIONS + (self._quorum.jvm_options(self._data_dir) if self._quorum else ())
         command = (str(self._installation.java), *options, "-cp", classpath, MAIN_CLASS)
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is made here, of found paths
+            self._process = subprocess.Popen(  # nosec B603  # noqa: S603 - the command is made here, of found paths
                 (*command, str(self._config_path.absolute())),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

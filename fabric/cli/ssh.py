@@ -397,4 +397,4 @@ def _open_shell(access: SshAccess, setting: str) -> None:
         arguments += ["-J", f"{access.proxy.user}@{access.proxy.host}:{access.proxy.port}"]
     shell = f'{setting}exec "${{SHELL:-sh}}" -i'
     sys.stdout.flush()
-    os.execv(program, [*arguments, f"{address.user}@{address.host}", f"sh -c {shlex.quote(shell)}"])  # noqa: S606 - no shell here
+    os.execv(program, [*arguments, f"{address.user}@{address.host}", f"sh -c {shlex.quote(shell)}"])  # nosec B606  # noqa: S606 - no shell here

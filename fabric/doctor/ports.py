@@ -47,7 +47,7 @@ def zookeeper_ports(scene: Scene) -> Verdicts:
 
 
 def _reached(host: str) -> str:
-    return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
+    return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # nosec B104  # noqa: S104 - compared, not bound
 
 
 def first_ports(scene: Scene) -> Verdicts:

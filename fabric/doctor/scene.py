@@ -77,7 +77,7 @@ def sync_ms(directory: Path) -> float:
 def run_program(command: Sequence[str]) -> str:
     """What a program prints, both streams. Raises OSError, also if it does not end."""
     try:
-        done = subprocess.run(  # noqa: S603 - a path that was found on this host, and fixed arguments
+        done = subprocess.run(  # nosec B603  # noqa: S603 - a path that was found on this host, and fixed arguments
             command, capture_output=True, text=True, timeout=PROGRAM_S_MAX, check=False
         )
     except subprocess.TimeoutExpired as error:

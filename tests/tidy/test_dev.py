@@ -179,6 +179,28 @@ def test_python_too_old(checkout: Checkout) -> None:
     assert (done.returncode, done.stderr) == (1, "Python 3.11 or newer is needed; python3 is Python 3.9.2.\n")
 
 
+@pytest.mark.parametrize(("status", "code"), [(0, 0), (75, 0), (1, 1)])
+def test_a_check_that_cannot_be_made_is_no_failure(checkout: Checkout, status: int, code: int) -> None:
+    """Where nobody answers whether dependencies are vulnerable, this is said aloud; an answer may fail."""
+    checkout.give("git", "exit 0")
+    binaries = checkout.folder / ".venv" / "bin"
+    for tool in ("ruff", "mypy", "lint-imports", "pytest", "bandit"):
+        checkout.write(binaries / tool, "exit 0")
+    checkout.write(binaries / "python", f'[[ $* != *vulnerabilities* ]] || {{ echo "why"; exit {status}; }}')
+    done = checkout.run(["check"])
+    assert done.returncode == code, done.stderr
+    last = done.stdout.splitlines()[-1 if status == 0 else -2 :]
+    name = "vulnerabilities of dependencies (pip-audit)"
+    assert (
+        last
+        == {
+            0: [f"ok      {name}"],
+            1: [f"FAILED  {name}", "        why"],
+            75: [f"!!!!!!  {name}: NOT CHECKED", "        why"],
+        }[status]
+    )
+
+
 def test_arguments_reach_the_program(checkout: Checkout) -> None:
     """With everything there, the command's own program runs with its arguments."""
     checkout.give("java", "exit 0")
