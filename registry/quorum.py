@@ -74,7 +74,7 @@ def parse_servers(text: str) -> dict[int, EnsembleServer]:
             found["host"],
             int(found["quorum"]),
             int(found["election"]),
-            found["address"] or "0.0.0.0",  # noqa: S104 - what ZooKeeper means by leaving it out
+            found["address"] or "0.0.0.0",  # nosec B104  # noqa: S104 - what ZooKeeper means by leaving it out
             int(found["client"]),
             found["role"] != "observer",
         )
@@ -111,7 +111,7 @@ class QuorumSettings:
             servers.write_text("\n".join(lines) + "\n")
         jaas = directory / "jaas.conf"
         _write_secret(jaas, jaas_text(self.secret))
-        everywhere = self.own.client_address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        everywhere = self.own.client_address in ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
         return [
             "standaloneEnabled=false",
             "reconfigEnabled=true",

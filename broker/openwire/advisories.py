@@ -43,7 +43,7 @@ def _connection(about: AboutConnection) -> DataStructure:
         connection_id=connection_id,
         client_id=connection.client_id,
         user_name=connection.user or None,
-        password="",  # nosec B106 - nobody is told one
+        password="",  # nosec B106  # nobody is told one
         manageable=True,
         failover_reconnect=connection.failover_reconnect,
         client_ip=connection.remote or None,
