@@ -37,6 +37,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "backup": CommandEntry("backup", "Write the fabric's configuration into a file."),
     "broker-list": CommandEntry("broker", "List the brokers and how much there is in each."),
     "certificate-create": CommandEntry("certificate", "Make certificates for containers and users."),
+    "certificate-renew": CommandEntry("rollover", "Make certificates anew, for the same names."),
+    "certificate-rollover": CommandEntry("rollover", "Replace the fabric's certificate authority in steps."),
     "cluster-list": CommandEntry("cluster", "List the clusters, their masters, slaves and services."),
     "connection-close": CommandEntry("connection", "Close a client's connection to a broker."),
     "connection-list": CommandEntry("connection", "List the clients connected to a broker."),

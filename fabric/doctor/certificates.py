@@ -17,12 +17,14 @@ DAYS_WARNING: Final = 30
 KEY_STORES: Final = ("ssl.keyStore", "ssl.trustStore")
 """Properties of a broker that name files with certificates."""
 RENEW: Final = "Make it anew: fabric certificate-create"
+AUTHORITY_KEYS: Final = frozenset({"ca-key.pem", "ca-next-key.pem"})
+"""Files in the folder of certificates that hold none."""
 
 
 def expiry(scene: Scene) -> Verdicts:
     """All certificates in the home, and those that brokers of this host are given in their profiles."""
     now = datetime.datetime.fromtimestamp(scene.machine.now_s(), datetime.UTC)
-    found = {path for path in scene.home.certificates.glob("**/*.pem") if path.name != "ca-key.pem"}
+    found = {path for path in scene.home.certificates.glob("**/*.pem") if path.name not in AUTHORITY_KEYS}
     for settings in scene.broker_settings:
         found |= {Path(settings.properties[key]) for key in KEY_STORES if settings.properties.get(key)}
     for path in sorted(found):

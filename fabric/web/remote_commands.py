@@ -43,6 +43,8 @@ NOT_FROM_AFAR: Final = {
     "container-create-ssh": "It logs in to a host with the keys of the one who types it.",
     "container-update-ssh-credentials": "It logs in to a host with the keys of the one who types it.",
     "certificate-create": "It writes files, and its keys stay on their host.",
+    "certificate-renew": "It writes files, and its keys stay on their host.",
+    "certificate-rollover": "It writes files, and its keys stay on their host.",
     "doctor": "It looks at the host where it is typed.",
     "host-stop": "It ends the console that would run it.",
     "restore": "It reads a file of the host where it is typed.",

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from support.certificates import Keys
 from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_ports
 
+from fabric.renewal import issued, renew
 from mqclient import ConnectionFactory, TextMessage, TlsFiles
 from mqclient.errors import AuthenticationFailed, ClientError, ConnectionFailed, TlsUnusable
 
@@ -281,6 +283,49 @@ def test_a_new_certificate_needs_no_restart(bench: Bench) -> None:
         bench.keys.sign("server", "localhost", "127.0.0.1")
         wait_until(lambda: serial() != first)
         connection.create_session().create_producer("queue://tls.after").send(TextMessage("still there"))
+
+
+def test_an_authority_is_replaced_while_clients_go_on(bench: Bench, tmp_path: Path) -> None:
+    """Who trusts the old one, the new one or both connects as he should; the broker stays what it is."""
+    authority = bench.keys.authority
+    login = bench.keys.user("ann")
+    old, new, both = tmp_path / "old.pem", tmp_path / "new.pem", tmp_path / "both.pem"
+    old.write_bytes(bench.keys.trust.read_bytes())
+
+    def connects(trusted: Path) -> bool:
+        url = f"ssl://localhost:{bench.tls}"
+        try:
+            ConnectionFactory(url, tls=TlsFiles(str(trusted), str(login))).create_connection().close()
+        except ConnectionFailed as error:
+            assert "certificate" in str(error)
+            return False
+        return True
+
+    with contextlib.closing(
+        ConnectionFactory(f"ssl://localhost:{bench.tls}", tls=bench.files("ann")).create_connection()
+    ) as connection:
+        fresh = authority.begin()
+        new.write_bytes(fresh.public_bytes(serialization.Encoding.PEM))
+        both.write_bytes(bench.keys.trust.read_bytes())
+        assert [connects(each) for each in (old, new, both)] == [True, False, True]
+
+        authority.switch()
+        for each in issued(authority):
+            if each.path != login:  # as if it lay elsewhere: the old one counts on
+                renew(authority, each)
+        wait_until(lambda: connects(new))
+        assert [connects(each) for each in (old, new, both)] == [False, True, True]
+
+        renewed = tmp_path / "ann.pem"
+        authority.sign_user("ann", renewed)
+        authority.finish()
+
+        wait_until(lambda: not connects(new))  # who shows what the old one has signed is refused
+        login = renewed
+        assert [connects(each) for each in (old, new)] == [False, True]
+        connection.create_session().create_producer("queue://tls.rolled").send(TextMessage("still there"))
+    assert bench.broker.process.poll() is None
+    assert bench.log().count("is now the master") == 1
 
 
 def test_a_broker_without_its_certificates_says_so(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -149,3 +151,40 @@ def test_browsers_come_with_tls_when_a_profile_says_so(fabric: FabricForTests, u
     login = ("--url", address(), "--user", "admin", "--password", "admin")
     assert "not accepted" in outside(fabric, *login, "status", code=1)
     assert "fabric" in outside(fabric, "--ca", authority, *login, "status")
+    show_the_new_certificate(fabric, address())
+
+
+def show_the_new_certificate(fabric: FabricForTests, address: str) -> None:
+    """After a renewal, and after the authority was replaced, without a restart of anything."""
+    host, port = address.removeprefix("https://").rsplit(":", 1)
+    authority = fabric.home.authority_certificate
+    process = fabric.home.container("root").read_process()
+    old = authority.read_bytes().decode()
+
+    def shown() -> str:
+        return ssl.get_server_certificate((host, int(port)), timeout=30)
+
+    def is_trusted(by: str) -> bool:
+        context = ssl.create_default_context(cadata=by)
+        try:
+            with (
+                socket.create_connection((host, int(port)), 30) as raw,
+                context.wrap_socket(raw, server_hostname=host),
+            ):
+                return True
+        except ssl.SSLCertVerificationError:
+            return False
+
+    first = shown()
+    assert "root" in fabric.run("certificate-renew")
+    wait_until(lambda: shown() != first, 60, fabric.logs)
+    assert is_trusted(old)
+    fabric.run("certificate-rollover", "begin")
+    new = authority.read_text().removeprefix(old)
+    assert is_trusted(old) and not is_trusted(new)
+    fabric.run("certificate-rollover", "switch")
+    wait_until(lambda: is_trusted(new), 60, fabric.logs)
+    assert not is_trusted(old) and is_trusted(old + new)
+    fabric.run("certificate-rollover", "finish")
+    assert authority.read_text() == new and is_trusted(new)
+    assert fabric.home.container("root").read_process() == process
