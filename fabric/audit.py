@@ -149,15 +149,16 @@ class AuditFile:
         return [entry for line in reversed(lines) if (entry := AuditEntry.parse(line)) is not None]
 
 
-def write_entry(session: Session | None, file: Path, entry: AuditEntry) -> list[str]:
-    """Write an entry to the file and, with a session, to the registry. Blocks.
+def write_entry(session: Session | None, file: Path | None, entry: AuditEntry) -> list[str]:
+    """Write an entry to the file, if there is one, and, with a session, to the registry. Blocks.
 
     Returns:
         What could not be written, and why; nothing is raised.
     """
     problems = []
     try:
-        AuditFile(file).append(entry)
+        if file is not None:
+            AuditFile(file).append(entry)
     except OSError as error:
         problems.append(f"The audit log {file} cannot be written: {error.strerror}.")
     if (

@@ -101,5 +101,7 @@ def write_down(context: CommandContext, name: str, login: str, error: BaseExcept
         result=outcome(error),
         host=host,
     )
-    for problem in write_entry(context.opened_session, context.home.audit_log, entry):
+    home = context.home
+    has_log = home.has_fabric() or home.audit_log.exists()  # a host without a fabric is left as it is
+    for problem in write_entry(context.opened_session, home.audit_log if has_log else None, entry):
         click.echo(problem, err=True)

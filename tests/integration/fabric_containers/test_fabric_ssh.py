@@ -186,14 +186,14 @@ def test_further_containers_share_the_software(scene: Scene, tmp_path: Path) -> 
 
 
 def test_it_is_deleted_there_too(scene: Scene) -> None:
-    """Its host leaves the fabric with its children; only stores are kept. A lost host is forgotten."""
+    """Its host leaves the fabric with its children; stores and audit log stay. A lost host is forgotten."""
     fabric, login = scene.fabric, scene.login()
     assert "has one or more child containers" in fabric.run("container-delete", *login, "east", code=1)
     store = scene.home("east").data / "kept"
     store.mkdir()
     fabric.run("container-delete", "-r", *login, "east")
     assert not scene.home("east").has_fabric()
-    assert [path.name for path in (scene.path / "east").iterdir()] == ["data"]
+    assert {path.name for path in (scene.path / "east").iterdir()} == {"data", "audit.log"}
     assert store.exists()
     said = fabric.run("container-delete", *login, "west", code=1)
     assert "Host 127.0.0.3 cannot be reached" in said, "the host that was gone through is gone"
