@@ -21,6 +21,8 @@ from fabric.processes import running_process
 from fabric.resolvers import set_global_resolver
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
+from registry.address import check_url
+from registry.errors import NoPermission
 from registry.server import (
     INIT_LIMIT_TICKS,
     SYNC_LIMIT_TICKS,
@@ -117,19 +119,21 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
     validate_user_name(options.user)
     resolver = options.resolver or (None if options.manual_ip else options.global_resolver)
     fields = address_fields(options.bind_address, resolver, options.manual_ip)
+    external_url = check_url(options.zookeeper_url) if options.zookeeper_url else None
     check_absent(home, force=options.force, clean=options.clean)
     home.make()
     end_fabric(home, say)
     password = options.ensemble_password
     with contextlib.ExitStack() as undo:
         undo.callback(forget_fabric, home)
-        if options.zookeeper_url:
-            url, ensemble = options.zookeeper_url, None
+        if external_url:
+            url, ensemble = external_url, None
         else:
             ensemble = _managed_zookeeper(home, options, fields[fields["resolver"]])
             url = f"{fields[fields['resolver']]}:{ensemble.port}"
             undo.callback(_start_zookeeper(ensemble, options.bootstrap_timeout_s, say).stop)
         with _session(url, password) as session:
+            _make_path(session)
             _fill(session, options, fields, ensemble, url)
             home.write_registry_address(RegistryAddress(url, password))
             home.write_root_name(options.root)
@@ -252,6 +256,16 @@ def _session(url: str, password: str) -> Iterator[Session]:
         yield session
     finally:
         session.close()
+
+
+def _make_path(session: Session) -> None:
+    try:
+        session.make_root()
+    except NoPermission as error:
+        raise FabricError(
+            f"The path of {session.url} is not there, and the ensemble does not let us make it.",
+            "Have who looks after the ensemble make it, or choose another one.",
+        ) from error
 
 
 def _fill(

@@ -37,6 +37,7 @@ from fabric.records import ContainerRecord
 from fabric.resolvers import global_resolver
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
+from registry.address import path_of
 from registry.session import Session
 
 CONNECT_TIMEOUT_S = 60.0
@@ -67,6 +68,17 @@ class NoFabricThere(FabricError):
         super().__init__(
             f"There is no fabric in the ensemble {url}.",
             "Create one with `fabric create` on its first host, and join that.",
+        )
+
+
+class NoSuchPath(FabricError):
+    """The ensemble has no such path."""
+
+    def __init__(self, url: str) -> None:
+        path = path_of(url)
+        super().__init__(
+            f"There is no path {path} in the ensemble {url.partition('/')[0]}.",
+            "Nothing was made. `fabric info` on a host of the fabric says its address, path and all.",
         )
 
 
@@ -136,12 +148,14 @@ def join_fabric(
         The container.
 
     Raises:
-        AlreadyJoined, NoFabricThere, NameTaken, FabricError: as they say; nothing was changed.
+        AlreadyJoined, NoSuchPath, NoFabricThere, NameTaken, FabricError: as they say; nothing was changed.
         ContainerNotStarted: the container did not start; what was written is removed.
     """
     validate_container_name(options.name)
     check_outside(home)
     if session.get_or_none(paths.default_version()) is None:
+        if path_of(registry.zookeeper_url) and not session.exists("/"):
+            raise NoSuchPath(registry.zookeeper_url)
         raise NoFabricThere(registry.zookeeper_url)
     containers, profiles = ContainerStore(session), ProfileStore(session)
     fields = joined_fields(options, registry.zookeeper_url, global_resolver(session))

@@ -92,7 +92,7 @@ def check_own_registry(home: Home, zookeeper_url: str) -> None:
     Raises:
         RegistryDown: neither the container nor the server runs.
     """
-    host, _, port = zookeeper_url.rpartition(":")
+    host, _, port = zookeeper_url.partition("/")[0].rpartition(":")
     if "," in host:
         return  # others of the ensemble may answer
     for name in home.container_names():

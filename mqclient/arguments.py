@@ -176,7 +176,7 @@ USAGE = " usage   : (producer|consumer|browse) [OPTIONS]"
 
 _EXAMPLES = """
  registry, for discovery: URLs
-           [-Dzookeeper.url=host:port,..]
+           [-Dzookeeper.url=host:port,..[/path]]
            [-Dzookeeper.password=..]
            otherwise $FABRIC_ZOOKEEPER_URL and $FABRIC_ZOOKEEPER_PASSWORD, then what `fabric create` wrote
            to $FABRIC_HOME/fabric.json (default home ~/.local/share/fabric), then localhost:2181 and admin

@@ -38,7 +38,7 @@ def close_dead_session(
     A living owner of the session is disconnected and finds its session expired.
 
     Args:
-        url: ``host:port[,host:port…]``.
+        url: ``host:port[,host:port…][/path]``.
         password: Not needed: closing a session asks only for the session's own password.
         session_id: Of the dead process, as `Session.session_id`.
         session_password: Sixteen bytes, as `Session.session_password`.

@@ -37,8 +37,9 @@ _REPLY_LOST = (
 
 
 def servers_of(session: Session) -> dict[int, EnsembleServer]:
-    """Return the servers of the ensemble by number; none for a server that cannot be given companions."""
-    return parse_servers(session.get(CONFIG).data.decode(errors="replace"))
+    """Return the servers of the ensemble by number; none for one without companions, or below a path."""
+    node = session.get_or_none(CONFIG)
+    return parse_servers(node.data.decode(errors="replace")) if node else {}
 
 
 class EnsembleSession(Session):

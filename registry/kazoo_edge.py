@@ -14,8 +14,9 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import EventType, KazooState
 from kazoo.retry import KazooRetry
-from kazoo.security import make_digest_acl
+from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
+from registry.address import FORM, check_url
 from registry.errors import (
     AuthenticationFailed,
     NodeExists,
@@ -95,7 +96,7 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
     )
     try:
         client = KazooClient(
-            hosts=url,
+            hosts=check_url(url),
             timeout=session_timeout_s,
             auth_data=[("digest", f"{DIGEST_USER}:{password}")] if password else None,
             default_acl=own_access(password) if password else None,
@@ -103,9 +104,36 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
             logger=_kazoo_log,
         )
     except ValueError as error:
-        raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address (host:port[,host:port…]).") from error
+        raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address ({FORM}).") from error
     _limit_replies(client._connection)
     return client
+
+
+def make_path(url: str, path: str, password: str | None, timeout_s: float) -> None:
+    """Make a path for a fabric in an ensemble, if it is not there. Blocks.
+
+    What lies above it stays everybody's, as ZooKeeper's root is: it may hold other fabrics, too.
+
+    Args:
+        url: Of the ensemble, without a path: a session with one cannot look above it.
+        path: What is to be there.
+        password: What is made is given to it.
+        timeout_s: For all of it.
+
+    Raises:
+        NoPermission: the ensemble does not let us.
+        RegistryUnavailable: no server answered in time, or `url` is not an address.
+    """
+    client = make_client(url, password, timeout_s)
+    try:
+        client.start(timeout_s)
+        client.ensure_path(path.rpartition("/")[0] or "/", acl=OPEN_ACL_UNSAFE)
+        client.ensure_path(path)
+    except FAILURES as error:
+        raise converted(error, url, path) from error
+    finally:
+        client.stop()
+        client.close()
 
 
 def own_access(password: str) -> list[Any]:

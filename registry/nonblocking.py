@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from kazoo.exceptions import WriterNotClosedException
 from kazoo.protocol.states import KeeperState
 
+from registry.address import normal_url
 from registry.delivery import DeliveryThread, Post
 from registry.errors import RegistryError, RegistryUnavailable
 from registry.kazoo_edge import (
@@ -58,7 +59,7 @@ class NonblockingSession:
         """Make it; nothing is connected before `start`. Once closed it stays closed.
 
         Args:
-            url: ``host:port[,host:port…]``.
+            url: ``host:port[,host:port…][/path]``.
             password: Of the ensemble; None or empty for a registry without access control.
             session_timeout_s: How long ZooKeeper waits for a silent owner; the server has limits of its own.
             operation_timeout_s: Longest time a blocking method takes.
@@ -68,7 +69,7 @@ class NonblockingSession:
                 ``reactor.callLater`` is one. By default each timer is a thread.
             client_factory: Makes what speaks to ZooKeeper; tests and simulation have another.
         """
-        self.url = url
+        self.url = normal_url(url)
         self._password = password or None
         self._session_timeout_s = session_timeout_s
         self._operation_timeout_s = operation_timeout_s
@@ -130,7 +131,7 @@ class NonblockingSession:
         Raises:
             RegistryUnavailable: `url` is not an address.
         """
-        client = self._client
+        client, url = self._client, normal_url(url)
         try:
             if client is not None:
                 client.set_hosts(url)

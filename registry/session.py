@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from registry import paths
+from registry.address import path_of
 from registry.dead_session import close_dead_session
 from registry.errors import (
     AuthenticationFailed,
@@ -29,6 +30,7 @@ from registry.kazoo_edge import (
     Node,
     SessionState,
     converted,
+    make_path,
     node_of,
     own_access,
 )
@@ -65,6 +67,15 @@ class Session(NonblockingSession):
     def like(self, url: str) -> Session:
         """Return a session of the same user with other servers, to be started."""
         return Session(url, self._password, session_timeout_s=self._session_timeout_s)
+
+    def make_root(self) -> None:
+        """Make the path that the address ends in, if it has one and it is not there. Blocks.
+
+        Raises:
+            NoPermission: the ensemble does not let us.
+        """
+        if (path := path_of(self.url)) and not self.exists("/"):
+            make_path(self.url.partition("/")[0], path, self._password, self._operation_timeout_s)
 
     def follow_ensemble(self) -> None:
         """Look for servers that join the ensemble, too, from now on. Blocks nobody."""
@@ -151,9 +162,12 @@ class Session(NonblockingSession):
 
         Raises:
             NodeExists: it exists and is not what this call may have made.
-            NoSuchNode: its parent does not exist, and `make_parents` is false.
+            NoSuchNode: its parent does not exist, and `make_parents` is false; or there is not even the path
+                that the address ends in: that one `make_root` makes, not a slip of the pen.
         """
         _check_size(path, data)
+        if make_parents and (root := path_of(self.url)) and not self.exists("/"):
+            raise NoSuchNode(f"There is no path {root} in the ensemble {self.url.partition('/')[0]}.")
         attempts = 0
 
         def begin(client: Any) -> Any:  # noqa: ANN401 - kazoo is not typed

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from fabric.cli.context import CommandContext
+    from registry.session import Session
 
 READS: Final = frozenset(
     {
@@ -101,7 +102,21 @@ def write_down(context: CommandContext, name: str, login: str, error: BaseExcept
         result=outcome(error),
         host=host,
     )
-    home = context.home
-    has_log = home.has_fabric() or home.audit_log.exists()  # a host without a fabric is left as it is
-    for problem in write_entry(context.opened_session, home.audit_log if has_log else None, entry):
+    session, home = _session_with_fabric(context), context.home
+    has_log = session or home.has_fabric() or home.audit_log.exists()  # a host without a fabric is left as it is
+    for problem in write_entry(session, home.audit_log if has_log else None, entry):
         click.echo(problem, err=True)
+
+
+def _session_with_fabric(context: CommandContext) -> Session | None:
+    """The command's session, unless it has found no fabric: nothing is written into others' ensembles."""
+    from registry import paths  # noqa: PLC0415 - commands that only look do without
+    from registry.errors import RegistryError  # noqa: PLC0415 - likewise
+
+    session = context.opened_session
+    if session is None or session.state.value != "connected":
+        return None  # nobody waits for a ZooKeeper that is away
+    try:
+        return session if session.exists(paths.ROOT) else None
+    except RegistryError:
+        return None

@@ -61,6 +61,7 @@ def _refused_options(function: F) -> F:
         "fabric create --clean --wait-for-provisioning",
         "fabric create --new-user admin --new-user-password admin --zookeeper-server-port 2182",
         "fabric create --zookeeper-url zk1:2181,zk2:2181,zk3:2181 --zookeeper-password secret",
+        "fabric create --zookeeper-url zk1:2181,zk2:2181,zk3:2181/fabrics/shop",
     ],
 )
 @click.argument("containers", nargs=-1)
@@ -75,7 +76,9 @@ def _refused_options(function: F) -> F:
 )
 @click.option("--generate-zookeeper-password", is_flag=True, help="Make up a password for the registry.")
 @click.option(
-    "--zookeeper-url", metavar="HOST:PORT,…", help="Use this ensemble instead of a server of our own."
+    "--zookeeper-url",
+    metavar="HOST:PORT,…[/PATH]",
+    help="Use this ensemble, below that path, instead of a server of our own.",
 )
 @click.option(
     "--zookeeper-server-port",

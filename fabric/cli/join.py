@@ -24,6 +24,7 @@ MS_PER_S = 1000
     examples=[
         "fabric join zk1:2181",
         "fabric join zk1:2181,zk2:2181,zk3:2181 east --profile fabric --wait-for-provisioning",
+        "fabric join zk1:2181,zk2:2181/fabrics/shop east",
         "fabric join 10.0.0.7:2181 east --resolver manualip --manual-ip 203.0.113.9",
     ],
 )
@@ -93,7 +94,7 @@ def join(context: CommandContext, /, **given: Any) -> None:  # noqa: ANN401 - th
         port_max=PORTS[1] if given["max_port"] is None else given["max_port"],
     )
     context.join(given["zookeeper_url"], given["zookeeper_password"], CONNECT_TIMEOUT_S)
-    address = RegistryAddress(context.zookeeper_url, context.zookeeper_password)
+    address = RegistryAddress(context.session.url, context.zookeeper_password)
     try:
         record = join_fabric(context.home, address, context.session, options, click.echo)
     except KeyboardInterrupt:
