@@ -197,6 +197,7 @@ class Handshake:
         mechanism = str(fields[0]) if fields else ""
         response = fields[1] if len(fields) > 1 else None
         if mechanism not in self._mechanisms:
+            self._say(_OUTCOME, UByte(Outcome.AUTH))  # 5.3.3.2
             raise CodecError(f"the mechanism {mechanism[:40]!r} is not offered")
         if mechanism == PLAIN:
             return self._plain(response)

@@ -93,7 +93,11 @@ def listening_ports(pid: int) -> set[int]:
             with contextlib.suppress(FileNotFoundError):
                 sockets.add(str(descriptor.readlink()))
     ports = set()
-    for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+    lines = []
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError):  # a kernel may be without version 6
+            lines += Path("/proc/net", table).read_text("ascii").splitlines()[1:]
+    for line in lines:
         fields = line.split()
         is_listening, inode = fields[3] == "0A", fields[9]
         if is_listening and f"socket:[{inode}]" in sockets:
