@@ -24,6 +24,7 @@ from perf import ending
 from perf.bench_broker import BenchBroker
 from perf.compaction import bench_compaction
 from perf.disk import DiskRate, fio_rate, own_rate
+from perf.floor import floor_rate
 from perf.lean_client import LeanProducer, send_one_by_one, send_windowed
 from perf.process_facts import bytes_on_disk, forget_pages
 from perf.statistics_of_runs import machine, median
@@ -206,6 +207,7 @@ def bench_sends(bench: Bench) -> list[Row]:
     lean: list[float] = []
     disk: list[float] = []
     own: list[float] = []
+    floor: list[float] = []
     size = bench.batch_bytes()
     profile = [] if bench.wanted.profile is None else ["--profile", str(bench.wanted.profile)]
     with BenchBroker(bench.store("sends"), "--unwatched", *profile) as broker:
@@ -213,6 +215,7 @@ def bench_sends(bench: Bench) -> list[Row]:
         send_one_by_one(producer, WARM_UP_S)
         for _ in range(REPETITIONS):
             disk.append(own_rate(bench.folder, size, bench.wanted.seconds / 2).per_second)
+            floor.append(floor_rate(bench.folder, size, bench.wanted.seconds / 2))
             lean.append(send_one_by_one(producer, bench.wanted.seconds).per_second)
             own.append(library_rate(broker.port, bench.wanted))
         producer.close()
@@ -220,6 +223,11 @@ def bench_sends(bench: Bench) -> list[Row]:
     what = "acknowledged persistent sends, 1 producer, synchronous"
     return [
         Row(f"disk: write of {size:,} bytes and fdatasync", f"{median(disk):,.0f}/s", "1"),
+        Row(
+            "a server that only receives, writes, syncs and answers",
+            f"{median(floor):,.0f}/s",
+            f"{median(floor) / median(disk):.2f} of the disk",
+        ),
         Row(
             what,
             f"{median(lean):,.0f}/s",
