@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ZEROS_BYTES = 64 * 1024 * 1024
-"""Written before, as the journal does: overwriting what is allocated needs no change of the file's metadata."""
+"""Written before, as the journal does: overwriting them changes none of the file's metadata."""
 ANSWER_BYTES = 14
 """As many as OpenWire's answer to a send has."""
 TIMEOUT_S = 30.0
@@ -47,7 +47,7 @@ def floor_rate(folder: Path, size: int, seconds: float) -> float:
         seconds: how long it is measured.
     """
     path = folder / "floor"
-    command = [sys.executable, "-m", "perf.floor", str(path), str(size)]
+    command = [sys.executable, __file__, str(path), str(size)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         with socket.create_connection(("127.0.0.1", int(server.stdout.readline())), TIMEOUT_S) as client:
