@@ -70,13 +70,28 @@ fill() {
     slim "$root"
 }
 
-# Nobody reads manuals in a container: neither these nor those of packages that come later.
+# Nobody reads manuals in a container: neither these nor those of packages that come later. Licences stay.
+# And nothing starts because it is installed.
 slim() {
     local root=$1
-    printf 'path-exclude /usr/share/%s/*\n' doc man info locale lintian >"$root/etc/dpkg/dpkg.cfg.d/slim"
+    {
+        printf 'path-exclude /usr/share/%s/*\n' doc man info locale lintian
+        printf 'path-include /usr/share/doc/*/copyright\n'
+    } >"$root/etc/dpkg/dpkg.cfg.d/slim"
+    install -m 755 /dev/stdin "$root/usr/sbin/policy-rc.d" <<<$'#!/bin/sh\nexit 101'
+    find "$root/usr/share/doc" -type f ! -name copyright -delete
     printf 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n' >"$root/etc/apt/apt.conf.d/80slim"
-    rm -rf "$root"/usr/share/{doc,man,info,locale,lintian}/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* \
+    rm -rf "$root"/usr/share/{man,info,locale,lintian}/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* \
         "$root"/var/log/*.log "$root"/var/cache/debconf/*-old
+}
+
+# Nothing stays, also when it was stopped half way: then debootstrap may have left its mounts.
+clear_up() {
+    local mount
+    for mount in "$root"/{proc,sys,dev/pts,dev}; do
+        ! mountpoint -q "$mount" || umount "$mount" || true
+    done
+    rm -rf --one-file-system "$root"
 }
 
 main() {
@@ -86,7 +101,8 @@ main() {
         return
     fi
     root=$(mktemp -d)
-    trap 'rm -rf "$root"' EXIT
+    trap clear_up EXIT
+    trap 'exit 130' INT TERM
     fill "$root"
     # Named last: a run that failed leaves no image that looks finished.
     image=$(tar -C "$root" --numeric-owner -c . | docker import --change 'CMD ["bash"]' \

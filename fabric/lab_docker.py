@@ -7,12 +7,16 @@ clients at the host `client`.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -36,6 +40,12 @@ HOSTS = ("east", "west")
 
 LOAD_COUNT = 3000
 """Twice what one host sends: a host takes longer to come back than a process."""
+
+CONSOLE_PORT = 8181
+"""Where the console is on this machine, unless CONSOLE_PORT says otherwise."""
+
+LOG_LINES = 15
+"""How much each host may say when they could not be started."""
 
 UP_TIMEOUT_S = 300.0
 HOST_TIMEOUT_S = 120.0
@@ -83,16 +93,29 @@ class Compose:
         """Wait for it. Raises CommandFailed."""
         wait_for(lambda: self.is_healthy(host) or None, f"host {host} is healthy", timeout_s)
 
+    def exists(self) -> bool:
+        """Whether anything of the project is there: hosts, also those that are down, or what they stored."""
+        chosen = f"--filter=label=com.docker.compose.project={self._project}"
+        listed = (["container", "ls", "--all"], ["volume", "ls"], ["network", "ls"])
+        return any(checked(["docker", *words, "--quiet", chosen]).strip() for words in listed)
+
+    def remove(self) -> None:
+        """End all hosts, and remove what they stored. Raises CommandFailed."""
+        self.run("down", "--volumes", "--remove-orphans", "--timeout", "30")
+
     def console_url(self) -> str:
         """Return where the console is, seen from this machine."""
         return f"http://{self.run('port', 'root', '8181').strip()}"
 
 
 def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    # The words are this module's own, and no shell reads them.
-    return subprocess.run(  # nosec B603  # noqa: S603 - see above
-        words, capture_output=True, text=True, timeout=UP_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
-    )
+    try:
+        # The words are this module's own, and no shell reads them.
+        return subprocess.run(  # nosec B603  # noqa: S603 - see above
+            words, capture_output=True, text=True, timeout=UP_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired as slow:
+        raise CommandFailed(f"`{' '.join(words)}` did not end within {UP_TIMEOUT_S:g} s.") from slow
 
 
 def checked(words: Sequence[str]) -> str:
@@ -102,6 +125,33 @@ def checked(words: Sequence[str]) -> str:
         said = (done.stdout + done.stderr).strip()
         raise CommandFailed(f"`{' '.join(words)}` ended with exit code {done.returncode}:\n{said}")
     return done.stdout
+
+
+def check_port(environment: Mapping[str, str]) -> None:
+    """See that the console's port is free before hosts are started. Raises CommandFailed."""
+    wanted = environment.get("CONSOLE_PORT") or str(CONSOLE_PORT)
+    if not wanted.isdecimal() or int(wanted) > 65535:
+        raise CommandFailed(f"CONSOLE_PORT is '{wanted}'; it must be a port, a number up to 65535.")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", int(wanted)))
+        except OSError as refusal:
+            raise CommandFailed(
+                f"Port {wanted} of 127.0.0.1, which the console needs, cannot be had: {refusal.strerror}.\n"
+                "End the program that has it, or choose another one: CONSOLE_PORT=PORT ./dev docker lab"
+            ) from refusal
+
+
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Keep a second walk-through from ending the hosts of one that is under way. Raises CommandFailed."""
+    with file.open() as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as taken:
+            raise CommandFailed("Another walk-through is under way; wait for its end, or stop it.") from taken
+        yield
 
 
 class HostCommands(Commands):
@@ -127,7 +177,11 @@ def host_of(container: str) -> str:
 
 
 class HostWalkthrough(Walkthrough):
-    """The steps on many hosts."""
+    """The steps on many hosts.
+
+    Attributes:
+        has_hosts: whether they have all been started.
+    """
 
     load_count = LOAD_COUNT
 
@@ -135,6 +189,8 @@ class HostWalkthrough(Walkthrough):
         super().__init__(HostCommands(compose))
         self._compose = compose
         self._is_up = is_up
+        self._is_starting = False
+        self.has_hosts = is_up
 
     def create(self) -> None:
         """An ensemble, the fabric's first host, two hosts for brokers, one for clients."""
@@ -142,11 +198,37 @@ class HostWalkthrough(Walkthrough):
             "Start an ensemble of three ZooKeepers, a host that creates a fabric, and hosts that join it."
         )
         if not self._is_up:
-            click.secho("   $ " + " ".join(self._compose.words("up", "--detach")), fg="cyan")
-            self._compose.run("up", "--detach")
+            self._start_hosts()
         for host in ("root", *HOSTS, "client"):
             self._compose.wait_healthy(host, UP_TIMEOUT_S)
+            click.echo(f"   Host {host} is healthy.")
+        self._is_starting = False
         self.type("fabric", "container-list")
+
+    def _start_hosts(self) -> None:
+        click.secho("   $ " + " ".join(self._compose.words("up", "--detach")), fg="cyan")
+        click.echo("   It returns when all have started, after half a minute.")
+        self._is_starting = True
+        try:
+            self._compose.run("up", "--detach")
+        except CommandFailed as failure:
+            said = self._compose.run("logs", "--no-color", "--tail", str(LOG_LINES))
+            self._compose.remove()
+            raise CommandFailed(f"{said}\n{failure}\nThe hosts are removed again.") from failure
+        self.has_hosts = True
+
+    def stopped(self) -> str:
+        """Ctrl-C was pressed: remove hosts that were only being started; return what to say of it."""
+        if not self._is_starting:
+            return "Stopped. What runs by now goes on; ./dev docker lab --stop ends it."
+        # A second Ctrl-C, which the programs that are run hear as well, would leave half of them.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        click.echo("\nStopped. The hosts that were being started are removed ...", err=True)
+        try:
+            self._compose.remove()
+        except CommandFailed as failure:
+            return f"{failure}\nSome are left; ./dev docker lab --stop ends them."
+        return "Nothing of them is left."
 
     def remove_root_broker(self) -> None:
         """Nothing to do: root runs none here."""
@@ -223,6 +305,14 @@ class HostWalkthrough(Walkthrough):
         click.echo("   ./dev docker lab --stop")
 
 
+def clear_the_way(compose: Compose) -> None:
+    """End what an earlier walk-through left. Raises CommandFailed."""
+    if compose.exists():
+        click.echo("The hosts of an earlier walk-through are ended.")
+        compose.remove()
+    check_port(os.environ)
+
+
 @click.command()
 @click.option("--project", default="fabric-lab", show_default=True, help="Name of the project of compose.")
 @click.option(
@@ -238,16 +328,19 @@ def main(project: str, file: Path, is_up: bool) -> None:
     if shutil.which("docker") is None:
         raise click.UsageError("There is no program docker.")
     compose = Compose(project, file)
+    walk = HostWalkthrough(compose, is_up=is_up)
     try:
-        if not is_up:
-            compose.run("down", "--volumes", "--timeout", "30")
-        HostWalkthrough(compose, is_up=is_up).run()
+        with contextlib.nullcontext() if is_up else alone(file):
+            if not is_up:
+                clear_the_way(compose)
+            walk.run()
     except CommandFailed as failure:
         click.secho(str(failure), fg="red", err=True)
-        click.echo("Look at a host with `docker logs`; ./dev docker lab --stop ends them.", err=True)
+        if walk.has_hosts:
+            click.echo("Look at a host with `docker logs`; ./dev docker lab --stop ends them.", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        click.echo("\nStopped. What runs by now goes on; ./dev docker lab --stop ends it.", err=True)
+        click.echo("\n" + walk.stopped(), err=True)
         sys.exit(130)
 
 

@@ -1,5 +1,6 @@
 """The images hold what a host needs, and nothing that helps an intruder."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,12 @@ IMAGES = {"fabric-host:latest": 300, "fabric:latest": 650}
 """Largest size of each in MB, on a Debian without anything else."""
 
 UID = 10001
+
+BILL = "/usr/share/doc/fabric/sbom.json"
+PYTHON_PACKAGES = (
+    "import importlib.metadata as m;"
+    "print(*(f'{one.name.lower()} {one.version}' for one in m.distributions()), sep='\\n')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +83,32 @@ def test_it_says_what_it_is(image: Image) -> None:
     labels = image.labels
     assert labels["org.opencontainers.image.title"] == "Fabric"
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert re.fullmatch(r"https?://[^@]+|unknown", labels["org.opencontainers.image.source"])
+    assert labels["org.opencontainers.image.base.name"]
     assert re.fullmatch(r"[0-9a-f]{40}|unknown", labels["org.opencontainers.image.revision"])
     assert image.attrs["Config"]["Healthcheck"]["Test"] == ["CMD", "fabric-health"]
+
+
+def test_it_carries_its_bill_of_materials(engine: docker.DockerClient, image: Image) -> None:
+    """What is in it is listed: every package of Python and of Debian, those of Python with a licence."""
+    bill = json.loads(run(engine, image, "cat", BILL))
+    assert bill["bomFormat"] == "CycloneDX"
+    itself = bill["metadata"]["component"]
+    assert itself["name"] == "fabric-mq"
+    assert itself["version"] == image.labels["org.opencontainers.image.version"]
+    listed = {f"{one['name'].lower()} {one['version']}": one for one in bill["components"]}
+    python = set(run(engine, image, "python", "-c", PYTHON_PACKAGES).splitlines())
+    assert f"fabric-mq {itself['version']}" in python
+    python -= {f"fabric-mq {itself['version']}"}
+    assert python <= listed.keys()
+    assert [name for name in python if not listed[name].get("licenses")] == []
+    debian = run(engine, image, "dpkg-query", "--show", "--showformat=${Package} ${Version}\\n").splitlines()
+    assert {"tini", "libc6"} <= {line.split()[0] for line in debian}
+    assert {line.lower() for line in debian} <= listed.keys()
+    # Debian's entries, and one for Debian itself; nothing that is not there.
+    assert len(listed) == len(python) + len(debian) + 1
+    named = {one["bom-ref"] for one in bill["components"]} | {itself["bom-ref"]}
+    assert {one["ref"] for one in bill["dependencies"]} == named
 
 
 def test_it_has_what_it_needs_to_run(engine: docker.DockerClient, image: Image) -> None:

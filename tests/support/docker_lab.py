@@ -35,8 +35,8 @@ LOG_LINES = 40
 class ComposeProject(DockerCompose):
     """A project of compose, in either of its generations: v2 is a plug-in of docker, 1.29 a program."""
 
-    def __init__(self, project: str, file: str, variables: Mapping[str, str]) -> None:
-        super().__init__(context=FOLDER, compose_file_name=file)
+    def __init__(self, project: str, files: str | Sequence[str], variables: Mapping[str, str]) -> None:
+        super().__init__(context=FOLDER, compose_file_name=files if isinstance(files, str) else list(files))
         self.project = project
         self.variables = variables
 

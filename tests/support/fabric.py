@@ -1,6 +1,7 @@
 """A fabric of real processes for tests, used through its command line only."""
 
 import contextlib
+import itertools
 import os
 import random
 import socket
@@ -19,13 +20,24 @@ from registry.session import Session
 from registry.users import UserRecord, UserStore, hash_password
 
 PORTS = 40
+PORTS_OF_ALL = range(20_000, 31_000)
+"""Below those that the system gives away, which `free_port` returns."""
 BIN = Path(sys.executable).parent
+
+WORKERS = 4
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+_places = itertools.count(random.randrange(len(PORTS_OF_ALL)))
 
 
 def free_port_range() -> tuple[int, int]:
-    """Return the ends of a range of ports on the loopback address that nobody listens on just now."""
-    for _ in range(50):
-        low = random.randrange(20_000, 31_000)
+    """Return the ends of a range of ports on the loopback address that nobody listens on just now.
+
+    What is started there listens only later, so looking is not enough: each worker of a run has a part of all
+    ports to itself, and goes through it from some place on.
+    """
+    count = len(PORTS_OF_ALL) // WORKERS // PORTS
+    for _ in range(count):
+        low = PORTS_OF_ALL.start + (WORKER * count + next(_places) % count) * PORTS
         if all(_is_free(port) for port in range(low, low + PORTS)):
             return low, low + PORTS - 1
     raise AssertionError("no free range of ports")

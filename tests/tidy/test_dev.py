@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHES = ("bench console", "bench failover", "bench store", "bench throughput")
 COMMANDS = ("lab", "console", "test", "check", *BENCHES, "simulate", "soak", "docker", "setup", "help")
-TOOLS = ("bash", "cat", "dirname", "env", "id", "mktemp", "rm", "sed", "sha256sum", "setpriv")
+TOOLS = ("bash", "cat", "dirname", "env", "id", "mktemp", "rm", "sed", "sha256sum", "setpriv", "tail")
 NOBODY = 65534
 
 
@@ -24,7 +24,8 @@ class Checkout:
         self.folder = folder
         self.tools = folder / "tools"
         self.tools.mkdir()
-        for name in ("dev", "pyproject.toml"):
+        (folder / "docker").mkdir()
+        for name in ("dev", "docker/commands.sh", "pyproject.toml"):
             shutil.copy(ROOT / name, folder / name)
         for tool in TOOLS:
             self.give(tool, f'exec "{shutil.which(tool)}" "$@"')
@@ -112,6 +113,80 @@ def test_docker_without_rights(checkout: Checkout) -> None:
     done = checkout.run(["docker", "build"])
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("No Docker engine answers. Start one")
+
+
+@pytest.mark.parametrize(
+    "words", [["build", "fast"], ["lab", "--halt"], ["lab", "--stop", "now"], ["down", "-v"]]
+)
+def test_docker_with_too_many_words(checkout: Checkout, words: list[str]) -> None:
+    """A mistyped option does not start what was not meant."""
+    checkout.give("docker", 'echo "must not be called"')
+    done = checkout.run(["docker", *words])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"./dev docker {' '.join(words[:-1])} takes no '{words[-1]}'.\nusage: ")
+
+
+def test_docker_lab_explains_itself(checkout: Checkout) -> None:
+    """Asking for help starts nothing."""
+    checkout.give("docker", 'echo "must not be called"')
+    done = checkout.run(["docker", "lab", "--help"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ./dev docker COMMAND")
+
+
+ENGINE_IS_AWAY = 'echo "Cannot connect to the Docker daemon" >&2; exit 1'
+ENGINE_REFUSES = 'echo "permission denied while trying to connect to the Docker daemon socket" >&2; exit 1'
+
+
+@pytest.mark.parametrize("command", [["lab", "--stop"], ["down"]])
+def test_no_lab_to_stop(checkout: Checkout, command: list[str]) -> None:
+    """Without Docker, without its engine or without a lab it says so, and starts and installs nothing."""
+    checkout.give("apt-get", 'echo "must not be called"')
+    checkout.give("dockerd", 'echo "must not be called"')
+    done = checkout.run(["docker", *command])
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "No lab is there: Docker is not installed.\n"
+    checkout.give("docker", ENGINE_IS_AWAY)
+    done = checkout.run(["docker", *command])
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "No lab is there: no Docker engine runs.\n"
+    checkout.give("docker", "exit 0")
+    done = checkout.run(["docker", *command])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No lab is there.\n")
+
+
+@pytest.mark.parametrize("command", [["build"], ["lab"], ["lab", "--stop"]])
+def test_an_engine_that_refuses_us(checkout: Checkout, command: list[str]) -> None:
+    """A second engine would not help: the way to the first one is told."""
+    checkout.give("docker", ENGINE_REFUSES)
+    checkout.give("dockerd", 'echo "must not be called"')
+    checkout.give("docker-compose", "exit 0")
+    done = checkout.run(["docker", *command])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("A Docker engine runs, but ")
+    assert "usermod -aG docker" in done.stderr
+
+
+def test_an_engine_elsewhere_that_is_away(checkout: Checkout) -> None:
+    """Who names an engine wants that one."""
+    checkout.give("docker", ENGINE_IS_AWAY)
+    checkout.give("dockerd", 'echo "must not be called"')
+    checkout.give("docker-compose", "exit 0")
+    done = checkout.run(["docker", "build"], DOCKER_HOST="tcp://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "No Docker engine answers at tcp://127.0.0.1:1, which DOCKER_HOST names.\n"
+
+
+@pytest.mark.parametrize(("driver", "free", "wanted"), [("overlay2", 2999, 3000), ("vfs", 9999, 10000)])
+def test_a_disk_that_is_almost_full(checkout: Checkout, driver: str, free: int, wanted: int) -> None:
+    """Before anything is built, it says where room is needed and how much."""
+    checkout.give("docker", f'case $1 in info) echo "{driver} {checkout.folder}" ;; build) echo no ;; esac')
+    checkout.give("docker-compose", "exit 0")
+    checkout.give("df", f"echo Avail; echo ' {free}'")
+    done = checkout.run(["docker", "build"])
+    assert (done.returncode, done.stdout) == (1, "")
+    told = f"in {checkout.folder}, where {free} MiB are free; {wanted} are needed.\nNothing was changed."
+    assert told in done.stderr
 
 
 @pytest.mark.parametrize("become", ["su -", "sudo sh"])
