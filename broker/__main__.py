@@ -17,6 +17,7 @@ from broker.process import prepare_process
 from broker.reactor import MainReactor, in_thread
 from broker.security import PasswordAuthenticator, RegistryAuthenticator
 from broker.service import BrokerService
+from registry.channel import ChannelSettings
 from registry.errors import RegistryError
 from registry.session import Session
 from registry.users import UserRecord, UserStore, hash_password
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.zookeeper_password,
         session_timeout_s=options.session_timeout / 1000,
         post=reactor.callFromThread,
+        channel=_channel(options),
     )
     try:
         session.start()
@@ -84,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--zookeeper-url", required=True, metavar="HOST:PORT[,…]")
     add("--zookeeper-password", default=None)
+    add("--zookeeper-tls", action="store_true", help="talk to ZooKeeper by TLS only")
+    add("--zookeeper-ca", default="", metavar="FILE", help="of ZooKeeper's servers; default: the system's")
+    add("--zookeeper-certificate", default="", metavar="FILE", help="shown to ZooKeeper, with its key")
+    add("--zookeeper-key", default="", metavar="FILE", help="default: in the same file")
+    add("--zookeeper-sasl-user", default="", metavar="NAME", help="of ZooKeeper's login (DIGEST-MD5)")
+    add("--zookeeper-sasl-password", default="", metavar="PASSWORD")
     add("--session-timeout", type=int, default=4000, metavar="MS", help="of ZooKeeper; default 4000")
     add("--group", default="default")
     add("--name", default="broker", help="brokers of one name in a group elect one master")
@@ -102,6 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--advertised-host", default="127.0.0.1")
     add("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser
+
+
+def _channel(options: argparse.Namespace) -> ChannelSettings:
+    return ChannelSettings(
+        tls=bool(options.zookeeper_tls or options.zookeeper_ca or options.zookeeper_certificate),
+        ca=options.zookeeper_ca,
+        certificate=options.zookeeper_certificate,
+        key=options.zookeeper_key,
+        sasl_user=options.zookeeper_sasl_user,
+        sasl_password=options.zookeeper_sasl_password,
+    )
 
 
 def _config(options: argparse.Namespace) -> BrokerConfig:

@@ -193,6 +193,20 @@ def host_fields(bind_address: str, zookeeper_url: str) -> dict[str, str]:
     }
 
 
+def certified_names(fields: Mapping[str, str], more: Iterable[str] = (), *, is_here: bool) -> list[str]:
+    """Return the names and addresses that a container's certificate is for.
+
+    Args:
+        fields: of its record.
+        more: what it is called besides.
+        is_here: whether it is on this host.
+    """
+    own = [fields[key] for key in (*RESOLVERS, "bindaddress") if fields.get(key)]
+    if is_here:
+        own += [socket.gethostname(), "localhost", LOOPBACK]
+    return [host for host in dict.fromkeys((*own, *more)) if host not in EVERYWHERE]
+
+
 def first_server(zookeeper_url: str) -> tuple[str, int]:
     """Return host and port of an ensemble's first server.
 

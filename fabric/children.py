@@ -110,6 +110,7 @@ class Children:
             record.session_id,
             record.password,
             CLOSE_TIMEOUT_S,
+            channel=self._session.channel,
         )
         closing.addErrback(_log_not_closed, container.name)
 

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
@@ -215,7 +216,7 @@ class Container:
         self._zookeeper = server
 
     def _registry_moved(self, url: str) -> None:
-        self._address = RegistryAddress(url, self._address.zookeeper_password)
+        self._address = replace(self._address, zookeeper_url=url)
         if self._agent is not None:
             self._agent.substitute("zookeeper.url", url)
 
@@ -228,6 +229,7 @@ class Container:
                 self._address.zookeeper_password,
                 session_timeout_s=self._session_timeout_ms / 1000,
                 post=self._reactor.callFromThread,
+                channel=self._address.channel,
             )
             try:
                 await in_thread(self._reactor, session.start, CONNECT_TIMEOUT_S)

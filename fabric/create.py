@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabric.addresses import LOOPBACK, PORTS, address_fields, advertised, port_fields
+from fabric.addresses import LOOPBACK, PORTS, address_fields, advertised, certified_names, port_fields
 from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
-from fabric.ensemble_settings import SECRET_BYTES, member_settings, server_of
+from fabric.ensemble_settings import SECRET_BYTES, free_port_in, member_settings, server_of
 from fabric.errors import FabricError
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.lifecycle import is_registered
@@ -19,9 +19,12 @@ from fabric.local import free_port, port_is_free, start_process, stop_process
 from fabric.names import validate_container_name, validate_user_name, validate_version_name
 from fabric.processes import running_process
 from fabric.resolvers import set_global_resolver
+from fabric.server_certificates import make_certificate, secured
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
 from registry.address import check_url
+from registry.channel import PLAIN, ChannelSettings
+from registry.encryption import SECURE_PORT
 from registry.errors import NoPermission
 from registry.server import (
     INIT_LIMIT_TICKS,
@@ -74,6 +77,7 @@ class CreateOptions:
     version: str = FIRST_VERSION
     zookeeper_url: str | None = None
     zookeeper_password: str | None = None
+    channel: ChannelSettings = PLAIN
     generate_zookeeper_password: bool = False
     zookeeper_port: int | None = None
     zookeeper_data_directory: str = ""
@@ -126,16 +130,18 @@ def create_fabric(home: Home, options: CreateOptions, say: Callable[[str], None]
     password = options.ensemble_password
     with contextlib.ExitStack() as undo:
         undo.callback(forget_fabric, home)
+        channel = options.channel
         if external_url:
             url, ensemble = external_url, None
         else:
-            ensemble = _managed_zookeeper(home, options, fields[fields["resolver"]])
+            ensemble = _managed_zookeeper(home, options, fields)
             url = f"{fields[fields['resolver']]}:{ensemble.port}"
+            channel = ChannelSettings(tls=channel.tls, ca=ensemble.authority)
             undo.callback(_start_zookeeper(ensemble, options.bootstrap_timeout_s, say).stop)
-        with _session(url, password) as session:
+        with _session(url, password, channel) as session:
             _make_path(session)
             _fill(session, options, fields, ensemble, url)
-            home.write_registry_address(RegistryAddress(url, password))
+            home.write_registry_address(RegistryAddress(url, password, channel))
             home.write_root_name(options.root)
             _make_master_key(home, session)
             files = home.container(options.root)
@@ -196,8 +202,9 @@ def _stop_zookeeper(directory: Path, settings: ManagedZooKeeper) -> None:
         server.stop()
 
 
-def _managed_zookeeper(home: Home, options: CreateOptions, address: str) -> ManagedZooKeeper:
+def _managed_zookeeper(home: Home, options: CreateOptions, fields: Mapping[str, str]) -> ManagedZooKeeper:
     host = options.bind_address
+    is_tls = options.channel.tls
     wanted = options.zookeeper_port
     if wanted is not None:
         if not port_is_free(host, wanted):
@@ -207,17 +214,25 @@ def _managed_zookeeper(home: Home, options: CreateOptions, address: str) -> Mana
             )
         port: int | None = wanted
     else:
-        port = free_port(host, ZOOKEEPER_PORT, options.port_min, options.port_max)
+        default = SECURE_PORT if is_tls else ZOOKEEPER_PORT
+        port = free_port(host, default, options.port_min, options.port_max)
     if port is None:
         raise PortTaken("No port is free for ZooKeeper.", "Choose one with --zookeeper-server-port.")
     directory = options.zookeeper_data_directory
     path = Path(directory).expanduser().absolute() if directory else home.zookeeper
+    port_range = (options.port_min, options.port_max)
+    settings = ManagedZooKeeper(port, host, str(path), options.tick_time_ms)
+    if is_tls:
+        hosts = certified_names(fields, is_here=True)
+        make_certificate(home, options.root, hosts)
+        plain_port = free_port_in(LOOPBACK, ZOOKEEPER_PORT, port_range, {port})
+        settings = secured(settings, home, options.root, hosts, plain_port=plain_port, authority="")
     return member_settings(
-        ManagedZooKeeper(port, host, str(path), options.tick_time_ms),
+        settings,
         1,
-        address=address,
+        address=fields[fields["resolver"]],
         secret=secrets.token_urlsafe(SECRET_BYTES),
-        port_range=(options.port_min, options.port_max),
+        port_range=port_range,
     )
 
 
@@ -249,8 +264,8 @@ def _make_master_key(home: Home, session: Session) -> None:
 
 
 @contextlib.contextmanager
-def _session(url: str, password: str) -> Iterator[Session]:
-    session = Session(url, password)
+def _session(url: str, password: str, channel: ChannelSettings) -> Iterator[Session]:
+    session = Session(url, password, channel=channel)
     session.start(CONNECT_TIMEOUT_S)
     try:
         yield session

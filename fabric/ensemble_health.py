@@ -6,11 +6,13 @@ Source: ZooKeeper administrator's guide, the four letter words.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
+
+from registry.channel import PLAIN, ChannelSettings
+from registry.encryption import NotSecured, connect
 
 PORT: Final = 2181
 ANSWER_S: Final = 1.0
@@ -44,13 +46,18 @@ class ServerHealth:
     problem: str = ""
 
 
-def look_at(url: str) -> list[ServerHealth]:
-    """Ask each server of a connection string, all at once (blocking)."""
+def look_at(url: str, channel: ChannelSettings = PLAIN) -> list[ServerHealth]:
+    """Ask each server of a connection string, all at once (blocking).
+
+    Args:
+        url: the connection string.
+        channel: how connections with the servers are secured; nobody has to log in for this.
+    """
     addresses = addresses_of(url)
     if not addresses:
         return []
     with ThreadPoolExecutor(len(addresses)) as pool:
-        return list(pool.map(_look_at_one, addresses))
+        return list(pool.map(lambda address: _look_at_one(address, channel), addresses))
 
 
 def addresses_of(url: str) -> Sequence[tuple[str, int]]:
@@ -65,10 +72,12 @@ def addresses_of(url: str) -> Sequence[tuple[str, int]]:
     return found
 
 
-def _look_at_one(address: tuple[str, int]) -> ServerHealth:
+def _look_at_one(address: tuple[str, int], channel: ChannelSettings) -> ServerHealth:
     name = f"{address[0]}:{address[1]}"
     try:
-        text = _ask(address, b"srvr")
+        text = _ask(address, b"srvr", channel)
+    except NotSecured as error:
+        return ServerHealth(name, problem=error.reason)
     except OSError as error:
         return ServerHealth(name, problem=f"It does not answer: {error.strerror or 'nothing came in time'}.")
     return parse_srvr(name, text)
@@ -96,8 +105,8 @@ def _number(text: str | None) -> int:
     return int(text) if text is not None and text.strip().isdigit() else -1
 
 
-def _ask(address: tuple[str, int], word: bytes) -> str:
-    with socket.create_connection(address, ANSWER_S) as connection:
+def _ask(address: tuple[str, int], word: bytes, channel: ChannelSettings) -> str:
+    with connect(address, channel, ANSWER_S) as connection:
         connection.sendall(word)
         answer = b""
         while len(answer) < ANSWER_BYTES_MAX and (data := connection.recv(4096)):

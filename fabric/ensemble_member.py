@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, DeferredLock
 
+from fabric.addresses import LOOPBACK, certified_names
 from fabric.ensemble_settings import CLIENT_PORT, free_port_in, member_settings
 from fabric.ensembles import ServerRequest, ServerState, parse_request, servers_known
 from fabric.errors import FabricError
 from fabric.home import ContainerHome, ManagedZooKeeper
 from fabric.reactor import Reactor, in_thread
+from fabric.server_certificates import secured
 from fabric.services.zookeeper import ManagedServer
+from fabric.store import ContainerStore
 from registry import paths
+from registry.encryption import SECURE_PORT
 from registry.errors import RegistryError
 from registry.quorum import parse_servers
 from registry.server import find_zookeeper
@@ -135,11 +139,17 @@ class EnsembleMembership:
             for server in servers_known(self._session)
             for port in (server.client_port, server.quorum_port, server.election_port)
         }
-        port = free_port_in(context.bind_address, CLIENT_PORT, port_range, taken)
+        is_tls = self._session.channel.tls
+        wanted = SECURE_PORT if is_tls else CLIENT_PORT
+        port = free_port_in(context.bind_address, wanted, port_range, taken)
         directory = self._files.path / "zookeeper"
         shutil.rmtree(directory, ignore_errors=True)  # what another server left would be taken for its own
+        settings = ManagedZooKeeper(port, context.bind_address, str(directory), request.tick_time_ms)
+        if is_tls:
+            plain_port = free_port_in(LOOPBACK, CLIENT_PORT, port_range, {*taken, port})
+            settings = self._secured(settings, plain_port)
         settings = member_settings(
-            ManagedZooKeeper(port, context.bind_address, str(directory), request.tick_time_ms),
+            settings,
             request.id,
             address=context.advertised_host,
             secret=self._session.get(paths.ensemble_secret()).data.decode(),
@@ -149,6 +159,12 @@ class EnsembleMembership:
         )
         self._files.write_managed_zookeeper(settings)
         return settings
+
+    def _secured(self, settings: ManagedZooKeeper, plain_port: int) -> ManagedZooKeeper:
+        name = self._files.name
+        hosts = certified_names(ContainerStore(self._session).fields(name), is_here=True)
+        authority = self._session.channel.ca
+        return secured(settings, self._context.home, name, hosts, plain_port=plain_port, authority=authority)
 
     async def _end(self, request: ServerRequest) -> None:
         server = self._context.managed_zookeeper
@@ -179,7 +195,7 @@ class EnsembleMembership:
     def _say_where(self, settings: ManagedZooKeeper) -> None:
         (server,) = parse_servers(settings.server).values()
         voting = replace(server, votes=True)  # as the ensemble is to have it
-        url = f"{self._context.advertised_host}:{server.client_port}"
+        url = f"{self._context.advertised_host}:{settings.port}"
         self._write(ServerState(voting.line(), url))
 
     def _write(self, state: ServerState) -> None:

@@ -8,13 +8,14 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from fabric.addresses import EVERYWHERE, PORTS, first_server
+from fabric.addresses import EVERYWHERE, LOOPBACK, PORTS, first_server
 from fabric.errors import FabricError
 from fabric.home import ContainerHome, ManagedZooKeeper
 from fabric.local import port_is_free
 from registry.errors import RegistryError
 from registry.quorum import ELECTION_PORT, QUORUM_PORT, EnsembleServer, QuorumSettings, parse_servers
 from registry.server import ZooKeeperServer, find_zookeeper
+from registry.server_tls import ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,12 @@ def server_of(settings: ManagedZooKeeper) -> ZooKeeperServer:
     """
     own = list(parse_servers(settings.server).values())
     others = parse_servers("\n".join(settings.others)).values()
-    quorum = QuorumSettings(own[0], tuple(others), settings.secret) if own else None
+    quorum = QuorumSettings(own[0], tuple(others), settings.secret, settings.host) if own else None
+    tls = (
+        ServerTls(settings.plain_port, settings.certificate, settings.authority)
+        if settings.plain_port
+        else None
+    )
     return ZooKeeperServer(
         find_zookeeper(),
         Path(settings.data_directory),
@@ -43,6 +49,7 @@ def server_of(settings: ManagedZooKeeper) -> ZooKeeperServer:
         settings.host,
         tick_time_ms=settings.tick_time_ms,
         quorum=quorum,
+        tls=tls,
     )
 
 
@@ -71,7 +78,7 @@ def member_settings(
         FabricError: no ports are free.
     """
     host = settings.host
-    used = {settings.port, *taken}
+    used = {settings.port, settings.plain_port, *taken}
     ports = []
     for wanted in (QUORUM_PORT, ELECTION_PORT):
         port = free_port_in(host, wanted, port_range, used)
@@ -79,7 +86,8 @@ def member_settings(
         ports.append(port)
     reached = address if host in EVERYWHERE else host
     # One that joins follows without a vote until it is given one.
-    server = EnsembleServer(number, reached, ports[0], ports[1], host, settings.port, votes=not others)
+    client = (LOOPBACK, settings.plain_port) if settings.plain_port else (host, settings.port)
+    server = EnsembleServer(number, reached, ports[0], ports[1], *client, votes=not others)
     return replace(settings, server=server.line(), others=others, secret=secret)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fabric.addresses import is_loopback
+from fabric.addresses import first_server, is_loopback
 from fabric.bootstrap import member_profile, shared_profile
 from fabric.errors import FabricError, ProfileExists, ProfileNotFound, StoredRecordInvalid
 from fabric.table import Table
@@ -161,6 +161,13 @@ class Ensemble:
         """The servers that vote, by container; those of containers unknown are named by their number."""
         names = {request.id: name for name, request in self._requests().items()}
         return {names.get(one.id, f"server {one.id}"): one for one in servers_of(self._session).values()}
+
+    def address(self, name: str) -> str:
+        """Where clients find a container's server; empty if nobody knows it."""
+        if self._session.channel.tls:  # the list of servers has the ports without TLS
+            return state.url if (state := self._state(name)) else ""
+        servers = self.servers()
+        return servers[name].url if name in servers else ""
 
     def _requests(self) -> dict[str, ServerRequest]:
         if not self._session.exists(paths.ensemble_servers()):
@@ -371,7 +378,7 @@ class Ensemble:
     ) -> None:
         """Change which servers vote, all in one step."""
         secret = self._session.get(paths.ensemble_secret()).data.decode()
-        session = EnsembleSession(self._session.url, self._password)
+        session = EnsembleSession(self._session.url, self._password, channel=self._session.channel)
         session.start()
         try:
             session.authenticate(secret)
@@ -402,7 +409,9 @@ class Ensemble:
 
     def _show(self, name: str, server: EnsembleServer) -> None:
         """Give the container the profile that shows its server."""
-        profile = member_profile(server.id, server.client_port, server.client_address)
+        host, port = first_server(self._required(name).url)
+        address = server.client_address if port == server.client_port else host
+        profile = member_profile(server.id, port, address)
         version = self._containers.version(name)
         with contextlib.suppress(ProfileExists):
             self._profiles.create(profile, version)
@@ -440,7 +449,7 @@ def ensemble_records(ensemble: Ensemble) -> list[dict[str, Any]]:
         {
             "id": name,
             "server": servers[name].id if name in servers else 0,
-            "address": servers[name].url if name in servers else "",
+            "address": ensemble.address(name),
         }
         for name in ensemble.members()
     ]

@@ -1,7 +1,7 @@
 """FABRIC_HOME: where a host keeps its part of a fabric.
 
     FABRIC_HOME/                    0700
-      fabric.json                   0600  where the registry is, and its password
+      fabric.json                   0600  where the registry is, its password, and how it is talked to
       data/                               stores of the brokers, shared by the containers of this host
       zookeeper/                          data of the ZooKeeper server this host runs, if it runs one
       master.key                    0600  see `fabric.crypt`
@@ -32,6 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from fabric.errors import HomeUnusable, NoFabric
+from registry.channel import CHANNEL, PLAIN, ChannelSettings, channel_from_json
+from registry.errors import InvalidRecord
 
 HOME_VARIABLE = "FABRIC_HOME"
 MASTER_KEY_VARIABLE = "FABRIC_MASTER_KEY_FILE"
@@ -55,10 +57,14 @@ def master_key_file(environ: Mapping[str, str]) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class RegistryAddress:
-    """Where the registry is: the ZooKeeper connect string and the password of the digest user `fabric`."""
+    """Where the registry is: the ZooKeeper connect string and the password of the digest user `fabric`.
+
+    `channel` is how connections with it are secured.
+    """
 
     zookeeper_url: str
     zookeeper_password: str
+    channel: ChannelSettings = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,8 @@ class ManagedZooKeeper:
             release, which stands alone.
         others: the members it finds its ensemble by.
         secret: the ensemble's.
+        plain_port: of one that speaks TLS, where it does not, on the loopback address only; else 0.
+        certificate, authority: PEM files of one that speaks TLS.
     """
 
     port: int
@@ -98,6 +106,9 @@ class ManagedZooKeeper:
     server: str = ""
     others: tuple[str, ...] = ()
     secret: str = ""
+    plain_port: int = 0
+    certificate: str = ""
+    authority: str = ""
 
 
 class ContainerHome:
@@ -249,12 +260,21 @@ class Home:
         content = _read_json(self._fabric)
         if content is None:
             raise NoFabric(self.path)
-        return RegistryAddress(content["zookeeper_url"], content["zookeeper_password"])
+        try:
+            channel = channel_from_json(content.get(CHANNEL, {}))
+        except InvalidRecord as error:
+            raise HomeUnusable(f"{self._fabric} is damaged: in {CHANNEL}, {error}.") from error
+        return RegistryAddress(content["zookeeper_url"], content["zookeeper_password"], channel)
 
     def write_registry_address(self, address: RegistryAddress) -> None:
         """Write down where the registry is, readable by the owner only."""
         content = _read_json(self._fabric) or {}
-        _write_json(self._fabric, content | asdict(address))
+        content.pop(CHANNEL, None)
+        content["zookeeper_url"] = address.zookeeper_url
+        content["zookeeper_password"] = address.zookeeper_password
+        if channel := address.channel.to_json():
+            content[CHANNEL] = channel
+        _write_json(self._fabric, content)
 
     def read_root_name(self) -> str | None:
         """The root container that was created on this host, or None."""

@@ -17,11 +17,13 @@ import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from fabric.errors import FabricError
 from fabric.records import ContainerRecord
 from fabric.ssh import Address, Login, Remote, RemoteFailed, SshAccess, SshError, Trust, exported
 from fabric.wheel import Wheel
+from registry.channel import PLAIN, ChannelSettings
 
 TYPE = "ssh"
 PATH = "~/containers/"
@@ -94,6 +96,8 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)
     repositories: Sequence[str] = ()
     """Where pip looks besides the host's own index: URLs and folders."""
+    channel: ChannelSettings = PLAIN
+    """How ZooKeeper is talked to; its files are brought to the host."""
 
 
 class InstallationFailed(SshError):
@@ -144,17 +148,45 @@ class HostWork:
             f"umask 077; mkdir -p {at} && cat > {at}/fabric && chmod 700 {at}/fabric",
             launcher.encode(),
         )
-        command = [f"{home}/fabric", "join", plan.zookeeper_url, name, *plan.join]
         try:
+            secured = await self._bring_channel(home)
+            command = [f"{home}/fabric", "join", plan.zookeeper_url, name, *secured, *plan.join]
+            passwords = {"ZOOKEEPER_PASSWORD": plan.zookeeper_password}
+            if plan.channel.sasl_user:
+                passwords["ZOOKEEPER_SASL_PASSWORD"] = plan.channel.sasl_password
+            reads = "".join(f"IFS= read -r {variable}; export {variable}; " for variable in passwords)
             await self._sh(
                 f"joining container {name}",
-                f"IFS= read -r ZOOKEEPER_PASSWORD; export ZOOKEEPER_PASSWORD; exec {shlex.join(command)}",
-                f"{plan.zookeeper_password}\n".encode(),
+                f"{reads}exec {shlex.join(command)}",
+                "".join(f"{password}\n" for password in passwords.values()).encode(),
             )
         except SshError:
             await remove_home(self._remote, home)
             raise
         return home
+
+    async def _bring_channel(self, home: str) -> list[str]:
+        """Bring the files that connections with ZooKeeper need, and return the options that name them."""
+        channel = self._plan.channel
+        options = []
+        for option, source in (
+            ("ca", channel.ca),
+            ("certificate", channel.certificate),
+            ("key", channel.key),
+        ):
+            if source:
+                path = f"{home}/zookeeper-{option}.pem"
+                await self._sh(
+                    f"bringing {source}", f"umask 077; cat > {shlex.quote(path)}", _read(Path(source))
+                )
+                options += [f"--zookeeper-{option}", path]
+        if channel.tls:
+            options.append("--zookeeper-tls")
+        if channel.any_host_name:
+            options.append("--zookeeper-any-host-name")
+        if channel.sasl_user:
+            options += ["--zookeeper-sasl-user", channel.sasl_user]
+        return options
 
     async def _probe(self) -> str:
         path = _expanded(self._plan.path)
@@ -242,7 +274,9 @@ class HostWork:
 async def remove_home(remote: Remote, home: str) -> None:
     """Remove what a container has left on its host, except the stores of its brokers."""
     at = shlex.quote(home)
-    await remote.run(_sh(f"rm -f {at}/fabric; rmdir {at}/data {at}/containers {at} 2>/dev/null; true"))
+    await remote.run(
+        _sh(f"rm -f {at}/fabric {at}/zookeeper-*.pem; rmdir {at}/data {at}/containers {at} 2>/dev/null; true")
+    )
 
 
 async def start_there(remote: Remote, container: SshContainer, name: str) -> None:
@@ -266,6 +300,16 @@ def environment_of(entries: Sequence[str]) -> dict[str, str]:
             raise FabricError(f"{entry!r} does not set a variable.", "Give it as --env NAME=VALUE.")
         found[name] = value
     return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InstallationFailed(
+            f"{path}, which connections with ZooKeeper need, cannot be read: {error.strerror}.",
+            "Is it where fabric.json says? A host joined with --zookeeper-ca and the like has it.",
+        ) from error
 
 
 def _expanded(path: str) -> str:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from mqclient.producer import MessageProducer
     from mqclient.session import Session
     from mqclient.tls import TlsFiles
+    from registry.channel import ChannelSettings
 
 __all__ = [
     "AcknowledgeMode",
     "BytesMessage",
+    "ChannelSettings",
     "ClientError",
     "Connection",
     "ConnectionFactory",
@@ -58,6 +60,7 @@ __all__ = [
 
 _MODULES = {
     "AcknowledgeMode": "modes",
+    "ChannelSettings": "discovery",
     "ClientError": "errors",
     "Connection": "connection",
     "ConnectionFactory": "factory",

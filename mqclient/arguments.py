@@ -180,6 +180,11 @@ _EXAMPLES = """
            [-Dzookeeper.password=..]
            otherwise $FABRIC_ZOOKEEPER_URL and $FABRIC_ZOOKEEPER_PASSWORD, then what `fabric create` wrote
            to $FABRIC_HOME/fabric.json (default home ~/.local/share/fabric), then localhost:2181 and admin
+           [-Dzookeeper.client.secure=true]               by TLS
+           [-Dzookeeper.ssl.trustStore.location=ca.pem]   by TLS, and whom to trust
+           [-Dzookeeper.ssl.keyStore.location=me.pem]     a certificate and its key, if it asks for one
+           [-Dzookeeper.sasl.user=.. -Dzookeeper.sasl.password=..]   a login by SASL
+           otherwise $FABRIC_ZOOKEEPER_TLS, _CA, _CERTIFICATE, _SASL_USER and _SASL_PASSWORD
 
  TLS:      [-Djavax.net.ssl.trustStore=ca.pem]   whom to trust; default: whom this system trusts
            [-Djavax.net.ssl.keyStore=me.pem]     a certificate and its key, instead of user and password

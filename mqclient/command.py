@@ -102,6 +102,7 @@ def _factory(arguments: Arguments, registry: RegistryAddress, tls: TlsFiles) -> 
         arguments.password,
         zookeeper_url=registry.url,
         zookeeper_password=registry.password,
+        zookeeper_channel=registry.channel,
         tls=tls,
     )
 

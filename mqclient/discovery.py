@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mqclient.errors import InvalidUrl, RegistryUnreachable
 from mqclient.options import WireOptions
 from mqclient.url import TCP_SCHEMES, TLS_SCHEMES, BrokerAddress, DiscoveryAgent, parse_address
+from registry.channel import PLAIN, ChannelSettings
 
 if TYPE_CHECKING:
     from registry.discovery import DiscoveryView
@@ -33,10 +34,12 @@ class RegistryAddress:
     Attributes:
         url: ``host:port[,host:port…]``.
         password: of the ensemble; empty: no authentication.
+        channel: how connections with it are secured.
     """
 
     url: str = "localhost:2181"
     password: str = "admin"  # noqa: S105 - the original's default
+    channel: ChannelSettings = PLAIN
 
 
 Listener = Callable[[tuple[BrokerAddress, ...]], None]
@@ -111,7 +114,9 @@ class Discovery:
         from registry import session as sessions  # noqa: PLC0415 - see above
 
         LOG.info("Connecting to the registry at %s", self._registry.url)
-        session = sessions.Session(self._registry.url, self._registry.password)
+        session = sessions.Session(
+            self._registry.url, self._registry.password, channel=self._registry.channel
+        )
         try:
             session.start(CONNECT_TIMEOUT_S)
         except errors.RegistryUnavailable as error:

@@ -6,6 +6,7 @@ from mqclient.connection import Connection
 from mqclient.discovery import Discovery, RegistryAddress
 from mqclient.tls import ClientTls, TlsFiles
 from mqclient.url import parse_url
+from registry.channel import ChannelSettings
 
 DEFAULT_REGISTRY = RegistryAddress()
 WITHOUT_FILES = TlsFiles()
@@ -20,6 +21,7 @@ class ConnectionFactory:
         password: the user's.
         zookeeper_url: of the registry; used with discovery only.
         zookeeper_password: of the registry; empty: no authentication.
+        zookeeper_channel: how connections with the registry are secured.
         tls: whom to trust and what to show, where the URL is of TLS; with discovery it asks for TLS.
 
     Raises:
@@ -35,6 +37,7 @@ class ConnectionFactory:
         *,
         zookeeper_url: str = DEFAULT_REGISTRY.url,
         zookeeper_password: str = DEFAULT_REGISTRY.password,
+        zookeeper_channel: ChannelSettings = DEFAULT_REGISTRY.channel,
         tls: TlsFiles = WITHOUT_FILES,
     ) -> None:
         self._url = parse_url(url)
@@ -43,7 +46,7 @@ class ConnectionFactory:
         self._tls = ClientTls(tls)
         self._discovery: Discovery | None = None
         if self._url.discovery is not None:
-            registry = RegistryAddress(zookeeper_url, zookeeper_password)
+            registry = RegistryAddress(zookeeper_url, zookeeper_password, zookeeper_channel)
             self._discovery = Discovery(
                 self._url.discovery, registry, self._url.discovered, tls_only=tls.is_given
             )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mqclient.discovery import RegistryAddress
 from mqclient.tls import TlsFiles
+from registry.channel import CHANNEL, PLAIN, ChannelSettings, channel_from_json
+from registry.errors import InvalidRecord
 
 DEFAULT_HOME = "~/.local/share/fabric"
 FILE_NAME = "fabric.json"
+TRUE = ("true", "1", "yes")
 
 
 class SettingsError(Exception):
@@ -18,26 +22,52 @@ class SettingsError(Exception):
 
 
 def registry_address(properties: Mapping[str, str], environment: Mapping[str, str]) -> RegistryAddress:
-    """The registry's URL and password.
+    """The registry's URL and password, and how it is talked to.
 
-    A password of the file goes with the URL of the file only: another registry has another password.
+    What the file says of these goes with the URL of the file only: another registry has another password.
 
     Args:
         properties: from -Dname=value.
         environment: of the process.
 
     Raises:
-        SettingsError: the file exists and cannot be read or understood.
+        SettingsError: the file exists and cannot be read or understood, or half of something is given.
     """
     default = RegistryAddress()
     url = properties.get("zookeeper.url") or environment.get("FABRIC_ZOOKEEPER_URL")
     password = properties.get("zookeeper.password", environment.get("FABRIC_ZOOKEEPER_PASSWORD"))
+    channel = _channel(properties, environment)
     if url is not None and password is not None:
-        return RegistryAddress(url, password)
-    file_url, file_password = _read_file(environment)
-    if password is None and url in (None, file_url):
-        password = file_password
-    return RegistryAddress(url or file_url or default.url, default.password if password is None else password)
+        return RegistryAddress(url, password, channel or PLAIN)
+    content = _read_file(environment)
+    file_url = content.zookeeper_url
+    if url in (None, file_url):
+        password = content.zookeeper_password if password is None else password
+        channel = channel or content.channel
+    return RegistryAddress(
+        url or file_url or default.url, default.password if password is None else password, channel or PLAIN
+    )
+
+
+def _channel(properties: Mapping[str, str], environment: Mapping[str, str]) -> ChannelSettings | None:
+    """How the registry is talked to, under ZooKeeper's names for its own clients; None if nothing is said."""
+
+    def find(java: str, variable: str) -> str:
+        return properties.get(f"zookeeper.{java}") or environment.get(f"FABRIC_ZOOKEEPER_{variable}", "")
+
+    ca, certificate = find("ssl.trustStore.location", "CA"), find("ssl.keyStore.location", "CERTIFICATE")
+    key, user = find("ssl.keyStore.key", "KEY"), find("sasl.user", "SASL_USER")
+    password = find("sasl.password", "SASL_PASSWORD")
+    secure = find("client.secure", "TLS").lower() in TRUE
+    any_host_name = properties.get("zookeeper.ssl.hostnameVerification", "true").lower() not in TRUE
+    if key and not certificate:
+        raise SettingsError("zookeeper.ssl.keyStore.key is given without zookeeper.ssl.keyStore.location")
+    if bool(user) != bool(password):
+        raise SettingsError("zookeeper.sasl.user and zookeeper.sasl.password are given together")
+    if not (secure or ca or certificate or user):
+        return None
+    tls = bool(secure or ca or certificate)
+    return ChannelSettings(tls, ca, certificate, key, tls and any_host_name, user, password)
 
 
 def tls_files(properties: Mapping[str, str], environment: Mapping[str, str]) -> TlsFiles:
@@ -59,18 +89,31 @@ def tls_files(properties: Mapping[str, str], environment: Mapping[str, str]) -> 
     )
 
 
-def _read_file(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+@dataclass(frozen=True, slots=True)
+class _FileContent:
+    zookeeper_url: str | None = None
+    zookeeper_password: str | None = None
+    channel: ChannelSettings | None = None
+
+
+def _read_file(environment: Mapping[str, str]) -> _FileContent:
     home = environment.get("FABRIC_HOME") or DEFAULT_HOME
     path = Path(home).expanduser() / FILE_NAME
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        return None, None
+        return _FileContent()
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} cannot be read: it is not a JSON object")
-    return _text(path, content, "zookeeper_url"), _text(path, content, "zookeeper_password")
+    try:
+        channel = channel_from_json(content.get(CHANNEL, {}))
+    except InvalidRecord as error:
+        raise SettingsError(f"{path} cannot be read: in {CHANNEL}, {error}") from error
+    return _FileContent(
+        _text(path, content, "zookeeper_url"), _text(path, content, "zookeeper_password"), channel
+    )
 
 
 def _text(path: Path, content: Mapping[str, object], key: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from broker.tls import TlsChannel
 from mqclient.errors import TlsUnusable
+from registry.encryption import tls_reason
 
 if TYPE_CHECKING:
     from mqclient.url import BrokerAddress
@@ -82,7 +83,7 @@ class ClientTls:
         try:
             context = ssl.create_default_context(cafile=files.trust_store or None)
         except (OSError, ValueError) as error:
-            raise TlsUnusable(f"the trust store {files.trust_store}: {_reason(error)}") from error
+            raise TlsUnusable(f"the trust store {files.trust_store}: {tls_reason(error)}") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = verify_host_name
         if files.key_store:
@@ -90,11 +91,7 @@ class ClientTls:
             try:
                 context.load_cert_chain(files.key_store, key, files.key_store_password)
             except (OSError, ValueError) as error:
-                raise TlsUnusable(f"the key store {files.key_store} with {key}: {_reason(error)}") from error
+                raise TlsUnusable(
+                    f"the key store {files.key_store} with {key}: {tls_reason(error)}"
+                ) from error
         return context
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error)).lower().replace("_", " ")
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

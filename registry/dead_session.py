@@ -14,9 +14,12 @@ import struct
 import time
 
 from kazoo.hosts import collect_hosts
-from kazoo.protocol.serialization import Close, Connect
+from kazoo.protocol.serialization import SASL, Close, Connect, ReplyHeader
 
+from registry.channel import PLAIN, ChannelSettings
+from registry.encryption import connect
 from registry.errors import RegistryUnavailable
+from registry.login import log_in, refused
 
 FRAME_BYTES_MAX = 1024
 """Both answers are below 60 bytes; more means that it is not ZooKeeper that listens there."""
@@ -31,7 +34,13 @@ ATTACHED_SESSION_TIMEOUT_MS = 4000
 
 
 def close_dead_session(
-    url: str, password: str | None, session_id: int, session_password: bytes, timeout_s: float = 5.0
+    url: str,
+    password: str | None,
+    session_id: int,
+    session_password: bytes,
+    timeout_s: float = 5.0,
+    *,
+    channel: ChannelSettings = PLAIN,
 ) -> bool:
     """Close the session of a process that is known to be dead. Blocks for a few milliseconds.
 
@@ -43,6 +52,7 @@ def close_dead_session(
         session_id: Of the dead process, as `Session.session_id`.
         session_password: Sixteen bytes, as `Session.session_password`.
         timeout_s: For all addresses together.
+        channel: How connections with the servers are secured.
 
     Returns:
         False when the session was gone already.
@@ -59,23 +69,42 @@ def close_dead_session(
     for host, port in hosts:
         try:
             remaining_s = max(deadline - time.monotonic(), 0.001)
-            with socket.create_connection((host, port), remaining_s) as connection:
+            with connect((host, port), channel, remaining_s) as connection:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return _attach_and_close(connection, session_id, session_password)
+                if not _attach(connection, session_id, session_password):
+                    return False
+                if channel.sasl_user:
+                    _log_in(connection, f"{host}:{port}", channel)
+                _close(connection)
+                return True
         except OSError as error:
             reasons.append(f"{host}:{port}: {error}")
     raise RegistryUnavailable(f"The session 0x{session_id:x} could not be closed: {'; '.join(reasons)}")
 
 
-def _attach_and_close(connection: socket.socket, session_id: int, session_password: bytes) -> bool:
+def _attach(connection: socket.socket, session_id: int, session_password: bytes) -> bool:
     attach = Connect(0, 0, ATTACHED_SESSION_TIMEOUT_MS, session_id, session_password, False)
     _send(connection, attach.serialize())
     answer, _ = Connect.deserialize(_receive(connection), 0)
-    if answer.time_out <= 0:
-        return False
+    return bool(answer.time_out > 0)
+
+
+def _log_in(connection: socket.socket, server: str, channel: ChannelSettings) -> None:
+    def ask(token: bytes) -> bytes:
+        _send(connection, _HEADER.pack(1, SASL.type) + bytes(SASL(token).serialize()))
+        answer = _receive(connection)
+        header, offset = ReplyHeader.deserialize(answer, 0)
+        if header.err:
+            raise refused(server, channel)
+        challenge, _ = SASL.deserialize(answer, offset)
+        return bytes(challenge or b"")
+
+    log_in(server, channel, ask)
+
+
+def _close(connection: socket.socket) -> None:
     _send(connection, _HEADER.pack(1, Close.type))
     _receive(connection)  # sent once the ephemeral znodes are gone
-    return True
 
 
 def _send(connection: socket.socket, frame: bytes) -> None:

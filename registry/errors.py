@@ -6,6 +6,8 @@ The first sentence of each docstring is what a command line may print when the e
     ├── RegistryUnavailable
     │   └── SessionExpired
     ├── AuthenticationFailed
+    │   └── LoginFailed
+    ├── ChannelNotSecured
     ├── NoPermission
     ├── NoSuchNode
     ├── NodeExists
@@ -32,6 +34,14 @@ class SessionExpired(RegistryUnavailable):
 
 class AuthenticationFailed(RegistryError):
     """The ZooKeeper password is wrong."""
+
+
+class LoginFailed(AuthenticationFailed):
+    """ZooKeeper's servers do not take the login by SASL, or ask for one."""
+
+
+class ChannelNotSecured(RegistryError):
+    """The connection with ZooKeeper cannot be made as safe as it was wanted."""
 
 
 class NoPermission(RegistryError):

@@ -17,8 +17,11 @@ from kazoo.retry import KazooRetry
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 
 from registry.address import FORM, check_url
+from registry.channel import PLAIN, ChannelSettings
+from registry.encryption import check_files
 from registry.errors import (
     AuthenticationFailed,
+    LoginFailed,
     NodeExists,
     NodeNotEmpty,
     NoPermission,
@@ -28,6 +31,8 @@ from registry.errors import (
     SessionExpired,
     VersionConflict,
 )
+from registry.kazoo_channel import SecuredThreads, secure
+from registry.login import MECHANISM
 from registry.watches import NodeEvent
 
 DIGEST_USER = "fabric"
@@ -81,12 +86,17 @@ class Node:
     children_count: int
 
 
-def make_client(url: str, password: str | None, session_timeout_s: float) -> Any:  # noqa: ANN401 - kazoo's
+def make_client(
+    url: str, password: str | None, session_timeout_s: float, channel: ChannelSettings = PLAIN
+) -> Any:  # noqa: ANN401 - kazoo's
     """Make a kazoo client that gives every znode to the ensemble's password, and tries for ever to connect.
 
     Raises:
         RegistryUnavailable: `url` is not an address.
+        ChannelNotSecured: a file of `channel` cannot be used.
     """
+    check_files(channel)
+    threads = None if channel == PLAIN else SecuredThreads(channel)
     retry = KazooRetry(
         max_tries=-1,
         delay=RECONNECT_DELAY_S,
@@ -101,15 +111,21 @@ def make_client(url: str, password: str | None, session_timeout_s: float) -> Any
             auth_data=[("digest", f"{DIGEST_USER}:{password}")] if password else None,
             default_acl=own_access(password) if password else None,
             connection_retry=retry,
+            handler=threads,
+            sasl_options={"mechanism": MECHANISM} if channel.sasl_user else None,
             logger=_kazoo_log,
         )
     except ValueError as error:
         raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address ({FORM}).") from error
     _limit_replies(client._connection)
+    if threads is not None:
+        secure(client._connection, threads, channel)
     return client
 
 
-def make_path(url: str, path: str, password: str | None, timeout_s: float) -> None:
+def make_path(
+    url: str, path: str, password: str | None, timeout_s: float, channel: ChannelSettings = PLAIN
+) -> None:
     """Make a path for a fabric in an ensemble, if it is not there. Blocks.
 
     What lies above it stays everybody's, as ZooKeeper's root is: it may hold other fabrics, too.
@@ -119,12 +135,13 @@ def make_path(url: str, path: str, password: str | None, timeout_s: float) -> No
         path: What is to be there.
         password: What is made is given to it.
         timeout_s: For all of it.
+        channel: How the ensemble is talked to.
 
     Raises:
         NoPermission: the ensemble does not let us.
         RegistryUnavailable: no server answered in time, or `url` is not an address.
     """
-    client = make_client(url, password, timeout_s)
+    client = make_client(url, password, timeout_s, channel)
     try:
         client.start(timeout_s)
         client.ensure_path(path.rpartition("/")[0] or "/", acl=OPEN_ACL_UNSAFE)
@@ -231,6 +248,8 @@ _ERROR_TEXTS: dict[type[RegistryError], str] = {
 
 def converted(error: Exception, url: str, path: str) -> RegistryError:
     """Translate an error."""
+    if isinstance(error, kazoo_errors.SessionClosedRequireSaslError):
+        return LoginFailed(f"ZooKeeper at {url} asks for a login (SASL): name a user of it and his password.")
     kind = next((kind for known, kind in _ERRORS if isinstance(error, known)), RegistryError)
     if issubclass(kind, RegistryUnavailable):
         return kind(f"ZooKeeper at {url} did not answer a request for {path} ({type(error).__name__}).")

@@ -9,15 +9,19 @@ Two rules carry the bridge between threads:
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from kazoo.exceptions import WriterNotClosedException
 from kazoo.protocol.states import KeeperState
 
 from registry.address import normal_url
+from registry.channel import PLAIN, ChannelSettings
 from registry.delivery import DeliveryThread, Post
 from registry.errors import RegistryError, RegistryUnavailable
+from registry.kazoo_channel import channel_error, unanswered
 from registry.kazoo_edge import (
     FAILURES,
     Node,
@@ -39,6 +43,9 @@ SetTimer = Callable[[float, Callable[[], None]], object]
 ClientFactory = Callable[[str, str | None, float], Any]
 """Given url, password and session timeout in seconds."""
 
+CHANNEL_POLL_S = 0.05
+"""How often it is looked whether the servers are there but not to be trusted."""
+
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +61,8 @@ class NonblockingSession:
         operation_timeout_s: float = 10.0,
         post: Post | None = None,
         set_timer: SetTimer | None = None,
-        client_factory: ClientFactory = make_client,
+        client_factory: ClientFactory | None = None,
+        channel: ChannelSettings = PLAIN,
     ) -> None:
         """Make it; nothing is connected before `start`. Once closed it stays closed.
 
@@ -67,7 +75,8 @@ class NonblockingSession:
                 By default they run in a thread of the session's own.
             set_timer: Runs a function in the owner's thread after some seconds, called in that thread:
                 ``reactor.callLater`` is one. By default each timer is a thread.
-            client_factory: Makes what speaks to ZooKeeper; tests and simulation have another.
+            client_factory: Makes what speaks to ZooKeeper; tests and simulation have another than kazoo.
+            channel: How connections are secured.
         """
         self.url = normal_url(url)
         self._password = password or None
@@ -76,7 +85,8 @@ class NonblockingSession:
         self._delivery = None if post else DeliveryThread("registry-callbacks")
         self._post: Post = post or self._delivery_thread().post
         self._set_timer: SetTimer = set_timer or self._set_thread_timer
-        self._make_client = client_factory
+        self.channel = channel
+        self._make_client = client_factory or partial(make_client, channel=channel)
         self._client: Any = None
         self._state = SessionState.LOST
         self._session_id = 0
@@ -98,21 +108,32 @@ class NonblockingSession:
 
         Raises:
             RegistryUnavailable: no server answered within `timeout_s`, or the url is not an address.
+            ChannelNotSecured: the servers are there, but the connection is not as safe as it is to be.
+            LoginFailed: they do not take the login.
         """
         self._client = self._make_client(self.url, self._password, self._session_timeout_s)
         self._client.add_listener(self._on_kazoo_state)
         if self._delivery:
             self._delivery.start()
-        if not self._client.start_async().wait(timeout_s):
+        if error := self._first_connection(self._client, timeout_s):
             client, self._client = self._client, None
             # An attempt to connect that is under way ends after the session timeout; nobody has to wait for
             # that.
             threading.Thread(target=_dispose, args=(client,), name="registry-dispose", daemon=True).start()
             self.close()
-            raise RegistryUnavailable(
-                f"ZooKeeper at {self.url} did not answer within {timeout_s:g} s. "
-                "Check that it runs there and that the address is right."
-            )
+            raise error
+
+    def _first_connection(self, client: Any, timeout_s: float) -> RegistryError | None:  # noqa: ANN401 - kazoo's
+        """Wait for it; return why there is none."""
+        live = client.start_async()
+        deadline_s = time.monotonic() + timeout_s
+        slice_s = timeout_s if self.channel == PLAIN else CHANNEL_POLL_S
+        while not live.wait(min(slice_s, max(deadline_s - time.monotonic(), 0.0))):
+            if error := channel_error(client):
+                return error
+            if time.monotonic() >= deadline_s:
+                return unanswered(client, self.channel, self.url, timeout_s)
+        return None
 
     def close(self) -> None:
         """End the session; its ephemeral znodes go at once. No callback follows. Blocks for the answer."""

@@ -89,11 +89,13 @@ class QuorumSettings:
         own: the server itself.
         others: those it finds its ensemble by at its first start; ZooKeeper keeps the list from then on.
         secret: what all servers of the ensemble know.
+        bind_address: where it listens for the other servers, if that is not where it does for clients.
     """
 
     own: EnsembleServer
     others: tuple[EnsembleServer, ...]
     secret: str
+    bind_address: str = ""
 
     def write(self, directory: Path, database: Path, zoo_cfg: Path) -> list[str]:
         """Write the files a member needs beside its ``zoo.cfg``, and return the lines of that.
@@ -111,7 +113,7 @@ class QuorumSettings:
             servers.write_text("\n".join(lines) + "\n")
         jaas = directory / "jaas.conf"
         _write_secret(jaas, jaas_text(self.secret))
-        everywhere = self.own.client_address in ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
+        everywhere = (self.bind_address or self.own.client_address) in ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
         return [
             "standaloneEnabled=false",
             "reconfigEnabled=true",

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from registry.errors import ServerNotFound, ServerNotStarted
 from registry.quorum import QuorumSettings
+from registry.server_tls import LOOPBACK, ServerTls
 
 MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 DISTRIBUTION_JARS = Path("/usr/share/java")
@@ -44,6 +45,9 @@ CLIENT_CONNECTIONS_MAX = 1000
 
 FOUR_LETTER_WORDS = ("ruok", "srvr")
 """Health only: they are answered without a login, so none names clients, sessions or znodes."""
+
+NETTY_FOR_TLS = ("codec", "resolver", "transport-native-unix-common")
+"""Libraries that the distribution's jar does not name, since it can do without them until TLS is spoken."""
 
 PROBE_TIMEOUT_S = 1.0
 PROBE_INTERVAL_MS = 20
@@ -123,7 +127,8 @@ def _find_jars(zookeeper_home: str) -> tuple[tuple[str, ...], str]:
     if not jar.exists():
         raise ServerNotFound(f"No ZooKeeper was found. {_ADVICE}")
     logger = DISTRIBUTION_JARS / "slf4j-simple.jar"  # without it the server is mute
-    return tuple(str(path) for path in (jar, logger) if path.exists()), "the distribution's package"
+    for_tls = (DISTRIBUTION_JARS / f"netty-{name}.jar" for name in NETTY_FOR_TLS)
+    return tuple(str(path) for path in (jar, logger, *for_tls) if path.exists()), "the distribution's package"
 
 
 class ZooKeeperServer:
@@ -142,8 +147,10 @@ class ZooKeeperServer:
         *,
         tick_time_ms: int = TICK_TIME_MS,
         quorum: QuorumSettings | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self._quorum = quorum
+        self._tls = tls
         self._installation = installation
         self._data_dir = data_dir
         self.host = host
@@ -158,6 +165,13 @@ class ZooKeeperServer:
         """``host:port`` as clients are given it; a server that listens everywhere is reached locally."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # nosec B104  # noqa: S104 - compared, not bound
         return f"{host}:{self.port}"
+
+    @property
+    def _plain_address(self) -> tuple[str, int]:
+        """Where this host reaches it without TLS."""
+        if self._tls is not None:
+            return LOOPBACK, self._tls.plain_port
+        return self.url.rpartition(":")[0], self.port
 
     @property
     def pid(self) -> int | None:
@@ -235,7 +249,7 @@ class ZooKeeperServer:
     def serves(self) -> bool:
         """Whether the server answers at its address now."""
         try:
-            with socket.create_connection((self.url.rpartition(":")[0], self.port), PROBE_TIMEOUT_S) as probe:
+            with socket.create_connection(self._plain_address, PROBE_TIMEOUT_S) as probe:
                 probe.sendall(b"srvr")
                 return probe.recv(len(b"Zookeeper version")) == b"Zookeeper version"
         except OSError:
@@ -261,14 +275,15 @@ class ZooKeeperServer:
 
     def _refuse_taken_port(self) -> None:
         """Ask now: a second server fails late, and until then the first one's answer looks like its own."""
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self.host, self.port))
-            except OSError as error:
-                raise ServerNotStarted(
-                    f"ZooKeeper cannot listen on {self.host}:{self.port}: {error.strerror}"
-                ) from error
+        for host, port in ((self.host, self.port), *((self._plain_address,) if self._tls else ())):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, port))
+                except OSError as error:
+                    raise ServerNotStarted(
+                        f"ZooKeeper cannot listen on {host}:{port}: {error.strerror}"
+                    ) from error
 
     def _write_config(self) -> None:
         database = self._data_dir / "data"
@@ -277,6 +292,7 @@ class ZooKeeperServer:
         lines = (
             f"dataDir={database.absolute()}",
             *self._place_lines(database),
+            *(self._tls.lines(self.host, self.port) if self._tls else ()),
             f"tickTime={self._tick_time_ms}",
             f"initLimit={INIT_LIMIT_TICKS}",
             f"syncLimit={SYNC_LIMIT_TICKS}",

@@ -24,6 +24,7 @@ from registry.errors import (
     RegistryError,
     RegistryUnavailable,
 )
+from registry.kazoo_channel import channel_error
 from registry.kazoo_edge import (
     FAILURES,
     REPEATABLE,
@@ -51,6 +52,8 @@ class Session(NonblockingSession):
         Raises:
             RegistryUnavailable: no server answered within `timeout_s`, or the url is not an address.
             AuthenticationFailed: a fabric exists there, and its password is another one.
+            LoginFailed: the servers do not take the login by SASL, or ask for one.
+            ChannelNotSecured: the servers are there, but the connection is not as safe as it is to be.
         """
         super().start(timeout_s)
         try:
@@ -66,7 +69,7 @@ class Session(NonblockingSession):
 
     def like(self, url: str) -> Session:
         """Return a session of the same user with other servers, to be started."""
-        return Session(url, self._password, session_timeout_s=self._session_timeout_s)
+        return Session(url, self._password, session_timeout_s=self._session_timeout_s, channel=self.channel)
 
     def make_root(self) -> None:
         """Make the path that the address ends in, if it has one and it is not there. Blocks.
@@ -75,7 +78,8 @@ class Session(NonblockingSession):
             NoPermission: the ensemble does not let us.
         """
         if (path := path_of(self.url)) and not self.exists("/"):
-            make_path(self.url.partition("/")[0], path, self._password, self._operation_timeout_s)
+            ensemble = self.url.partition("/")[0]
+            make_path(ensemble, path, self._password, self._operation_timeout_s, self.channel)
 
     def follow_ensemble(self) -> None:
         """Look for servers that join the ensemble, too, from now on. Blocks nobody."""
@@ -251,6 +255,8 @@ class Session(NonblockingSession):
             try:
                 return begin(client).get(timeout=max(deadline - time.monotonic(), 0.0))
             except REPEATABLE as error:
+                if trouble := channel_error(client):
+                    raise trouble from error
                 if not repeat or not self._connected.wait(deadline - time.monotonic()):
                     raise converted(error, self.url, path) from error
             except FAILURES as error:

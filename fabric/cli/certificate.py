@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fabric.addresses import EVERYWHERE, LOOPBACK, RESOLVERS
+from fabric.addresses import certified_names
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.table import Table
@@ -106,10 +105,7 @@ def _hosts(context: CommandContext, container: str, more: tuple[str, ...]) -> li
     """Names and addresses by which clients find a container."""
     context.containers.check_exists(container)
     fields = context.containers.fields(container)
-    own = [fields[key] for key in (*RESOLVERS, "bindaddress") if fields.get(key)]
-    if container in context.home.container_names():
-        own += [socket.gethostname(), "localhost", LOOPBACK]
-    return [host for host in dict.fromkeys((*own, *more)) if host not in EVERYWHERE]
+    return certified_names(fields, more, is_here=container in context.home.container_names())
 
 
 def _table(made: list[Certificate]) -> Table:

@@ -297,7 +297,7 @@ def _with_root_started(context: CommandContext, names: tuple[str, ...]) -> tuple
     from registry.session import Session  # noqa: PLC0415 - only here
 
     def connect(timeout_s: float) -> Session:
-        session = Session(context.zookeeper_url, context.zookeeper_password)
+        session = Session(context.zookeeper_url, context.zookeeper_password, channel=context.channel)
         session.start(timeout_s)
         return session
 

@@ -10,7 +10,8 @@ def container_stop(context: CommandContext, names: tuple[str, ...]) -> None:
 ```
 
 (its docstring is its help) and gets the options `--home`, `--zookeeper-url` and `--zookeeper-password`
-besides its own. A command that has an option of one of these names itself keeps its own.
+besides its own, and, without showing them in its help, those that say how ZooKeeper is talked to.
+A command that has an option of one of these names itself keeps its own.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import pwd
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabric.cli import audited
+from fabric.cli.channel import channel_of, channel_options
 from fabric.errors import NoFabric
 from fabric.home import Home, default_home, master_key_file
+from registry.channel import PLAIN, ChannelSettings
 
 if TYPE_CHECKING:
     from fabric.home import RegistryAddress
@@ -38,6 +42,8 @@ CONNECT_TIMEOUT_S = 10.0
 """How long a command waits for ZooKeeper: long enough for an ensemble that is electing its leader."""
 
 
+ONLY_TLS = ChannelSettings(tls=True)
+
 CONNECT_NOTICE_S = 1.0
 """After this time a command says what it waits for."""
 
@@ -46,9 +52,14 @@ class CommandContext:
     """One run of one command: where its fabric is, and the session to it, made when it is first used."""
 
     def __init__(
-        self, home: Path, zookeeper_url: str | None = None, zookeeper_password: str | None = None
+        self,
+        home: Path,
+        zookeeper_url: str | None = None,
+        zookeeper_password: str | None = None,
+        channel: Mapping[str, Any] | None = None,
     ) -> None:
         self.home_path = home
+        self._given_channel = channel or {}
         self._url = zookeeper_url
         self._password = zookeeper_password
         self._connect_timeout_s = CONNECT_TIMEOUT_S
@@ -101,6 +112,21 @@ class CommandContext:
         self._password = str(click.prompt("Ensemble password", hide_input=True))
         return self._password
 
+    @cached_property
+    def given_channel(self) -> ChannelSettings | None:
+        """How the ensemble is to be talked to, as the command line says it; None if it says nothing."""
+        return channel_of(self._given_channel)
+
+    @property
+    def channel(self) -> ChannelSettings:
+        """How the ensemble is talked to: as given, or as written in the home for that ensemble."""
+        given, address = self.given_channel, self._address
+        if address is None or self.zookeeper_url != address.zookeeper_url:
+            return given or PLAIN
+        if given is None or (given == ONLY_TLS and address.channel.tls):
+            return address.channel  # which says more
+        return given
+
     @property
     def current_container(self) -> str | None:
         """The container commands mean when none is named: this host's root container, if it has one."""
@@ -122,7 +148,7 @@ class CommandContext:
             check_own_registry(self.home, url)
         from registry.session import Session  # noqa: PLC0415 - kazoo takes long to import
 
-        session = Session(url, password)
+        session = Session(url, password, channel=self.channel)
         self._opened = session
         timeout_s = self._connect_timeout_s
         with _notice(f"Connecting to ZooKeeper at {url}; this takes {timeout_s:g} s at most."):
@@ -137,9 +163,7 @@ class CommandContext:
     def note_registry_url(self, url: str) -> None:
         """The ensemble is found there now: what this host knows of the same fabric is brought up to date."""
         if self._address is not None and self.zookeeper_url == self._address.zookeeper_url:
-            from fabric.home import RegistryAddress  # noqa: PLC0415 - few commands need it
-
-            self.home.write_registry_address(RegistryAddress(url, self._address.zookeeper_password))
+            self.home.write_registry_address(replace(self._address, zookeeper_url=url))
 
     @cached_property
     def profiles(self) -> "ProfileStore":
@@ -244,17 +268,21 @@ def console_options() -> list[click.Option]:
     ]
 
 
-def command(name: str, *, examples: Sequence[str]) -> Callable[[CommandFunction], click.Command]:
+def command(
+    name: str, *, examples: Sequence[str], shows_channel: bool = False
+) -> Callable[[CommandFunction], click.Command]:
     """Make a command of a function that takes a `CommandContext` first.
 
     Args:
         name: As typed by the user.
         examples: Complete command lines, shown under the help text.
+        shows_channel: Whether its help shows how ZooKeeper may be talked to.
     """
 
     def decorate(function: CommandFunction) -> click.Command:
         own: set[str | None] = {option.name for option in getattr(function, "__click_params__", [])}
-        added = [option for option in connection_options() if option.name not in own]
+        common = [*connection_options(), *channel_options(hidden=not shows_channel)]
+        added = [option for option in common if option.name not in own]
 
         def run(**arguments: Any) -> None:  # noqa: ANN401 - click hands over what it parsed
             given = {str(option.name): arguments.pop(str(option.name)) for option in added}
@@ -287,6 +315,7 @@ def _command_context(given: dict[str, Any]) -> CommandContext:
         home if home is not None else default_home(os.environ),
         chosen.get("zookeeper_url"),
         chosen.get("zookeeper_password"),
+        chosen,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +13,7 @@ from fabric.addresses import RESOLVERS
 from fabric.cli.context import CommandContext, command
 from fabric.cli.waiting import wait_provisioned
 from fabric.errors import FabricError
+from registry.channel import PLAIN, ChannelSettings
 from registry.server import INIT_LIMIT_TICKS, SYNC_LIMIT_TICKS, TICK_TIME_MS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,7 +64,10 @@ def _refused_options(function: F) -> F:
         "fabric create --new-user admin --new-user-password admin --zookeeper-server-port 2182",
         "fabric create --zookeeper-url zk1:2181,zk2:2181,zk3:2181 --zookeeper-password secret",
         "fabric create --zookeeper-url zk1:2181,zk2:2181,zk3:2181/fabrics/shop",
+        "fabric create --bind-address 0.0.0.0 --zookeeper-tls",
+        "fabric create --zookeeper-url zk1:2281,zk2:2281,zk3:2281 --zookeeper-tls --zookeeper-ca ca.pem",
     ],
+    shows_channel=True,
 )
 @click.argument("containers", nargs=-1)
 @click.option("--clean", is_flag=True, help="Replace a fabric that is down; stores of brokers are kept.")
@@ -156,6 +161,7 @@ def create(context: CommandContext, **given: Any) -> None:  # noqa: ANN401 - the
         profiles=given["profiles"],
         version=given["version"],
         zookeeper_url=given["zookeeper_url"],
+        channel=_channel(context, given["zookeeper_url"]),
         zookeeper_password=given["zookeeper_password"],
         generate_zookeeper_password=given["generate_zookeeper_password"],
         zookeeper_port=zookeeper_port,
@@ -188,6 +194,18 @@ def create(context: CommandContext, **given: Any) -> None:  # noqa: ANN401 - the
         )
         return
     wait_provisioned(context, root, timeout_s, lambda: _say_interrupted(context, root))
+
+
+def _channel(context: CommandContext, zookeeper_url: str | None) -> ChannelSettings:
+    """How the registry is talked to; of a server of our own it is only said that it speaks TLS."""
+    channel = context.given_channel or PLAIN
+    if not zookeeper_url and channel != replace(PLAIN, tls=channel.tls):
+        raise click.UsageError(
+            "Files for TLS and logins by SASL are of an ensemble that exists: name it with --zookeeper-url. "
+            "A server that the fabric runs itself speaks TLS with --zookeeper-tls, "
+            "with certificates of the fabric's own authority."
+        )
+    return channel
 
 
 def _bind_address(text: str, port: int | None) -> tuple[str, int | None]:

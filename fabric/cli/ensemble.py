@@ -43,15 +43,23 @@ def ensemble_summary(context: CommandContext, output: str) -> None:
     with _quorum_explained(context):
         ensemble = _ensemble(context)
         url, members = ensemble.url, ensemble.members()
-    servers = look_at(url)
+        channel = context.session.channel
+    servers = look_at(url, channel)
     record = {
         "url": url,
+        "tls": channel.tls,
+        "sasl_user": channel.sasl_user,
         "containers": members,
         "servers": [{"address": one.address, "mode": one.mode, "problem": one.problem} for one in servers],
     }
 
     def text() -> str:
-        lines = [f"Ensemble URL: {url}", f"Ensemble containers: {' '.join(members) or 'none of this fabric'}"]
+        secured = f"TLS: {'yes' if channel.tls else 'no'}, SASL: {channel.sasl_user or 'no'}"
+        lines = [
+            f"Ensemble URL: {url}",
+            f"Connection: {secured}",
+            f"Ensemble containers: {' '.join(members) or 'none of this fabric'}",
+        ]
         lines += [f"Server {one.address}: {one.mode or one.problem}" for one in servers]
         return "\n".join(lines)
 
@@ -163,7 +171,7 @@ def _quorum_explained(context: CommandContext) -> Iterator[None]:
     except RegistryUnavailable as error:
         from fabric.ensemble_health import look_at  # noqa: PLC0415 - as above
 
-        servers = look_at(context.zookeeper_url)
+        servers = look_at(context.zookeeper_url, context.channel)
         well = [one.address for one in servers if one.mode]
         if len(servers) < 2:
             raise

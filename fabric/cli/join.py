@@ -26,7 +26,9 @@ MS_PER_S = 1000
         "fabric join zk1:2181,zk2:2181,zk3:2181 east --profile fabric --wait-for-provisioning",
         "fabric join zk1:2181,zk2:2181/fabrics/shop east",
         "fabric join 10.0.0.7:2181 east --resolver manualip --manual-ip 203.0.113.9",
+        "fabric join zk1:2281,zk2:2281 east --zookeeper-tls --zookeeper-ca ca.pem --zookeeper-sasl-user shop",
     ],
+    shows_channel=True,
 )
 @click.argument("zookeeper_url")
 @click.argument("name", metavar="[NAME]", default="")
@@ -94,7 +96,7 @@ def join(context: CommandContext, /, **given: Any) -> None:  # noqa: ANN401 - th
         port_max=PORTS[1] if given["max_port"] is None else given["max_port"],
     )
     context.join(given["zookeeper_url"], given["zookeeper_password"], CONNECT_TIMEOUT_S)
-    address = RegistryAddress(context.session.url, context.zookeeper_password)
+    address = RegistryAddress(context.session.url, context.zookeeper_password, context.channel)
     try:
         record = join_fabric(context.home, address, context.session, options, click.echo)
     except KeyboardInterrupt:

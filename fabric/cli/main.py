@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import click
 
 from fabric.cli import interrupt
+from fabric.cli.channel import channel_options
 from fabric.cli.context import connection_options, console_options
 from fabric.errors import FabricError
 from fabric.log_lines import utc_text
@@ -231,6 +232,16 @@ def _show(error: click.ClickException) -> None:
 
 
 _DO_NEXT = (
+    (
+        "LoginFailed",
+        "Give them with --zookeeper-sasl-user and --zookeeper-sasl-password; "
+        "in fabric.json of the fabric's hosts they stand in zookeeper_channel.",
+    ),
+    (
+        "ChannelNotSecured",
+        "What a connection with ZooKeeper needs is said with --zookeeper-tls, --zookeeper-ca, "
+        "--zookeeper-certificate and --zookeeper-key.",
+    ),
     ("AuthenticationFailed", "Give the password of the ensemble with --zookeeper-password."),
     (
         "RegistryUnavailable",
@@ -267,13 +278,13 @@ def _registry_failure(error: Exception) -> CommandFailed | None:
         "  fabric --url https://host:8181 --token fabric_… queue-list --watch"
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    params=[*connection_options(), *console_options()],
+    params=[*connection_options(), *channel_options(), *console_options()],
 )
 @click.version_option(package_name="fabric-mq", prog_name="fabric")
 @click.pass_context
 def fabric(context: click.Context, /, **given: Any) -> None:  # noqa: ANN401 - the connection options
     """Run and look after a fabric of containers and message brokers."""
-    common = {str(option.name) for option in connection_options()}
+    common = {str(option.name) for option in (*connection_options(), *channel_options())}
     context.obj = {name: value for name, value in given.items() if value is not None and name in common}
 
 

@@ -16,10 +16,16 @@ from click.core import ParameterSource
 
 from fabric.cli import interrupt
 from fabric.cli.audited import ASKER, Asker
+from fabric.cli.channel import channel_options
 from fabric.cli.main import COMMANDS, fabric
 from fabric.web.secret_znodes import is_secret
 
-CONNECTION: Final = ("home", "zookeeper_url", "zookeeper_password")
+CONNECTION: Final = (
+    "home",
+    "zookeeper_url",
+    "zookeeper_password",
+    *(str(one.name) for one in channel_options()),
+)
 """Options that would lead to another fabric."""
 BROKER_LOGIN: Final = frozenset({"user", "password", "timeout"})
 """A command that has all of them logs in to a broker, which the console does for who asks."""

@@ -214,6 +214,7 @@ def _plan(context: CommandContext, given: dict[str, Any]) -> Plan:
         wheel=None if given["disable_distribution_upload"] else build_wheel(),
         zookeeper_url=url,
         zookeeper_password=context.zookeeper_password,
+        channel=context.channel,
         join=join,
         environment=environment_of(given["environment"]),
         repositories=given["fallback_repos"],

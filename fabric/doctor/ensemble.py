@@ -40,7 +40,7 @@ def reachable(scene: Scene) -> Verdicts:
 
 def servers(scene: Scene) -> Verdicts:
     """Each server of the ensemble, as it says itself."""
-    found = scene.machine.servers(scene.session.url)
+    found = scene.machine.servers(scene.session.url, scene.session.channel)
     for server in found:
         if server.problem:
             yield problem(
@@ -55,6 +55,22 @@ def servers(scene: Scene) -> Verdicts:
         else:
             yield ok(f"ZooKeeper server {server.address} is {server.mode}, of version {server.version}.")
     yield from _together(found)
+
+
+def channel(scene: Scene) -> Verdicts:
+    """Whether connections with ZooKeeper are encrypted, and whether we log in there."""
+    settings = scene.session.channel
+    login = f", with a login as {settings.sasl_user} (SASL)" if settings.sasl_user else ""
+    if not settings.tls:
+        yield ok(f"ZooKeeper is talked to without TLS{login}.")
+        return
+    trusted = settings.ca or "the authorities of this system"
+    yield ok(f"ZooKeeper is talked to by TLS{login}; its servers are trusted by {trusted}.")
+    if settings.any_host_name:
+        yield warning(
+            "A trusted server is taken for ZooKeeper's whatever name its certificate has.",
+            "Give the servers certificates for their names, and take any_host_name out of fabric.json.",
+        )
 
 
 def _together(found: Sequence[ServerHealth]) -> Verdicts:
@@ -89,5 +105,6 @@ def _together(found: Sequence[ServerHealth]) -> Verdicts:
 
 CHECKS: Final = (
     Check("zookeeper.reachable", "whether the registry can be used", reachable),
+    Check("zookeeper.channel", "how ZooKeeper is talked to", channel, needs_registry=True),
     Check("zookeeper.servers", "each server of the ensemble", servers, needs_registry=True),
 )

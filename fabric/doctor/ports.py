@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from fabric.addresses import LOOPBACK
 from fabric.doctor.model import Check, Verdicts, ok, problem, warning
+from fabric.home import ManagedZooKeeper
+from registry.channel import PLAIN
 
 if TYPE_CHECKING:
     from fabric.doctor.scene import Scene
@@ -26,8 +28,7 @@ def zookeeper_ports(scene: Scene) -> Verdicts:
             continue
         free = scene.machine.port_is_free(settings.host, settings.port)
         serves = not free and any(
-            not server.problem
-            for server in scene.machine.servers(f"{_reached(settings.host)}:{settings.port}")
+            not server.problem for server in scene.machine.servers(_asked_at(settings), PLAIN)
         )
         what = f"Port {settings.port}, ZooKeeper of container {name},"
         if free and scene.is_running(name):
@@ -44,6 +45,13 @@ def zookeeper_ports(scene: Scene) -> Verdicts:
                 f"{what} is taken by something that is no ZooKeeper.",
                 f"`ss -ltnp 'sport = :{settings.port}'` says by what.",
             )
+
+
+def _asked_at(settings: ManagedZooKeeper) -> str:
+    """Where it answers this host without TLS."""
+    if settings.plain_port:
+        return f"{LOOPBACK}:{settings.plain_port}"
+    return f"{_reached(settings.host)}:{settings.port}"
 
 
 def _reached(host: str) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from fabric.ensemble_health import ServerHealth, look_at
 from fabric.local import port_is_free
 from fabric.processes import running_process
+from registry.channel import ChannelSettings
 
 if TYPE_CHECKING:
     from fabric.facts import ContainerFacts
@@ -101,7 +102,7 @@ class Machine:
         sync_ms: of a directory.
         program: runs a program.
         which: finds one.
-        servers: asks the servers of a ZooKeeper connection string.
+        servers: asks the servers of a ZooKeeper connection string, talked to as said.
         port_is_free: whether one could listen at an address and port.
     """
 
@@ -116,7 +117,7 @@ class Machine:
     sync_ms: Callable[[Path], float] = sync_ms
     program: Callable[[Sequence[str]], str] = run_program
     which: Callable[[str], str | None] = shutil.which
-    servers: Callable[[str], Sequence[ServerHealth]] = look_at
+    servers: Callable[[str, ChannelSettings], Sequence[ServerHealth]] = look_at
     port_is_free: Callable[[str, int], bool] = port_is_free
 
 

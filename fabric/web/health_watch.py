@@ -23,6 +23,7 @@ from fabric.health import PROBLEM, BrokerFigures, BrokerKey, Finding, Snapshot, 
 from fabric.web.brokers_view import groups_of, key_of, versions_in_use
 from fabric.web.errors import Refused
 from registry import paths
+from registry.channel import ChannelSettings
 from registry.errors import RegistryError
 from registry.session import SessionState
 
@@ -70,7 +71,7 @@ class HealthWatch:
         self._clocks_s: dict[str, float] = {}
         self._clocks_read_s = float("-inf")
         self._found: list[Finding] = []
-        self.ask_servers: Callable[[str], Sequence[ServerHealth]] = look_at
+        self.ask_servers: Callable[[str, ChannelSettings], Sequence[ServerHealth]] = look_at
 
     @property
     def count(self) -> int:
@@ -198,7 +199,7 @@ class HealthWatch:
             await self._read_clocks()
         except RegistryError:
             self._round_trip_ms = None
-        self.servers = tuple(await self._console.blocking(self.ask_servers, session.url))
+        self.servers = tuple(await self._console.blocking(self.ask_servers, session.url, session.channel))
 
     async def _read_clocks(self) -> None:
         """How far the hosts' clocks are ahead of ZooKeeper's, as containers that run have said."""

@@ -32,7 +32,7 @@ def healthy_machine(**planted: Any) -> Machine:
         "space": lambda path: Space(100 * GIB, 50 * GIB),
         "sync_ms": lambda path: 1.0,
         "program": lambda command: 'openjdk version "17.0.9" 2023-10-17',
-        "servers": lambda url: [SERVER],
+        "servers": lambda url, channel: [SERVER],
         "port_is_free": lambda host, port: True,
     }
     return Machine(**{**answers, **planted})

@@ -136,7 +136,7 @@ class FabricForTests(FabricCommands):
     def registry(self) -> Iterator[Session]:
         """Open a session with the fabric's registry, and close it at the end."""
         address = self.home.read_registry_address()
-        session = Session(address.zookeeper_url, address.zookeeper_password)
+        session = Session(address.zookeeper_url, address.zookeeper_password, channel=address.channel)
         session.start()
         try:
             yield session

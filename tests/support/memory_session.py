@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from registry.channel import PLAIN
 from registry.errors import NodeExists, NodeNotEmpty, NoSuchNode, VersionConflict
 from registry.session import Node, SessionState
 
@@ -51,6 +52,7 @@ class MemorySession:
     """A tree of znodes. `before_write` lets a test act as somebody else just before a write."""
 
     url = "memory:2181"
+    channel = PLAIN
     session_id = 1
     state = SessionState.CONNECTED
 

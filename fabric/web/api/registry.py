@@ -199,7 +199,7 @@ async def delete_znode(call: Call) -> Done:
 
 async def ensemble(call: Call) -> list[Server]:
     """The servers of the ensemble, as each of them says."""
-    found = await call.console.blocking(look_at, call.console.session.url)
+    found = await call.console.blocking(look_at, call.console.session.url, call.console.session.channel)
     return [
         Server(
             each.address,

@@ -47,7 +47,7 @@ async def branch(call: Call) -> Answer:
 async def servers(call: Call) -> Answer:
     """The ensemble's servers and the containers' sessions."""
     console = call.console
-    found = await console.blocking(look_at, console.session.url)
+    found = await console.blocking(look_at, console.session.url, console.session.channel)
     sessions = await console.blocking(read_sessions, console.session)
     template = "registry_servers_list.html" if call.is_fragment else "registry_servers.html"
     return page(

@@ -15,6 +15,7 @@ from fabric.children import Children
 from fabric.home import ContainerHome, Home, ProcessRecord, SessionRecord
 from fabric.records import START_REQUESTED
 from registry import paths
+from registry.channel import ChannelSettings
 from registry.errors import RegistryUnavailable
 from registry.session import Session
 
@@ -54,7 +55,9 @@ class Host:
         self.calls.append(f"{number.name} {process.pid}")
         return True
 
-    def close(self, url: str, password: str | None, session_id: int, *rest: object) -> bool:
+    def close(
+        self, url: str, password: str | None, session_id: int, *rest: object, channel: ChannelSettings
+    ) -> bool:
         """Note a closed session."""
         self.calls.append(f"close {session_id}")
         if self.close_error is not None:

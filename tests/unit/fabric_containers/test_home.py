@@ -13,6 +13,7 @@ from fabric.home import (
     SessionRecord,
     default_home,
 )
+from registry.channel import ChannelSettings
 
 
 def test_the_home_is_where_the_environment_says() -> None:
@@ -45,6 +46,27 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     home.forget_fabric()
     assert (container.read_process(), container.read_session()) == (None, None)
     assert not home.has_fabric()
+
+
+def test_how_the_registry_is_talked_to_is_kept(tmp_path: Path) -> None:
+    """It stands beside the address, is read again, and goes with another address that does not have it."""
+    home = Home(tmp_path / "home")
+    home.make()
+    secured = RegistryAddress("h:2281", "secret", ChannelSettings(tls=True, ca="/ca.pem", sasl_user="shop"))
+    home.write_registry_address(secured)
+    home.write_root_name("root")
+    assert home.read_registry_address() == secured
+    home.write_registry_address(RegistryAddress("h:2181", "secret"))
+    assert home.read_registry_address() == RegistryAddress("h:2181", "secret")
+    assert home.read_root_name() == "root"
+    assert "zookeeper_channel" not in (home.path / "fabric.json").read_text()
+
+
+def test_a_damaged_channel_is_told(tmp_path: Path) -> None:
+    """What was edited wrongly does not become a connection without TLS."""
+    (tmp_path / "fabric.json").write_text('{"zookeeper_url": "h:1", "zookeeper_channel": {"tls": "on"}}')
+    with pytest.raises(HomeUnusable, match="in zookeeper_channel, tls is not a truth value"):
+        Home(tmp_path).read_registry_address()
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:

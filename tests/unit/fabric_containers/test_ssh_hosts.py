@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -14,6 +15,7 @@ from fabric.records import ContainerRecord
 from fabric.ssh import Address, Login, Remote, RemoteFailed, SshError, Trust, exported
 from fabric.ssh_hosts import HostWork, InstallationFailed, Plan, SshContainer, environment_of
 from fabric.wheel import Wheel, build_wheel
+from registry.channel import PLAIN, ChannelSettings
 
 WHEEL = Wheel("fabric_mq-1.0-py3-none-any.whl", b"software")
 
@@ -37,12 +39,13 @@ class FakeRemote:
 
 
 def work(
-    answer: Callable[[str], str], *, wheel: Wheel | None = WHEEL
+    answer: Callable[[str], str], *, wheel: Wheel | None = WHEEL, channel: ChannelSettings = PLAIN
 ) -> tuple[HostWork, FakeRemote, list[str]]:
     """Return the work on a host, the host, and what is said."""
     remote = FakeRemote(answer)
     said: list[str] = []
-    plan = Plan("~/a b", wheel, "zk:2181", "secret", ("--profile", "p"), {"X": "1 2"}, ("https://i/", "/w"))
+    repositories = ("https://i/", "/w")
+    plan = Plan("~/a b", wheel, "zk:2181", "secret", ("--profile", "p"), {"X": "1 2"}, repositories, channel)
     return HostWork(cast("Remote", remote), plan, said.append), remote, said
 
 
@@ -121,6 +124,28 @@ def test_a_container_joins_with_the_password_out_of_sight() -> None:
     ]
     job, remote, _ = work(refuses("join zk:2181"))
     with pytest.raises(InstallationFailed, match="joining container east failed"):
+        asyncio.run(job.join("/srv/c", "/srv/c/bin/fabric", "east"))
+    assert "rmdir" in remote.commands[-1]
+
+
+def test_what_zookeeper_asks_for_is_brought_along(tmp_path: Path) -> None:
+    """The files go to the host, for its owner only; the login's password stands in no command line either."""
+    certificate = tmp_path / "me.pem"
+    certificate.write_bytes(b"certificate and key")
+    channel = ChannelSettings(
+        tls=True, certificate=str(certificate), sasl_user="shop", sasl_password="hidden"
+    )
+    job, remote, _ = work(refuses("nothing"), channel=channel)
+    asyncio.run(job.join("/srv/c", "/srv/c/bin/fabric", "east"))
+    brought = remote.sent.index(b"certificate and key")
+    assert "umask 077; cat > /srv/c/east/zookeeper-certificate.pem" in remote.commands[brought]
+    options = "--zookeeper-tls --zookeeper-sasl-user shop"
+    joining = f"join zk:2181 east --zookeeper-certificate /srv/c/east/zookeeper-certificate.pem {options}"
+    assert f"{joining} --profile p" in remote.commands[-1]
+    assert remote.sent[-1] == b"secret\nhidden\n"
+    assert "hidden" not in "".join(remote.commands)
+    certificate.unlink()
+    with pytest.raises(InstallationFailed, match="cannot be read: No such file"):
         asyncio.run(job.join("/srv/c", "/srv/c/bin/fabric", "east"))
     assert "rmdir" in remote.commands[-1]
 

@@ -21,6 +21,7 @@ from fabric.profiles import Profile
 from fabric.software import SOFTWARE
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
+from registry.channel import PLAIN, ChannelSettings
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -146,6 +147,27 @@ def test_a_registry_that_cannot_be_reached(tmp_path: Path, session: MemorySessio
     assert states(ensemble.reachable(scene(tmp_path, session))) == [OK]
 
 
+@pytest.mark.parametrize(
+    ("channel", "state", "text"),
+    [
+        (PLAIN, OK, "without TLS."),
+        (ChannelSettings(sasl_user="shop"), OK, "without TLS, with a login as shop (SASL)."),
+        (ChannelSettings(tls=True), OK, "by TLS; its servers are trusted by the authorities of this system."),
+        (
+            ChannelSettings(tls=True, ca="/ca.pem", any_host_name=True),
+            WARNING,
+            "whatever name its certificate",
+        ),
+    ],
+)
+def test_how_zookeeper_is_talked_to(
+    tmp_path: Path, session: MemorySession, channel: ChannelSettings, state: State, text: str
+) -> None:
+    """It is said; a name that nobody compares is warned of."""
+    session.channel = channel
+    assert text in only(ensemble.channel(scene(tmp_path, session)), state).what
+
+
 def server(address: str, mode: str, version: str = "3.8.0", outstanding: int = 0) -> ServerHealth:
     """One of an ensemble."""
     return ServerHealth(address, mode, "0", 1, 1, outstanding, version)
@@ -173,7 +195,7 @@ def test_servers_of_the_ensemble(
     tmp_path: Path, session: MemorySession, servers: list[ServerHealth], state: State, text: str
 ) -> None:
     """Each server is looked at, and all together."""
-    found = list(ensemble.servers(scene(tmp_path, session, servers=lambda url: servers)))
+    found = list(ensemble.servers(scene(tmp_path, session, servers=lambda url, channel: servers)))
     worst = [verdict for verdict in found if verdict.state is state]
     assert any(text in f"{verdict.what} {verdict.do_next}" for verdict in worst), found
     if state is OK:

@@ -18,6 +18,7 @@ from fabric.doctor.scene import Machine, Scene, Space, space_of, sync_ms
 from fabric.ensemble_health import ServerHealth
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.processes import identify
+from registry.channel import PLAIN
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -144,7 +145,9 @@ def test_zookeepers_port(tmp_path: Path) -> None:
     assert states(ports.zookeeper_ports(managed(scene(tmp_path)))) == [OK]
     taken: dict[str, Any] = {"port_is_free": lambda host, port: False}
     assert states(ports.zookeeper_ports(managed(scene(tmp_path, **taken)))) == [OK]
-    found = list(ports.zookeeper_ports(managed(scene(tmp_path, **taken, servers=lambda url: [mute]))))
+    found = list(
+        ports.zookeeper_ports(managed(scene(tmp_path, **taken, servers=lambda url, channel: [mute])))
+    )
     assert "no ZooKeeper" in only(found, PROBLEM).what
 
 
@@ -269,4 +272,4 @@ def test_a_real_host_can_be_asked_everything(tmp_path: Path) -> None:
 
 def test_server_is_named() -> None:
     """The machine of these tests has one server."""
-    assert healthy_machine().servers("zk:2181") == [SERVER]
+    assert healthy_machine().servers("zk:2181", PLAIN) == [SERVER]

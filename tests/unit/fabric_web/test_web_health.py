@@ -103,7 +103,7 @@ def test_a_broker_that_does_not_answer_is_a_note() -> None:
 def test_servers_of_zookeeper_are_listed() -> None:
     """With what they say, as text."""
     world, _ = world_with_broker()
-    world.console.health.ask_servers = lambda url: (
+    world.console.health.ask_servers = lambda url, channel: (
         ServerHealth("z1:2181", mode="leader", latency_ms="0 / 1.5 / 9"),
         ServerHealth("z2:2181", problem=XSS),
         ServerHealth("z3:2181", mode="follower"),

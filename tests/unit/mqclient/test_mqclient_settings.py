@@ -7,6 +7,7 @@ import pytest
 from mqclient.discovery import RegistryAddress
 from mqclient.settings import SettingsError, registry_address, tls_files
 from mqclient.tls import TlsFiles
+from registry.channel import PLAIN, ChannelSettings
 
 
 def home(folder: Path, content: str | None = None) -> dict[str, str]:
@@ -74,3 +75,43 @@ def test_files_for_tls_are_named_as_javas(tmp_path: Path) -> None:
     environment = {"FABRIC_TRUST_STORE": "x", "FABRIC_KEY_STORE_KEY": "c", "FABRIC_KEY_STORE_PASSWORD": "d"}
     assert tls_files(properties, environment) == TlsFiles("a", "b", "c", "d")
     assert tls_files(properties, environment).is_given
+
+
+SECURED = """{"zookeeper_url": "file:1", "zookeeper_password": "x",
+              "zookeeper_channel": {"tls": true, "ca": "/file.pem"}}"""
+
+
+def test_how_the_registry_is_talked_to(tmp_path: Path) -> None:
+    """What is given goes over the file, and what the file says is for its own registry only."""
+    of_file = ChannelSettings(tls=True, ca="/file.pem")
+    assert registry_address({}, home(tmp_path, SECURED)).channel == of_file
+    assert registry_address({"zookeeper.url": "other:1"}, home(tmp_path, SECURED)).channel == PLAIN
+    environment = home(tmp_path, SECURED) | {"FABRIC_ZOOKEEPER_CA": "/env.pem"}
+    assert registry_address({}, environment).channel == ChannelSettings(tls=True, ca="/env.pem")
+    properties = {
+        "zookeeper.ssl.trustStore.location": "ca.pem",
+        "zookeeper.ssl.keyStore.location": "me.pem",
+        "zookeeper.ssl.keyStore.key": "me.key",
+        "zookeeper.ssl.hostnameVerification": "false",
+        "zookeeper.sasl.user": "shop",
+        "zookeeper.sasl.password": "secret",
+    }
+    assert registry_address(properties, environment).channel == ChannelSettings(
+        True, "ca.pem", "me.pem", "me.key", True, "shop", "secret"
+    )
+    secure = registry_address({"zookeeper.client.secure": "true"}, home(tmp_path))
+    assert secure.channel == ChannelSettings(tls=True)
+
+
+@pytest.mark.parametrize(
+    ("properties", "content", "why"),
+    [
+        ({"zookeeper.sasl.user": "shop"}, "{}", "zookeeper.sasl.password are given together"),
+        ({"zookeeper.ssl.keyStore.key": "me.key"}, "{}", "without zookeeper.ssl.keyStore.location"),
+        ({}, '{"zookeeper_channel": {"tls": "yes"}}', "in zookeeper_channel, tls is not a truth value"),
+    ],
+)
+def test_half_a_security_is_none(tmp_path: Path, properties: dict[str, str], content: str, why: str) -> None:
+    """What misses its other half is refused, not left out."""
+    with pytest.raises(SettingsError, match=why):
+        registry_address(properties, home(tmp_path, content))

@@ -1,0 +1,83 @@
+"""The options that say how ZooKeeper is talked to: TLS, and a login by SASL.
+
+Every command has them, since every command may be told of a fabric elsewhere; those that begin something with
+an ensemble show them in their help.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from registry.channel import ChannelSettings
+
+_FILES = ("zookeeper_ca", "zookeeper_certificate", "zookeeper_key")
+
+
+def channel_options(*, hidden: bool = False) -> list[click.Option]:
+    """Return the options; each may also stand in the environment, under its name in capitals."""
+
+    def option(name: str, text: str, **more: Any) -> click.Option:  # noqa: ANN401 - click's
+        variable = name.removeprefix("--").replace("-", "_").upper()
+        return click.Option([name], envvar=variable, hidden=hidden, help=text, **more)
+
+    file = click.Path(path_type=Path, dir_okay=False)
+    return [
+        option("--zookeeper-tls", "Talk to ZooKeeper by TLS only.", is_flag=True, default=None),
+        option(
+            "--zookeeper-ca",
+            "PEM file of the authority of ZooKeeper's servers; default: whom this system trusts.",
+            type=file,
+        ),
+        option("--zookeeper-certificate", "PEM file of the certificate shown to ZooKeeper.", type=file),
+        option("--zookeeper-key", "PEM file of its key; default: in the same file.", type=file),
+        option(
+            "--zookeeper-any-host-name",
+            "Trust a server whatever name is in its certificate.",
+            is_flag=True,
+            default=None,
+        ),
+        option("--zookeeper-sasl-user", "User of ZooKeeper's login (SASL, DIGEST-MD5).", metavar="NAME"),
+        option(
+            "--zookeeper-sasl-password", "His password; asked for if it is not given.", metavar="PASSWORD"
+        ),
+    ]
+
+
+def channel_of(given: Mapping[str, Any]) -> ChannelSettings | None:
+    """Return what the options say, None if they say nothing.
+
+    Args:
+        given: values by the options' names; others stand beside them.
+
+    Raises:
+        click.UsageError: one is missing that another needs.
+    """
+    ca, certificate, key = (str(Path(given[name]).absolute()) if given.get(name) else "" for name in _FILES)
+    any_host_name = bool(given.get("zookeeper_any_host_name"))
+    tls = bool(given.get("zookeeper_tls") or ca or certificate or any_host_name)
+    if key and not certificate:
+        raise click.UsageError(
+            "--zookeeper-key is the key of a certificate: name that with --zookeeper-certificate."
+        )
+    user, password = given.get("zookeeper_sasl_user") or "", given.get("zookeeper_sasl_password") or ""
+    if password and not user:
+        raise click.UsageError("--zookeeper-sasl-password is a user's: name him with --zookeeper-sasl-user.")
+    if not tls and not user:
+        return None
+    return ChannelSettings(tls, ca, certificate, key, any_host_name, user, password or _ask_password(user))
+
+
+def _ask_password(user: str) -> str:
+    if not user:
+        return ""
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"The password of {user} is missing: give it with --zookeeper-sasl-password "
+            "or in the environment as ZOOKEEPER_SASL_PASSWORD."
+        )
+    return str(click.prompt(f"ZooKeeper password of {user}", hide_input=True))
