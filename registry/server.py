@@ -49,6 +49,9 @@ FOUR_LETTER_WORDS = ("ruok", "srvr")
 NETTY_FOR_TLS = ("codec", "resolver", "transport-native-unix-common")
 """Libraries that the distribution's jar does not name, since it can do without them until TLS is spoken."""
 
+PID_FILE = "server.pid"
+"""Written when a server is started."""
+
 PROBE_TIMEOUT_S = 1.0
 PROBE_INTERVAL_MS = 20
 STOP_TIMEOUT_S = 10.0
@@ -197,7 +200,7 @@ class ZooKeeperServer:
 
     @property
     def _pid_path(self) -> Path:
-        return self._data_dir / "server.pid"
+        return self._data_dir / PID_FILE
 
     def start(self) -> None:
         """Start the server, or adopt the one that already runs on this data directory.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fabric.doctor.model import Check, Verdict, Verdicts, not_checked, ok, problem, warning
+from registry.server import PID_FILE
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -22,11 +23,14 @@ AUTHORITY_KEYS: Final = frozenset({"ca-key.pem", "ca-next-key.pem"})
 
 
 def expiry(scene: Scene) -> Verdicts:
-    """All certificates in the home, and those that brokers of this host are given in their profiles."""
+    """All certificates in the home, and those that brokers and connections with ZooKeeper are given."""
     now = datetime.datetime.fromtimestamp(scene.machine.now_s(), datetime.UTC)
     found = {path for path in scene.home.certificates.glob("**/*.pem") if path.name not in AUTHORITY_KEYS}
     for settings in scene.broker_settings:
         found |= {Path(settings.properties[key]) for key in KEY_STORES if settings.properties.get(key)}
+    if scene.home.has_fabric():
+        channel = scene.home.read_registry_address().channel
+        found |= {Path(file) for file in (channel.ca, channel.certificate) if file}
     for path in sorted(found):
         yield _verdict(path, now)
     if not found:
@@ -42,7 +46,7 @@ def _verdict(path: Path, now: datetime.datetime) -> Verdict:
             return not_checked(f"{path} is no PEM file.", "Look at it with: openssl pkcs12 or keytool -list")
         certificate = load_pem_x509_certificates(content)[0]
     except OSError as error:
-        return problem(f"{path}, which a broker is given, cannot be read: {error.strerror}.", RENEW)
+        return problem(f"{path}, which is used for TLS, cannot be read: {error.strerror}.", RENEW)
     except ValueError as error:
         return problem(f"{path} holds no certificate that can be read: {error}.", RENEW)
     return _of_time(path, certificate, now)
@@ -62,4 +66,27 @@ def _of_time(path: Path, certificate: x509.Certificate, now: datetime.datetime) 
     return ok(f"{path} is valid until {ends:%Y-%m-%d}.")
 
 
-CHECKS: Final = (Check("certificate.expiry", "how long certificates are valid", expiry),)
+def shown_by_zookeeper(scene: Scene) -> Verdicts:
+    """Whether ZooKeeper servers of this host, which read theirs when they start, show what there is now."""
+    for name in scene.home.container_names():
+        settings = scene.home.container(name).read_managed_zookeeper()
+        if settings is None or not settings.certificate:
+            continue
+        try:
+            made_s = max(Path(each).stat().st_mtime for each in (settings.certificate, settings.authority))
+            begun_s = (Path(settings.data_directory) / PID_FILE).stat().st_mtime
+        except OSError:
+            continue  # it does not run, or `certificate.expiry` says what is missing
+        if made_s > begun_s:
+            yield warning(
+                f"ZooKeeper of container {name} has not read {settings.certificate} as it is now.",
+                f"Start it anew: fabric container-stop --force {name} && fabric container-start {name}",
+            )
+        else:
+            yield ok(f"ZooKeeper of container {name} shows {settings.certificate}.")
+
+
+CHECKS: Final = (
+    Check("certificate.expiry", "how long certificates are valid", expiry),
+    Check("certificate.zookeeper", "whether ZooKeeper shows the certificates there are", shown_by_zookeeper),
+)

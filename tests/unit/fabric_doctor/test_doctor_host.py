@@ -4,6 +4,7 @@ import datetime
 import errno
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fabric.doctor.scene import Machine, Scene, Space, space_of, sync_ms
 from fabric.ensemble_health import ServerHealth
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.processes import identify
-from registry.channel import PLAIN
+from registry.channel import PLAIN, ChannelSettings
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -149,6 +150,33 @@ def test_zookeepers_port(tmp_path: Path) -> None:
         ports.zookeeper_ports(managed(scene(tmp_path, **taken, servers=lambda url, channel: [mute])))
     )
     assert "no ZooKeeper" in only(found, PROBLEM).what
+
+
+def test_zookeeper_that_shows_an_old_certificate(tmp_path: Path) -> None:
+    """It reads files when it starts: what was made since is not shown yet."""
+    host = managed(scene(tmp_path))
+    assert states(certificates.shown_by_zookeeper(host)) == []
+    files_of = [host.home.zookeeper / "server.pid", tmp_path / "root.pem", tmp_path / "ca.pem"]
+    settings = ManagedZooKeeper(2281, "0.0.0.0", str(host.home.zookeeper), 100, plain_port=2181)
+    made = replace(settings, certificate=str(files_of[1]), authority=str(files_of[2]))
+    host.home.container("root").write_managed_zookeeper(made)
+    assert states(certificates.shown_by_zookeeper(host)) == []
+    host.home.zookeeper.mkdir()
+    for age_s, path in enumerate(files_of):
+        path.touch()
+        os.utime(path, (1000 - age_s, 1000 - age_s))
+    assert states(certificates.shown_by_zookeeper(host)) == [OK]
+    os.utime(files_of[2], (2000, 2000))
+    told = only(certificates.shown_by_zookeeper(host), WARNING)
+    assert "container-stop --force root" in told.do_next
+
+
+def test_certificates_for_zookeeper(tmp_path: Path) -> None:
+    """Files that connections with it are given are looked at wherever they lie."""
+    host = scene(tmp_path)
+    channel = ChannelSettings(tls=True, ca=str(tmp_path / "zk-ca.pem"))
+    host.home.write_registry_address(RegistryAddress("zk:2281", "secret", channel))
+    assert "zk-ca.pem" in only(certificates.expiry(host), PROBLEM).what
 
 
 def test_first_ports_before_there_is_a_fabric(tmp_path: Path) -> None:
