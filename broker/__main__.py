@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from twisted.internet import reactor as twisted_reactor
 from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 
 from broker.config import BrokerConfig
 from broker.errors import ConfigurationInvalid
+from broker.polling import install_reactor
 from broker.process import prepare_process
 from broker.reactor import MainReactor, in_thread
 from broker.security import PasswordAuthenticator, RegistryAuthenticator
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = _config(options)
     except ConfigurationInvalid as error:
         raise SystemExit(str(error)) from error
+    install_reactor()
+    from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - not before it is installed
+
     reactor = cast("MainReactor", twisted_reactor)
     session = Session(
         options.zookeeper_url,

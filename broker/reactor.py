@@ -6,6 +6,7 @@ import the real reactor; everything else is handed one.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast
 
@@ -103,8 +104,8 @@ class Socket(Protocol):
     def getHost(self) -> HostPort:  # noqa: N802 - Twisted's name
         """This end."""
 
-    def writeSomeData(self, data: bytes) -> int | Exception:  # noqa: N802 - Twisted's name
-        """Send what the socket takes at once; how many bytes, or what is wrong."""
+    def getHandle(self) -> socket.socket:  # noqa: N802 - Twisted's name
+        """The socket below."""
 
     def write(self, data: bytes) -> None:
         """Send, as soon as the socket takes it."""

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from broker.reactor import Socket
 
 
+def send_some(socket: Socket, data: bytes) -> int:
+    """Send what the socket takes at once; returns how many bytes that were.
+
+    None if it fails: the reactor, to which the rest is left, finds the error again and ends the connection.
+    """
+    try:
+        return socket.getHandle().send(data)
+    except OSError:
+        return 0
+
+
 @implementer(IPullProducer)
 class Rest:
     """Bytes that Twisted keeps for a socket; it says when they are sent."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 
 from twisted.internet.defer import Deferred
 
+from broker.polling import install_reactor
 from broker.process import prepare_process
 from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_fields
 from fabric.agent import Agent
@@ -564,7 +565,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     prepare_process()
 
-    from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - this is the main that installs it
+    install_reactor()
+    from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - not before it is installed
 
     reactor = cast(ContainerReactor, twisted_reactor)
     container = Container(reactor, home, options.name, address, own_log=own_log, notifier=notifier)

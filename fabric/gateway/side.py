@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from broker.errors import TlsFailed
 from broker.proxy_protocol import Address
-from broker.rest import Rest
+from broker.rest import Rest, send_some
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -161,17 +161,13 @@ class Side(TwistedProtocol):
         self._write(data)
 
     def _write(self, data: bytes) -> None:
-        """One system call for what the socket takes at once; a detour over the reactor would cost three more.
-
-        A failed send is left for the reactor to find again.
-        """
+        """One system call for what the socket takes at once; a detour over the reactor costs three more."""
         if self.lost or self._finishing or not data:
             return
         if self._rest is not None:
             self.socket.write(data)
             return
-        sent = self.socket.writeSomeData(data)
-        taken = sent if isinstance(sent, int) and sent > 0 else 0
+        taken = send_some(self.socket, data)
         if taken < len(data):
             self._rest = Rest(self._rest_is_sent)
             self._rest.leave(self.socket, data[taken:])

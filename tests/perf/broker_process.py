@@ -20,17 +20,20 @@ from urllib.parse import urlsplit
 from perf.moves_off import without_moves
 from perf.process_facts import memory
 from perf.watched_files import WatchedFiles
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from broker.config import BrokerConfig
 from broker.mastership import Mastership
+from broker.polling import install_reactor
 from broker.process import prepare_process
 from broker.reactor import in_thread
 from broker.security import PasswordAuthenticator
 from journal import upkeep
 from journal.files import PosixFiles, create_store
 from registry.users import UserRecord, hash_password
+
+install_reactor()
+from twisted.internet import reactor  # noqa: E402 - not before it is installed
 
 
 def say(facts: dict[str, Any]) -> None:
