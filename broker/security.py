@@ -38,6 +38,11 @@ _REFUSED: Final = "User name [{user}] or password is invalid."
 class Authenticator(Protocol):
     """Decides whether a client may connect."""
 
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether somebody may show a token instead of a password, now."""
+        ...
+
     def authenticate(self, user: str | None, password: str | None, done: Callable[[Verdict], None]) -> None:
         """Check credentials; `done` is called once, at once or later, in the owner's thread.
 
@@ -83,6 +88,11 @@ class PasswordAuthenticator:
         self._unanswered: list[Callable[[], None]] = []
         self._nobody: str | None = None
         self._changed: Callable[[], None] | None = None
+
+    @property
+    def takes_tokens(self) -> bool:
+        """See `Authenticator.takes_tokens`."""
+        return False
 
     def roles_of(self, user: str) -> Collection[str]:
         """See `Authenticator.roles_of`."""

@@ -200,7 +200,7 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
 
         def checked(verdict: ClientError | None) -> None:
             if verdict is None:
-                self.user = self.context.users.name_of(self.user, password)
+                self.user = self.context.users.name_of((user or "") if password else self.user, password)
             if not self.closing:
                 self.is_logging_in = False
                 decided(verdict)

@@ -6,15 +6,17 @@ administrator of the fabric, and a broken one locks nobody out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from broker.errors import AccessDenied
 from broker.security import RegistryAuthenticator, Verdict
 from fabric.reactor import in_thread
 from fabric.services.authentication import PID
 from registry.users import UserStore
 
 if TYPE_CHECKING:
+    from fabric.realms import BrowserLogin, Found
     from fabric.realms.chain import RealmChain
     from fabric.services import ServiceContext
 
@@ -41,6 +43,17 @@ class FabricAuthenticator(RegistryAuthenticator):
         chain: RealmChain | None = getattr(service, "chain", None)
         return chain
 
+    @property
+    def takes_tokens(self) -> bool:
+        """See `Authenticator.takes_tokens`."""
+        chain = self._chain
+        return chain is not None and chain.takes_tokens
+
+    def browser_logins(self) -> Sequence[BrowserLogin]:
+        """The realms whose providers log people in with pages of their own."""
+        chain = self._chain
+        return () if chain is None else chain.browser_logins
+
     def _is_ours(self, user: str) -> bool:
         return self._users is not None and user in self._users
 
@@ -52,15 +65,26 @@ class FabricAuthenticator(RegistryAuthenticator):
         elif self._users is None:
             self._wait_for_users(lambda: self.authenticate(user, password, done), done)
         else:
+            chain.check(
+                user or "", password, lambda verdict: self._decided(chain, verdict, done), self._users
+            )
 
-            def checked(verdict: Verdict) -> None:
-                if verdict is None and chain.changes != self._changes:
-                    self._changes = chain.changes
-                    if self._changed is not None:
-                        self._changed()
-                done(verdict)
+    def enter(self, found: Found, done: Callable[[Verdict], None]) -> None:
+        """Let somebody in whom one of the realms has vouched for; `done` as of `authenticate`."""
+        chain = self._chain
+        if chain is None:
+            done(AccessDenied(f"There is no realm {found.realm} any more."))
+        elif self._users is None:
+            self._wait_for_users(lambda: self.enter(found, done), done)
+        else:
+            self._decided(chain, chain.enter(found, self._users), done)
 
-            chain.check(user or "", password, checked, self._users)
+    def _decided(self, chain: RealmChain, verdict: Verdict, done: Callable[[Verdict], None]) -> None:
+        if verdict is None and chain.changes != self._changes:
+            self._changes = chain.changes
+            if self._changed is not None:
+                self._changed()
+        done(verdict)
 
     def name_of(self, user: str, password: str | None) -> str:
         """See `Authenticator.name_of`."""

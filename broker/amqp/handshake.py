@@ -9,7 +9,8 @@
 Proton's own SASL would ask Cyrus's library for the users; ours are checked elsewhere, and the answer takes a
 while.
 
-Source: AMQP 1.0, part 2, 2.2 and part 5, 5.3; RFC 4616 for PLAIN.
+Source: AMQP 1.0, part 2, 2.2 and part 5, 5.3; RFC 4616 for PLAIN; Google's "XOAUTH2 mechanism" for that, as
+Qpid's clients and rhea have it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _MECHANISMS, _INIT, _CHALLENGE, _RESPONSE, _OUTCOME = range(0x40, 0x45)
 ANONYMOUS: Final = "ANONYMOUS"
 EXTERNAL: Final = "EXTERNAL"
 PLAIN: Final = "PLAIN"
+XOAUTH2: Final = "XOAUTH2"
+_BEARER: Final = "bearer "
 
 
 class Outcome(IntEnum):
@@ -55,7 +58,7 @@ class LoginAsked:
     Attributes:
         mechanism: how.
         user: None: nobody in particular.
-        password: None: the mechanism has none.
+        password: or a token; None: the mechanism has none.
     """
 
     mechanism: str
@@ -94,6 +97,7 @@ class Handshake:
         self._mechanisms = mechanisms
         self._bare = bare
         self._state = _State.HEADER
+        self._mechanism = ""
         self._in = bytearray()
         self._out = bytearray()
 
@@ -151,7 +155,7 @@ class Handshake:
             if self._state is _State.MECHANISMS and code == _INIT:
                 asked = self._init(fields)
             elif self._state is _State.CHALLENGE and code == _RESPONSE:
-                asked = self._plain(fields[0] if fields else None)
+                asked = self._credentials(fields[0] if fields else None)
             else:
                 raise CodecError(f"SASL frame {code:#x} comes out of order")
             if asked is not None:
@@ -199,24 +203,26 @@ class Handshake:
         if mechanism not in self._mechanisms:
             self._say(_OUTCOME, UByte(Outcome.AUTH))  # 5.3.3.2
             raise CodecError(f"the mechanism {mechanism[:40]!r} is not offered")
-        if mechanism == PLAIN:
-            return self._plain(response)
+        self._mechanism = mechanism
+        if mechanism in (PLAIN, XOAUTH2):
+            return self._credentials(response)
         return LoginAsked(mechanism, None, None)
 
-    def _plain(self, response: object) -> LoginAsked | None:
-        """RFC 4616: whom to act for, who it is, the password."""
+    def _credentials(self, response: object) -> LoginAsked | None:
+        """What the client says of itself; None if it waits to be asked for it."""
         response = plain(response)
         if response is None and self._state is _State.MECHANISMS:
             self._say(_CHALLENGE, b"")
             self._state = _State.CHALLENGE
             return None
-        if not isinstance(response, bytes) or response.count(b"\0") != 2:
-            raise CodecError("the credentials are not in the form of PLAIN")
+        read = _plain if self._mechanism == PLAIN else _xoauth2
         try:
-            _, user, password = response.decode().split("\0")
+            found = read(response.decode()) if isinstance(response, bytes) else None
         except UnicodeDecodeError:
             raise CodecError("the credentials are no UTF-8") from None
-        return LoginAsked(PLAIN, user, password)
+        if found is None:
+            raise CodecError(f"the credentials are not in the form of {self._mechanism}")
+        return LoginAsked(self._mechanism, *found)
 
     # ---- writing
 
@@ -228,3 +234,18 @@ class Handshake:
         self._state = _State.ENDED
         self._in.clear()
         return ProtocolViolation(reason)
+
+
+def _plain(text: str) -> tuple[str, str] | None:
+    """RFC 4616: whom to act for, who it is, the password; None if it is something else."""
+    parts = text.split("\0")
+    return (parts[1], parts[2]) if len(parts) == 3 else None
+
+
+def _xoauth2(text: str) -> tuple[str, str] | None:
+    """User and token of `user=ann^Aauth=Bearer TOKEN^A^A`, where ^A is the byte 1; None likewise."""
+    said = {key: value for key, _, value in (part.partition("=") for part in text.split("\1"))}
+    scheme, token = said.get("auth", "")[: len(_BEARER)], said.get("auth", "")[len(_BEARER) :].strip()
+    if not text.endswith("\1\1") or scheme.lower() != _BEARER or not token:
+        return None
+    return said.get("user", ""), token

@@ -40,7 +40,7 @@ from broker.amqp.events import (
     TooLong,
     Transferred,
 )
-from broker.amqp.handshake import ANONYMOUS, EXTERNAL, PLAIN, Handshake, LoginAsked, Outcome
+from broker.amqp.handshake import ANONYMOUS, EXTERNAL, PLAIN, XOAUTH2, Handshake, LoginAsked, Outcome
 from broker.amqp.inbound import take_parsed, template_of
 from broker.amqp.limits import COORDINATOR_CREDIT, ERROR_CHARACTERS_MAX
 from broker.amqp.outbound import outgoing
@@ -85,7 +85,6 @@ class AmqpServer(ServerSide[Answer, Never]):
         super().__init__(context, remote, wake)
         self._now_s = now_s
         self._deadline_s: float | None = None
-        self._user = ""
         self._names: MessageNames
         self._handshake: Handshake | None = None
         self._links = itertools.count(1)
@@ -177,6 +176,8 @@ class AmqpServer(ServerSide[Answer, Never]):
     def _begin(self) -> Handshake:
         anonymous = self.context.config.anonymous
         mechanisms = [PLAIN]
+        if self.context.users.takes_tokens:
+            mechanisms.append(XOAUTH2)
         if anonymous:
             mechanisms.append(ANONYMOUS)
         if self.transport_user is not None:
@@ -185,16 +186,13 @@ class AmqpServer(ServerSide[Answer, Never]):
         return self._handshake
 
     def _log_in(self, asked: LoginAsked) -> None:
-        if asked.mechanism == PLAIN:
-            self._user = asked.user or ""
+        if asked.mechanism == ANONYMOUS:
+            self.user = ANONYMOUS_USER
+            self._decided(None)
+        elif asked.mechanism == XOAUTH2:  # the token says whose it is; it is nobody's password
+            self.log_in(None, asked.password, self._decided)
+        else:  # that of EXTERNAL has been proven by a certificate
             self.log_in(asked.user, asked.password, self._decided)
-            return
-        if asked.mechanism == EXTERNAL:
-            self._user = self.transport_user or ""
-            self.log_in(None, None, self._decided)
-            return
-        self._user = ANONYMOUS_USER
-        self._decided(None)
 
     def _decided(self, verdict: ClientError | None) -> None:
         assert self._handshake is not None
@@ -202,13 +200,13 @@ class AmqpServer(ServerSide[Answer, Never]):
             self._handshake.accept()
             return
         self._handshake.refuse(Outcome.AUTH if isinstance(verdict, AccessDenied) else Outcome.SYS_TEMP)
-        self.close(f"login of {self._user!r} refused: {verdict}")
+        self.close(f"login of {self.user!r} refused: {verdict}")
 
     def resume(self) -> None:
         """Goes on with what came while the login was checked."""
         handshake = self._handshake
         if handshake is not None and handshake.is_done and not self.closing:
-            self._user = self._user or ANONYMOUS_USER
+            self.user = self.user or ANONYMOUS_USER
             self._take_data(handshake.rest())
 
     def _open(self, event: Opened) -> None:
@@ -221,7 +219,7 @@ class AmqpServer(ServerSide[Answer, Never]):
         self._names = MessageNames(connection_id)
         try:
             self.connection = self.region.connect(
-                self, connection_id, event.container_id or None, user=self._user, remote=self.remote
+                self, connection_id, event.container_id or None, user=self.user, remote=self.remote
             )
         except ClientError as error:
             self._engine.open(self.context.broker_name, (), {"amqp:connection-establishment-failed": True})

@@ -7,7 +7,7 @@ name and its properties, and returns a `Realm`. An installed package can add its
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from fabric.errors import FabricError
@@ -37,8 +37,75 @@ class Found:
     until: float = 0.0
 
 
+class LoginRefused(Exception):
+    """Somebody is not let in; the text says why, and may be shown to him."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One login in a browser, which leads by way of the provider's own pages.
+
+    Attributes:
+        state: names it to the provider, who gives it back.
+        nonce: stands in the token that comes of it.
+        verifier: proves that who has begun it is who ends it (RFC 7636).
+        redirect_url: where the browser comes back to.
+    """
+
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
+    redirect_url: str = ""
+
+
+class BrowserLogin(Protocol):
+    """Logs people in who show a browser's page of their provider who they are.
+
+    Attributes:
+        realm: the realm's name.
+        title: what people call the provider.
+        redirect_url: where browsers come back to; empty: to the console's own address.
+    """
+
+    realm: str
+    title: str
+    redirect_url: str
+
+    def begin(self, attempt: Attempt) -> str:
+        """Where the browser goes. Blocks, in one of several threads. Raises `RealmUnavailable`."""
+        ...
+
+    def finish(self, attempt: Attempt, code: str, issuer: str) -> Found:
+        """Who has come back. Blocks likewise.
+
+        Args:
+            attempt: what he began.
+            code: what the provider gave him.
+            issuer: who says that it has given it; empty: nobody.
+
+        Raises:
+            LoginRefused: he is not let in.
+            RealmUnavailable: nobody can say.
+        """
+        ...
+
+    def leave(self, back_url: str) -> str:
+        """Where a browser goes that logs out, to end its login there, too; empty: nowhere. Blocks likewise.
+
+        Args:
+            back_url: where it comes back to.
+
+        Raises:
+            RealmUnavailable: nobody can say.
+        """
+        ...
+
+
 class Realm(Protocol):
     """Checks credentials.
+
+    A realm may also have `takes_tokens`, which is true if it is shown tokens instead of passwords, and
+    `browser_login`, which is a `BrowserLogin` or None.
 
     Attributes:
         name: as in the property `realms`.

@@ -18,7 +18,7 @@ from typing import Final
 
 from broker.errors import AccessDenied, ResourceExhausted
 from broker.security import Verdict
-from fabric.realms import Found, Realm, RealmUnavailable
+from fabric.realms import BrowserLogin, Found, Realm, RealmUnavailable
 from registry.errors import InvalidRecord
 from registry.users import check_user_name
 
@@ -101,6 +101,17 @@ class RealmChain:
         """The realms."""
         return self._realms
 
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether any realm is shown tokens."""
+        return any(getattr(realm, "takes_tokens", False) for realm in self._realms)
+
+    @property
+    def browser_logins(self) -> list[BrowserLogin]:
+        """The realms whose providers log people in with pages of their own."""
+        found = (getattr(realm, "browser_login", None) for realm in self._realms)
+        return [login for login in found if login is not None]
+
     def take_over(self, other: RealmChain) -> None:
         """Who was let in by realms that there still are keeps his roles; nothing else is remembered."""
         names = {realm.name for realm in self._realms}
@@ -122,6 +133,10 @@ class RealmChain:
         """Who has shown these credentials."""
         known = self._known.get(self._fingerprint(user, password or ""))
         return user if known is None or known.found is None else known.found.name
+
+    def enter(self, found: Found, taken: Container[str] = ()) -> Verdict:
+        """Let somebody in whom a realm has vouched for; `taken` as of `check`."""
+        return self._verdict(found.name, found, taken)
 
     # ---- checks
 

@@ -7,20 +7,24 @@ names one that is not known; but not as often as somebody shows made-up names of
 
 from __future__ import annotations
 
-import json
 import re
-import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-from fabric.addresses import is_loopback
-from fabric.realms import Found, RealmInvalid, RealmUnavailable, duration_s, mapped_roles, needed
+from fabric.realms import (
+    BrowserLogin,
+    Found,
+    LoginRefused,
+    RealmInvalid,
+    RealmUnavailable,
+    duration_s,
+    mapped_roles,
+    needed,
+)
+from fabric.realms.code_flow import CodeFlow
+from fabric.realms.fetching import Fetch, check_address, describe, over_http
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -33,17 +37,12 @@ KEYS_AGE_S: Final = 3_600.0
 """Keys older than that are fetched again; those there are stay in use while that fails."""
 KEYS_PERIOD_S: Final = 10.0
 """Keys are not fetched more often, whatever keys the tokens name."""
-ANSWER_BYTES_MAX: Final = 1 << 20
-"""Of what the provider says."""
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures with a pair of keys. Never `none`, and never HS…: a public key is no secret to sign with."""
 ALGORITHMS_DEFAULT: Final = "RS256 PS256 ES256 EdDSA"
 ROLES_MAX: Final = 1_000
 
 _TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-
-Fetch = Callable[[str], Any]
-"""Gives the JSON at an address. Raises `RealmUnavailable`."""
 
 
 def is_token(text: str) -> bool:
@@ -53,6 +52,8 @@ def is_token(text: str) -> bool:
 
 class OpenIdRealm:
     """See `fabric.realms.Realm`."""
+
+    takes_tokens = True
 
     def __init__(self, name: str, properties: Mapping[str, str], fetch: Fetch | None = None) -> None:
         self.name = name
@@ -71,8 +72,9 @@ class OpenIdRealm:
         self._leeway_s = int(leeway)
         check_address(f"{name}.issuer", self._issuer)
         timeout_s = duration_s(name, properties, "timeout", TIMEOUT_MS)
-        trusted = properties.get("trustStore", "").strip() or None
-        self._keys = _Keys(self._issuer, fetch or (lambda url: _fetch(url, timeout_s, trusted)))
+        fetch = fetch or over_http(timeout_s, properties.get("trustStore", "").strip() or None)
+        self._keys = _Keys(self._issuer, fetch)
+        self.browser_login: BrowserLogin | None = CodeFlow.read(name, properties, self._issuer, fetch, self)
 
     def accepts(self, user: str, password: str) -> bool:
         """Tokens, whoever shows them: they name their user themselves."""
@@ -82,40 +84,53 @@ class OpenIdRealm:
     def check(self, user: str, password: str) -> Found | None:
         """See `fabric.realms.Realm`."""
         del user
-        claims = self._claims(password)
-        if claims is None:
+        try:
+            return self.found(self.claims_of(password, self._audience))
+        except LoginRefused:
             return None
+
+    def found(self, claims: Mapping[str, Any]) -> Found:
+        """Whom the claims of a token are about, and what he may."""
         name = next((str(claims[key]) for key in self._user_claims if claims.get(key)), "")
         values = _claim(claims, self._role_claim)
         roles = values.split() if isinstance(values, str) else values if isinstance(values, list) else []
         groups = [str(role) for role in roles[:ROLES_MAX]]
         return Found(name, mapped_roles(self._properties, groups), self.name, float(claims["exp"]))
 
+    def says_all(self, claims: Mapping[str, Any]) -> bool:
+        """Whether claims name a user as is wished, and his groups."""
+        return bool(claims.get(self._user_claims[0])) and _claim(claims, self._role_claim) is not None
+
     def close(self) -> None:
         """Nothing is open."""
 
-    def _claims(self, token: str) -> dict[str, Any] | None:
-        """What a token says, None if it is not to be believed."""
+    def claims_of(self, token: str, audience: list[str]) -> dict[str, Any]:
+        """What a token says that is for one of an audience.
+
+        Raises:
+            LoginRefused: it is not to be believed.
+            RealmUnavailable: its signature cannot be checked.
+        """
         import jwt  # noqa: PLC0415 - only where tokens are used
 
         try:
             header = jwt.get_unverified_header(token)
             if header.get("alg") not in self._algorithms:
-                return None
+                raise LoginRefused(f"it is signed by {str(header.get('alg'))[:20]!r}")
             key = self._keys.find(header.get("kid"))
             if key is None:
-                return None
+                raise LoginRefused("nobody knows the key that has signed it")
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=self._algorithms,
-                audience=self._audience,
+                audience=audience,
                 issuer=self._issuer,
                 leeway=self._leeway_s,
                 options={"require": ["exp", "iss", "aud"]},
             )
-        except (jwt.PyJWTError, ValueError, TypeError):
-            return None
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise LoginRefused(str(error)) from error
         return claims
 
 
@@ -160,12 +175,8 @@ class _Keys:
     def _read(self) -> None:
         import jwt  # noqa: PLC0415 - only where tokens are used
 
-        described = self._fetch(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
+        described = describe(self._issuer, self._fetch)
         try:
-            if described["issuer"] != self._issuer:
-                raise RealmUnavailable(
-                    f"it calls itself {str(described['issuer'])[:200]!r}, not {self._issuer!r}"
-                )
             address = str(described["jwks_uri"])
             check_address("jwks_uri", address)
             keys = jwt.PyJWKSet.from_dict(self._fetch(address)).keys
@@ -182,41 +193,6 @@ def _claim(claims: Mapping[str, Any], path: str) -> object:
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
     return found
-
-
-def check_address(key: str, url: str) -> None:
-    """Let an address pass whose answers nobody on the way can change. Raises `RealmInvalid`."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise RealmInvalid(f"{key} {url[:200]!r} is no https:// address.")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise RealmInvalid(
-            f"{key} {url[:200]!r} is not encrypted: keys that somebody changes on the way prove nothing."
-        )
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """Addresses are checked before they are asked, so no answer leads elsewhere."""
-
-    def redirect_request(self, *args: object, **more: object) -> None:
-        """None."""
-        del args, more
-
-
-def _fetch(url: str, timeout_s: float, trusted: str | None) -> Any:  # noqa: ANN401 - JSON
-    try:
-        context = ssl.create_default_context(cafile=trusted)
-        opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
-        asked = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - see `check_address`
-        with opener.open(asked, timeout=timeout_s) as answer:
-            content = answer.read(ANSWER_BYTES_MAX + 1)
-        if len(content) > ANSWER_BYTES_MAX:
-            raise RealmUnavailable(f"{url} says more than {ANSWER_BYTES_MAX} bytes")
-        return json.loads(content)
-    except HTTPError as error:
-        raise RealmUnavailable(f"{url} answers {error.code}") from error
-    except (OSError, HTTPException, ValueError, RecursionError) as error:
-        raise RealmUnavailable(f"{url}: {error}") from error
 
 
 def make(name: str, properties: Mapping[str, str]) -> OpenIdRealm:

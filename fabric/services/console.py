@@ -191,6 +191,8 @@ class ConsoleService:
                 run_blocking,
                 is_secure=self._certificates is not None,
                 figures=lambda: gather(context),
+                providers=self._users,
+                url=lambda: self.url,
             )
         )
         return Connections(build_site(self._console), self._certificates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from fabric.lifecycle import Lifecycle
@@ -15,6 +15,7 @@ from fabric.web.broker_links import BrokerLinks
 from fabric.web.events import EventHub
 from fabric.web.gate import Gate, KnownUsers
 from fabric.web.health_watch import HealthWatch
+from fabric.web.provider_logins import NoProviders, ProviderLogins, ProviderUsers
 from fabric.web.sampler import Sampler
 from fabric.web.tokens import KnownTokens, TokenStore
 from fabric.web.view import FabricView
@@ -44,6 +45,8 @@ class Surroundings:
         run_blocking: runs a call in a thread; its Deferred fires in the reactor's own.
         is_secure: it is served over TLS.
         figures: what the services of its container have counted.
+        providers: who logs people in with pages of his own.
+        url: where browsers reach it.
     """
 
     reactor: Reactor
@@ -54,6 +57,8 @@ class Surroundings:
     run_blocking: RunBlocking
     is_secure: bool = False
     figures: Callable[[], list[Figures]] = list
+    providers: ProviderUsers = field(default_factory=NoProviders)
+    url: Callable[[], str] = str
 
 
 class Console:
@@ -70,6 +75,7 @@ class Console:
         audit: who did what.
         running_commands: whose commands run, a name for each.
         gate: who may do what.
+        provider_logins: logins by way of other pages.
         figures: what the services of its container have counted.
     """
 
@@ -93,6 +99,7 @@ class Console:
         self.users = Users(around.session)
         known = KnownTokens(time.time)
         self.gate = Gate(around.users, around.reactor, is_secure=around.is_secure, tokens=known)
+        self.provider_logins = ProviderLogins(self, around.providers, around.url)
         self.gate.when_ended = self.events.end_unwelcome
         self.audit = ConsoleAudit(around.session, around.home.audit_log, around.run_blocking)
         self.gate.when_tried = lambda user, remote, outcome: self.audit.login(

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 
 from broker.errors import AccessDenied
 from broker.security import Authenticator, Verdict
+from fabric.web import cookies
 from fabric.web.errors import NotAllowed, NotLoggedIn, Refused
 from fabric.web.roles import Role, role_of
 from fabric.web.routes import Identity, Route
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("fabric.audit")
 
 COOKIE: Final = "fabric"
-SECURE_COOKIE: Final = "__Host-fabric"
-"""Of a console with TLS; browsers take it from this host only, and only over TLS."""
 CSRF_HEADER: Final = "x-csrf-token"
 NAME_CHARACTERS_MAX: Final = 64
 """Of a user's name, as it is counted and logged; longer ones are nobody's."""
@@ -128,7 +127,7 @@ class Gate:
                 self.when_tried("", remote, "refused: unknown, revoked or expired token")
                 raise NotLoggedIn("The token is not known, was revoked, or has expired.")
             return identity
-        return self.identity_of(self._cookie(headers))
+        return self.identity_of(cookies.found(headers, COOKIE, is_secure=self._is_secure))
 
     def identity_of(self, token: str, *, use: bool = True) -> Identity | None:
         """Whose login of a browser it is, None if it is over."""
@@ -166,15 +165,22 @@ class Gate:
 
     async def log_in(self, user: str, password: str, remote: str) -> LoginSession:
         """A new login of a browser. Raises `Refused`."""
-        identity = await self.check_password(user, password, remote)
+        return self._begin(await self.check_password(user, password, remote), remote)
+
+    def let_in(self, user: str, remote: str, realm: str) -> LoginSession:
+        """The same of who has proven at a realm who he is. Raises `Refused` if none of his roles counts."""
+        return self._begin(self._identity_of_user(user), remote, realm)
+
+    def _begin(self, identity: Identity, remote: str, realm: str = "") -> LoginSession:
         log.info("User %s has logged in from %s", identity.user, remote)
         self.when_tried(identity.user, remote, "done")
-        return self.sessions.begin(identity.user, identity.stamp, self._clock.seconds())
+        return self.sessions.begin(identity.user, identity.stamp, self._clock.seconds(), realm)
 
-    def log_out(self, identity: Identity) -> None:
-        """End a browser's login."""
-        self.sessions.end(identity.session)
+    def log_out(self, identity: Identity) -> LoginSession | None:
+        """End a browser's login; returns what it was."""
+        ended = self.sessions.end(identity.session)
         self.when_ended()
+        return ended
 
     def end_user(self, user: str) -> None:
         """End all logins of a user."""
@@ -245,25 +251,9 @@ class Gate:
             raise Refused(503, str(verdict))
         self._throttle.succeeded(*key)
 
-    # ---- cookies
-
-    @property
-    def _cookie_name(self) -> str:
-        return SECURE_COOKIE if self._is_secure else COOKIE
-
     def cookie(self, token: str) -> str:
         """The header value that keeps a login in a browser; an empty token takes it away."""
-        age = "" if token else "; Max-Age=0"
-        secure = "; Secure" if self._is_secure else ""
-        return f"{self._cookie_name}={token}; Path=/; HttpOnly; SameSite=Strict{secure}{age}"
-
-    def _cookie(self, headers: Mapping[str, str]) -> str:
-        """The token in the request's cookies; what others have set beside it does not matter."""
-        for pair in headers.get("cookie", "").split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == self._cookie_name:
-                return value
-        return ""
+        return cookies.to_set(COOKIE, token, is_secure=self._is_secure)
 
 
 def _check_same_site(headers: Mapping[str, str]) -> None:

@@ -44,6 +44,7 @@ class LoginSession:
         token: what the browser holds.
         csrf: what the pages of this login send with each change.
         stamp: of the user's password when he logged in; another password ends the login.
+        realm: by whose provider's pages he came; empty: by a password.
     """
 
     token: str
@@ -52,6 +53,7 @@ class LoginSession:
     stamp: str
     began_s: float
     used_s: float
+    realm: str = ""
 
 
 class LoginSessions:
@@ -60,9 +62,9 @@ class LoginSessions:
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, LoginSession] = OrderedDict()
 
-    def begin(self, user: str, stamp: str, now_s: float) -> LoginSession:
+    def begin(self, user: str, stamp: str, now_s: float, realm: str = "") -> LoginSession:
         """A new login, with tokens nobody has seen before."""
-        session = LoginSession(_token(), _token(), user, stamp, now_s, now_s)
+        session = LoginSession(_token(), _token(), user, stamp, now_s, now_s, realm)
         own = [token for token, other in self._sessions.items() if other.user == user]
         for token in own[: max(0, len(own) - SESSIONS_OF_USER_MAX + 1)]:
             del self._sessions[token]
@@ -88,9 +90,9 @@ class LoginSessions:
         """Whether anybody is logged in."""
         return any(self.find(token, now_s, use=False) for token in list(self._sessions))
 
-    def end(self, token: str) -> None:
-        """Log out."""
-        self._sessions.pop(token, None)
+    def end(self, token: str) -> LoginSession | None:
+        """Log out; returns the login that was."""
+        return self._sessions.pop(token, None)
 
     def end_user(self, user: str) -> None:
         """Log a user out everywhere."""

@@ -30,6 +30,7 @@ from fabric.web.pages import (
     health,
     login,
     mq,
+    openid,
     profiles,
     registry,
     timeline,
@@ -39,6 +40,7 @@ from fabric.web.routes import Route
 
 ROUTES: Final[tuple[Route, ...]] = (
     *login.ROUTES,
+    *openid.ROUTES,
     *assets.ROUTES,
     *containers.ROUTES,
     *mq.ROUTES,

@@ -51,6 +51,7 @@ NOT_PAGES = (
     "/containers/new/",
     "/registry/branch",
     "/health/badge",
+    "/login/openid/",
 )
 """Files, what programs read, and parts of pages."""
 PAGES = sorted(

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import urlencode
 
@@ -24,9 +25,12 @@ from support.memory_session import MemorySession
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.testing import StringTransport
 
-from broker.security import RegistryAuthenticator
+from fabric.authenticator import FabricAuthenticator
 from fabric.bootstrap import write_first_content
 from fabric.home import Home
+from fabric.realms import Realm
+from fabric.realms.chain import RealmChain
+from fabric.services.authentication import PID
 from fabric.store import ContainerStore, ProfileStore
 from fabric.web.console import Console, Surroundings
 from fabric.web.site import build_site
@@ -36,6 +40,9 @@ from registry.users import UserRecord, UserStore, hash_password
 
 USERS = {"admin": "admin", "operator": "operator", "viewer": "viewer", "nobody": "nobody"}
 """Users by the role that each has; the password is the name. `nobody` has none."""
+
+URL = "http://console.test"
+"""Where it is."""
 
 _HASHES = {name: hash_password(name) for name in USERS}
 
@@ -99,7 +106,9 @@ class Client:
 class ConsoleWorld:
     """A registry in memory with the first content of a fabric, and a console on it."""
 
-    def __init__(self, folder: Path = Path("/nonexistent"), *, is_secure: bool = False) -> None:
+    def __init__(
+        self, folder: Path = Path("/nonexistent"), *, is_secure: bool = False, realms: Sequence[Realm] = ()
+    ) -> None:
         self.reactor = FakeReactor()
         self.registry = MemorySession()
         session = cast("Session", self.registry)
@@ -109,7 +118,13 @@ class ConsoleWorld:
         store = UserStore(session)
         for name, role in USERS.items():
             store.put(UserRecord(name, _HASHES[name], (role,)))
-        users = RegistryAuthenticator(store, lambda call, done: done(call()))
+        services = {}
+        if realms:
+            chain = RealmChain(realms, lambda call, done: done(call()))
+            services[PID] = SimpleNamespace(chain=chain)
+        context = SimpleNamespace(services=services, session=session, reactor=None)
+        users = FabricAuthenticator(cast("Any", context))
+        users._run_in_thread = lambda call, done: done(call())
         users.start()
         self.users = users
         self.console = Console(
@@ -121,6 +136,8 @@ class ConsoleWorld:
                 users=users,
                 run_blocking=lambda call: cast("Deferred[object]", maybeDeferred(call)),
                 is_secure=is_secure,
+                providers=users,
+                url=lambda: URL,
             )
         )
         self.console.health.ask_servers = lambda url, channel: ()
@@ -165,9 +182,7 @@ class ConsoleWorld:
         cookie = answer.cookies[0].partition(";")[0]
         identity = self.console.gate.identity_of(cookie.partition("=")[2])
         assert identity is not None
-        return Client(
-            self, {"Cookie": cookie, "X-CSRF-Token": identity.csrf, "Origin": "http://console.test"}
-        )
+        return Client(self, {"Cookie": cookie, "X-CSRF-Token": identity.csrf, "Origin": URL})
 
     # ---- HTTP
 

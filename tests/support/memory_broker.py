@@ -19,6 +19,7 @@ class Users:
 
     def __init__(self) -> None:
         self.at_once = True
+        self.takes_tokens = False
         self.waiting: list[Callable[[], None]] = []
 
     def authenticate(

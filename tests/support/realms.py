@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.certificates import Keys
+from support.fabric import FabricForTests
 from support.javascript import PROGRAMS
 from support.waiting import wait_until
 
@@ -171,11 +174,19 @@ def slapd(folder: Path) -> Iterator[Slapd]:
 
 
 class OpenIdProvider:
-    """The provider, with one key at a time. Its clients ann, clerk and admin get tokens with their names."""
+    """The provider, with one key at a time. Its clients ann, clerk and admin get tokens with their names.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its keys and its log.
+        host: its name, of this host; `localhost` is another site than `127.0.0.1` for browsers.
+        callback: where they come back to that log in by its pages; the password does not matter there.
+    """
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1", callback: str = "") -> None:
         self.port = free_port()
-        self.issuer = f"http://127.0.0.1:{self.port}"
+        self.host = host
+        self.callback = callback
+        self.issuer = f"http://{host}:{self.port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.key: rsa.RSAPrivateKey
@@ -192,7 +203,7 @@ class OpenIdProvider:
         path.write_text(json.dumps({**record, "kid": key_id, "use": "sig", "alg": "RS256"}))
         with (self._folder / "provider.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["node", PROGRAMS / "openid.js", str(self.port), str(path)],
+                ["node", PROGRAMS / "openid.js", str(self.port), str(path), self.host, self.callback],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -218,6 +229,47 @@ class OpenIdProvider:
         text: str = answer.json()["access_token"]
         return text
 
+    def log_in(self, location: str, user: str) -> str:
+        """Somebody goes through its pages; returns where he is sent back to."""
+        with requests.Session() as browser:
+            page = browser.get(location, timeout=30)
+            for form in ({"prompt": "login", "login": user, "password": "any"}, {"prompt": "consent"}):
+                action = re.search(r'<form[^>]* action="([^"]+)"', page.text)
+                assert action is not None, page.text
+                page = browser.post(action[1], data=form, timeout=30, allow_redirects=False)
+                while page.is_redirect:
+                    location = page.headers["Location"]
+                    if location.startswith(self.callback):
+                        return location
+                    page = browser.get(urljoin(page.url, location), timeout=30, allow_redirects=False)
+        raise AssertionError(page.text)
+
     def properties(self, **more: str) -> dict[str, str]:
         """A realm that believes it."""
         return {"issuer": self.issuer, "audience": "fabric", "role.ops": "viewer, operator", **more}
+
+
+@contextlib.contextmanager
+def openid_provider(
+    fabric: FabricForTests, folder: Path, host: str = "127.0.0.1"
+) -> Iterator[OpenIdProvider]:
+    """A provider by whose pages people log in to a fabric's console; its client's secret is encrypted."""
+    url = fabric.console_url.rstrip("/")
+    provider = OpenIdProvider(folder, host, f"{url}/login/openid/openid/callback")
+    provider.start("first")
+    try:
+        secret = fabric.execute("encrypt-message", CLIENT_SECRET).stdout.strip()
+        realm = provider.properties(clientId="console", clientSecret=secret, title="Example")
+        values = {"realms": "openid", **{f"openid.{key}": value for key, value in realm.items()}}
+        options = [
+            word
+            for key, value in values.items()
+            for word in ("--pid", f"io.fabric8.authentication/{key}={value}")
+        ]
+        fabric.run("profile-edit", *options, "default")
+        wait_until(
+            lambda: "Log in with Example" in requests.get(f"{url}/login", timeout=30).text, 60, fabric.logs
+        )
+        yield provider
+    finally:
+        provider.stop()

@@ -34,7 +34,25 @@ def login(call: Call) -> Answer:
     """Ask for user and password, unless somebody is logged in."""
     if call.identity is not None:
         return redirect(safe_location(call.query.next))
-    return page(call, "login.html", next=call.query.next, user="", error="")
+    return login_page(call, call.query.next)
+
+
+def login_page(call: Call, next_url: str, error: Refused | None = None, user: str = "") -> Answer:
+    """The page that asks for user and password, or offers a provider's; with what went wrong before.
+
+    Args:
+        call: the request.
+        next_url: where to go then.
+        error: what went wrong.
+        user: who was typed in.
+    """
+    said = "" if error is None else str(error)
+    offers = call.console.provider_logins.offers(next_url)
+    answer = page(call, "login.html", next=next_url, user=user, error=said, offers=offers)
+    if error is not None:
+        answer.status = error.status
+        answer.headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
+    return answer
 
 
 async def log_in(call: Call) -> Answer:
@@ -45,10 +63,7 @@ async def log_in(call: Call) -> Answer:
     try:
         session = await call.console.gate.log_in(form.user, form.password, call.remote)
     except Refused as error:
-        answer = page(call, "login.html", next=form.next, user=form.user, error=str(error))
-        answer.status = error.status
-        answer.headers = {name: value for name, value in error.headers.items() if name != "WWW-Authenticate"}
-        return answer
+        return login_page(call, form.next, error, form.user)
     if call.identity is not None:
         call.console.gate.log_out(call.identity)
     answer = redirect(safe_location(form.next))
@@ -56,11 +71,11 @@ async def log_in(call: Call) -> Answer:
     return answer
 
 
-def log_out(call: Call) -> Answer:
-    """Log out."""
-    if call.identity is not None:
-        call.console.gate.log_out(call.identity)
-    answer = Answer(status=204, headers={"HX-Redirect": "/login"})
+async def log_out(call: Call) -> Answer:
+    """Log out; also at the provider by whose pages somebody came, if the realm says so."""
+    ended = None if call.identity is None else call.console.gate.log_out(call.identity)
+    away = await call.console.provider_logins.leave(ended.realm) if ended is not None and ended.realm else ""
+    answer = Answer(status=204, headers={"HX-Redirect": away or "/login"})
     answer.cookies.append(call.console.gate.cookie(""))
     return answer
 

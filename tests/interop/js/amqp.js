@@ -2,7 +2,7 @@
 //
 // Arguments: what to do, then the places to connect to. A place is a port on this host, or the URL of a WebSocket.
 // `basics` ends when it is done. `numbers` sends numbers and takes them, by way of whichever broker serves, until
-// standard input closes.
+// standard input closes. `token` takes one port, a user, a token and a queue.
 "use strict";
 
 const rhea = require("rhea");
@@ -157,5 +157,29 @@ function numbers(ports) {
     });
 }
 
+// With a token, by XOAUTH2: sends a message to a queue and takes it.
+async function token([port, username, token, queue]) {
+    const container = rhea.create_container();
+    const connection = container.connect({ host: "127.0.0.1", port: Number(port), username, token, reconnect: false });
+    const opened = await Promise.race([
+        event(connection, "connection_open").then(() => true),
+        event(connection, "connection_error").then(() => false),
+    ]);
+    fact("opened", opened);
+    if (!opened) return;
+    const sender = connection.open_sender(queue);
+    const refused = await Promise.race([
+        event(sender, "sendable").then(() => null),
+        event(sender, "sender_error").then(() => sender.error),
+    ]);
+    if (refused) {
+        fact("refused", refused.condition);
+    } else {
+        await send(sender, { body: "for operators" });
+        fact("got", (await take(receive(connection, queue), 1))[0].body);
+    }
+    connection.close();
+}
+
 const [what, ...ports] = process.argv.slice(2);
-({ basics, numbers })[what](ports);
+({ basics, numbers, token })[what](ports);

@@ -242,6 +242,45 @@ def test_without_realms_only_the_registry_counts() -> None:
     assert users.roles_of("ann") == () and users.stamp_of("ann") == "" and users.name_of("x", "y") == "x"
 
 
+# ---- who shows tokens, and who comes from a provider's pages
+
+
+def test_tokens_are_taken_while_a_realm_takes_them() -> None:
+    """Brokers ask for each connection."""
+    world = World(FakeRealm("ldap"))
+    assert not fabric_users(None).takes_tokens and not fabric_users(world).takes_tokens
+    assert fabric_users(None).browser_logins() == () and list(fabric_users(world).browser_logins()) == []
+    openid: Any = FakeRealm("openid")
+    openid.takes_tokens, openid.browser_login = True, "its pages"
+    users = fabric_users(World(FakeRealm("ldap"), openid))
+    assert users.takes_tokens and list(users.browser_logins()) == ["its pages"]
+
+
+def test_who_comes_from_a_providers_pages_is_known_from_then_on() -> None:
+    """By the rules for all that realms vouch for; not before the registry's users are known."""
+    realm = FakeRealm("openid")
+    users = fabric_users(World(realm))
+    verdicts: list[Verdict] = []
+    changed: list[int] = []
+    users.call_when_changed(lambda: changed.append(1))
+    users._users = None
+    users.enter(Found("ann", ("viewer",), "openid"), verdicts.append)
+    assert verdicts == []
+    users.set_users({"admin": UserRecord("admin", "no hash", ("admin",))})
+    assert verdicts == [None] and users.roles_of("ann") == ("viewer",)
+    changed.clear()
+    users.enter(Found("ann", ("operator",), "openid"), verdicts.append)
+    assert changed == [1] and users.roles_of("ann") == ("operator",)
+    users.enter(Found("admin", ("admin",), "openid"), verdicts.append)
+    users.enter(Found("ann", ("admin",), "other"), verdicts.append)
+    assert verdicts[:2] == [None, None]
+    assert "is a user of the registry" in str(verdicts[2])
+    assert "is a user of the realm openid" in str(verdicts[3])
+    assert users.roles_of("ann") == ("operator",)
+    fabric_users(None).enter(Found("ann", ("viewer",), "openid"), verdicts.append)
+    assert "no realm openid any more" in str(verdicts[4])
+
+
 # ---- what is configured
 
 

@@ -12,7 +12,16 @@ from fabric.web.roles import Role
 from fabric.web.routes import Route
 from fabric.web.table import ROUTES
 
-FOR_EVERYBODY = {"/", "/login", "/logout", "/api/v1/openapi.json", "/mq-discovery/<group>", "/metrics"}
+FOR_EVERYBODY = {
+    "/",
+    "/login",
+    "/login/openid/<realm>",
+    "/login/openid/<realm>/callback",
+    "/logout",
+    "/api/v1/openapi.json",
+    "/mq-discovery/<group>",
+    "/metrics",
+}
 """Paths that may need no role; whoever adds one says so here."""
 ANSWERED_OTHERWISE = {"/api/v1/openapi.json", "/api/v1/events", "/api/v1/commands", "/mq-discovery/<group>"}
 """Routes of the API whose answer is no JSON of a type: a description, and streams."""
