@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,6 +16,8 @@ from fabric.realms.fetching import ANSWER_BYTES_MAX, Refusal, over_http, shown
 pytestmark = pytest.mark.integration
 
 TIMEOUT_S = 1.0
+OVER = threading.Event()
+"""Nobody asks any more."""
 ERROR = b'{"error": "invalid_grant", "error_description": "no\\nsuch code"}'
 
 
@@ -29,12 +30,13 @@ class Odd(BaseHTTPRequestHandler):
         if name == "slow":
             self.answer(200, b"[", length=1_000)
             for _ in range(50):
-                time.sleep(0.2)
+                if OVER.wait(0.2):
+                    return
                 self.wfile.write(b" ")
                 self.wfile.flush()
             return
         if name == "silent":
-            time.sleep(3 * TIMEOUT_S)
+            OVER.wait(30)
             return
         answers = {
             "right": (200, b'{"a": 1}'),
@@ -89,6 +91,7 @@ def url() -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        OVER.set()
         server.shutdown()
         server.server_close()
         thread.join(30)

@@ -197,10 +197,10 @@ def test_a_description_that_cannot_be_used(change: dict[str, Any], said: str) ->
 
 
 @pytest.mark.parametrize("answer", [[], {}, "token", {"access_token": "x"}], ids=json.dumps)
-def test_answers_to_a_code_that_are_none(answer: object) -> None:
+def test_answers_to_a_code_that_are_none(answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are the provider's fault, not the user's."""
     provider = FakeProvider()
-    provider._exchange = lambda form, headers: answer  # type: ignore[method-assign,assignment,return-value]
+    monkeypatch.setattr(provider, "_exchange", lambda form, headers: answer)
     with pytest.raises(RealmUnavailable, match=r"cannot be understood|no ID token"):
         log_in(provider)
 

@@ -152,8 +152,9 @@ def test_logging_out_here_and_there(where: str) -> None:
     for is_away in (False, True):
         client = Client(scene.world, {"Cookie": scene.log_in().cookies[0].partition(";")[0]})
         if is_away:
-            scene.world.console.provider_logins._users.browser_logins()[0]._described = {}  # type: ignore[attr-defined]
             scene.provider.is_away = True
+            login = scene.world.users.browser_logins()[0]
+            login._described = {}  # type: ignore[attr-defined]  # as if it had not been asked yet
         answer = client.post("/logout")
         there = where == "provider" and not is_away
         back = f"{ISSUER}/end?client_id=console&post_logout_redirect_uri={quote(URL, safe='')}%2Flogin"
