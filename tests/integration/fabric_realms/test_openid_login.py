@@ -73,7 +73,7 @@ def test_login_by_the_providers_pages(fabric: FabricForTests, provider: OpenIdPr
         assert ask(fabric, "/api/v1/me", browser).json() == {"user": "ann", "role": "operator"}
     wait_until(
         lambda: any(
-            (entry["user"], entry["action"], entry["outcome"]) == ("ann", "login", "done")
+            (entry["user"], entry["action"], entry["result"]) == ("ann", "login", "done")
             for entry in fabric.json("audit-list")
         ),
         30,
