@@ -111,6 +111,16 @@ def test_a_client_without_a_secret(provider: OpenIdProvider) -> None:
             flow.finish(other, code, provider.issuer)
 
 
+def test_a_logout_reaches_the_provider(provider: OpenIdProvider) -> None:
+    """It asks whether it is meant, and knows where the browser goes then; it takes no other place."""
+    realm = OpenIdRealm("openid", provider.properties(clientId="console", logout="provider"))
+    assert realm.browser_login is not None
+    back = urljoin(provider.callback, "/login")
+    answer = requests.get(realm.browser_login.leave(back), timeout=30)
+    assert answer.status_code == 200 and "sign-out" in answer.text.lower(), answer.text
+    assert requests.get(realm.browser_login.leave(f"{back}/other"), timeout=30).status_code == 400
+
+
 def said(location: str) -> dict[str, str]:
     """What the provider sends along with a browser."""
     return {key: values[0] for key, values in parse_qs(urlsplit(location).query).items()}
