@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session.start()
     except RegistryError as error:
         raise SystemExit(str(error)) from error
+    session.follow_password()
     _run(reactor, config, session, options)
     session.close()
     return 0

@@ -44,6 +44,7 @@ MEMBER_BYTES_MAX: Final = 1 << 40
 CHUNK_BYTES: Final = 1024 * 1024
 
 LEFT_OUT: Final = (
+    paths.ensemble_password(),
     paths.alive(),
     paths.provision(),
     paths.containers_status(),

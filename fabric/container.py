@@ -47,6 +47,7 @@ from fabric.logs import (
 )
 from fabric.notify import READY, SOCKET_VARIABLE, STOPPING, Notifier
 from fabric.own_address import OwnAddress
+from fabric.password_follower import PasswordFollower, explained
 from fabric.processes import container_command, identify
 from fabric.reactor import ContainerReactor, in_thread
 from fabric.records import RESTART_REQUESTED, SUCCESS, DesiredState, Provision
@@ -134,7 +135,7 @@ class Container:
         self._watches: list[Watch] = []
         self._own_address: OwnAddress | None = None
         self._membership: EnsembleMembership | None = None
-        self._follower: AddressFollower | None = None
+        self._followers: list[AddressFollower | PasswordFollower] = []
         self._context: ServiceContext | None = None
         self._registering = False
         self._has_moved = False
@@ -210,8 +211,12 @@ class Container:
             self._reactor, session, self._files, context, self._server_changed
         )
         self._membership.start()
-        self._follower = AddressFollower(self._reactor, session, self._home, self._registry_moved)
-        self._follower.start()
+        self._followers = [
+            AddressFollower(self._reactor, session, self._home, self._registry_moved),
+            PasswordFollower(self._reactor, session, self._home, self.name),
+        ]
+        for follower in self._followers:
+            follower.start()
 
     def _server_changed(self, server: ManagedServer | None) -> None:
         self._zookeeper = server
@@ -235,10 +240,12 @@ class Container:
             try:
                 await in_thread(self._reactor, session.start, CONNECT_TIMEOUT_S)
             except RegistryError as error:
+                is_away = isinstance(error, RegistryUnavailable)
                 if self._reactor.seconds() - complained_s >= COMPLAINT_INTERVAL_S:
                     complained_s = self._reactor.seconds()
-                    log.warning("Waiting for ZooKeeper: %s", error)
-                is_away = isinstance(error, RegistryUnavailable)
+                    log.warning("Waiting for ZooKeeper: %s", explained(error))
+                if not is_away:
+                    self._address = self._home.read_registry_address()  # another password may be noted
                 await self._later(CONNECT_RETRY_S if is_away else AUTHENTICATION_RETRY_S)
                 continue
             if self._stopping:
@@ -466,8 +473,8 @@ class Container:
             self._own_address.cancel()
         if self._membership is not None:
             self._membership.cancel()
-        if self._follower is not None:
-            self._follower.cancel()
+        for follower in self._followers:
+            follower.cancel()
         if self._facts is not None:
             self._facts.stop()
         if self._agent is not None:

@@ -22,12 +22,13 @@ Files are replaced as a whole (written beside and renamed), so a reader never se
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,18 @@ class Home:
             content[CHANNEL] = channel
         _write_json(self._fabric, content)
 
+    def change_registry_address(self, **changes: str) -> None:
+        """Change parts of where the registry is, while other processes of this host may do the same.
+
+        Raises:
+            NoFabric, HomeUnusable: as they say.
+        """
+        with _alone_in(self.path):
+            before = self.read_registry_address()
+            after = replace(before, **changes)
+            if after != before:
+                self.write_registry_address(after)
+
     def read_root_name(self) -> str | None:
         """The root container that was created on this host, or None."""
         return (_read_json(self._fabric) or {}).get("root")
@@ -287,6 +300,22 @@ class Home:
     def forget_fabric(self) -> None:
         """No fabric here any more."""
         self._fabric.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread changes the same file, and keep them out meanwhile."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError as error:
+        raise NoFabric(folder) from error
+    except OSError as error:
+        raise HomeUnusable(f"Cannot read {folder}: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _make_directory(path: Path) -> None:

@@ -16,6 +16,9 @@ NAME_LENGTH_MAX = 128
 CHILD_COUNT_MAX = 99
 """Containers created by one command, as in the original."""
 
+NAMED_MAX = 10
+"""How many names a message gives."""
+
 _NAME = re.compile(r"[a-zA-Z0-9]+[.a-zA-Z0-9_-]*")
 
 
@@ -112,3 +115,10 @@ def numbered_names(name: str, number: int, taken: Container[str] = frozenset()) 
             names.append(validate_container_name(candidate))
         suffix += 1
     return names
+
+
+def enumerated(names: Iterable[str]) -> str:
+    """Name things in a message, sorted, and not endlessly many of them."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - NAMED_MAX} more" if len(ordered) > NAMED_MAX else ""
+    return ", ".join(ordered[:NAMED_MAX]) + more

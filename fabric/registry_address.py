@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fabric.ensemble_health import addresses_of
@@ -83,8 +82,7 @@ class AddressFollower:
         if not any(_accepts(address) for address in addresses_of(url)):
             raise FabricError(f"None of the ensemble's servers {url} is reached from this host.")
         self._session.move_to(url)
-        address = self._home.read_registry_address()
-        self._home.write_registry_address(replace(address, zookeeper_url=url))
+        self._home.change_registry_address(zookeeper_url=url)
         return True
 
     def _noted(self, is_noted: bool, url: str) -> None:

@@ -553,6 +553,7 @@ class ContainerStore:
             paths.container_commands(name),
             paths.container_ports(name),
             paths.container_authentication(name),
+            paths.ensemble_password_taken(name),
             paths.container_config(name),
         ):
             self._session.delete(path, recursive=True, missing_ok=True)

@@ -130,6 +130,7 @@ class Discovery:
         )
         self._session, self._view = session, view
         session.follow_ensemble()
+        session.follow_password()
         view.start()
 
     def _changed(self, urls: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@ kazoo has no types; `Any` ends here and in the two modules of the session.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -108,7 +108,7 @@ def make_client(
         client = KazooClient(
             hosts=check_url(url),
             timeout=session_timeout_s,
-            auth_data=[("digest", f"{DIGEST_USER}:{password}")] if password else None,
+            auth_data=[credentials(password)] if password else None,
             default_acl=own_access(password) if password else None,
             connection_retry=retry,
             handler=threads,
@@ -153,9 +153,28 @@ def make_path(
         client.close()
 
 
-def own_access(password: str) -> list[Any]:
-    """The access list that gives everything to who knows the password, and nothing to anybody else."""
-    return [make_digest_acl(DIGEST_USER, password, all=True)]
+def own_access(*passwords: str) -> list[Any]:
+    """The access list that gives everything to who knows one of the passwords, nothing to anybody else."""
+    return [make_digest_acl(DIGEST_USER, password, all=True) for password in passwords]
+
+
+def is_own(access: list[Any]) -> bool:
+    """Whether an access list gives something to who knows a password of the ensemble."""
+    return any(_is_own_entry(entry) for entry in access)
+
+
+def access_for(access: list[Any], passwords: Sequence[str]) -> list[Any]:
+    """Return the access list with these passwords in the place of all others; what else it gives stays."""
+    return [*own_access(*passwords), *(entry for entry in access if not _is_own_entry(entry))]
+
+
+def _is_own_entry(entry: Any) -> bool:  # noqa: ANN401 - kazoo is not typed
+    return bool(entry.id.scheme == "digest" and entry.id.id.startswith(f"{DIGEST_USER}:"))
+
+
+def credentials(password: str) -> tuple[str, str]:
+    """What a session says to prove that it knows the password: a scheme, and what that asks for."""
+    return "digest", f"{DIGEST_USER}:{password}"
 
 
 def _limit_replies(connection: Any) -> None:  # noqa: ANN401 - kazoo is not typed

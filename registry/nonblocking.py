@@ -17,21 +17,26 @@ from typing import Any, TypeVar
 from kazoo.exceptions import WriterNotClosedException
 from kazoo.protocol.states import KeeperState
 
+from registry import paths
 from registry.address import normal_url
 from registry.channel import PLAIN, ChannelSettings
 from registry.delivery import DeliveryThread, Post
-from registry.errors import RegistryError, RegistryUnavailable
+from registry.errors import InvalidRecord, RegistryError, RegistryUnavailable
 from registry.kazoo_channel import channel_error, unanswered
 from registry.kazoo_edge import (
+    DIGEST_USER,
     FAILURES,
     Node,
     SessionState,
     converted,
+    credentials,
     make_client,
     node_of,
+    own_access,
     session_state,
     watch_function,
 )
+from registry.password import ToldPassword, parse_told
 from registry.watches import NodeEvent, NodeWatch, OnValue, Reader, TreeWatch, Watch
 
 T = TypeVar("T")
@@ -93,7 +98,7 @@ class NonblockingSession:
         self._session_password = b""
         self._connected = threading.Event()
         self._closed = False
-        self._lock = threading.Lock()  # for the two collections below
+        self._lock = threading.Lock()  # for the two collections below, and the password
         self._listeners: list[StateListener] = []
         self._watches: dict[NodeWatch[Any], None] = {}  # armed again in the order made
 
@@ -159,6 +164,49 @@ class NonblockingSession:
         except (ValueError, FAILURES[0]) as error:
             raise RegistryUnavailable(f"{url!r} is not an address of this ensemble.") from error
         self.url = url
+
+    @property
+    def password(self) -> str:
+        """Of the ensemble, as it is to be used now; empty for a registry without access control."""
+        return self._password or ""
+
+    def adopt(self, told: ToldPassword) -> None:
+        """Prove the passwords told of, and give to them what is made, from the next request on.
+
+        The session stays. Blocks nobody; from any thread.
+        """
+        client = self._client
+        if client is None:
+            return
+        with self._lock:
+            known = client.auth_data
+            proofs = {credentials(password) for password in told.passwords}
+            others = {one for one in known if not one[1].startswith(f"{DIGEST_USER}:")}
+            self._password = told.password
+            client.default_acl = own_access(*told.passwords)
+            client.auth_data = proofs | others  # another set: kazoo's thread may be reading the one before
+        for proof in proofs - known:
+            client.add_auth_async(*proof)  # ZooKeeper reads it before all that is asked later
+
+    def follow_password(self, on_taken: Callable[[ToldPassword], None] = lambda told: None) -> Watch:
+        """Adopt the ensemble's password whenever it is changed, from now on.
+
+        Args:
+            on_taken: Called in the owner's thread after each time, and now if it was ever changed.
+        """
+
+        def changed(data: bytes | None) -> None:
+            if data is None:
+                return
+            try:
+                told = parse_told(data)
+            except InvalidRecord as error:
+                log.error("%s", error)
+                return
+            self.adopt(told)
+            on_taken(told)
+
+        return self.watch_data(paths.ensemble_password(), changed)
 
     @property
     def state(self) -> SessionState:

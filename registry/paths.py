@@ -99,8 +99,13 @@ def ensemble_url() -> str:
 
 
 def ensemble_password() -> str:
-    """Password of the ensemble."""
+    """Password of the ensemble, if it was ever changed."""
     return _below(ensemble(), "password")
+
+
+def ensemble_password_taken(container: str) -> str:
+    """Which step of a change of the password the container has taken over. Not the original's."""
+    return _below(ensemble_password(), container)
 
 
 def ensemble_secret() -> str:

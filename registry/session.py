@@ -6,9 +6,10 @@ thread. Methods that end in ``_later`` and the watches, inherited, never block.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from registry import paths
@@ -30,14 +31,22 @@ from registry.kazoo_edge import (
     REPEATABLE,
     Node,
     SessionState,
+    access_for,
     converted,
+    is_own,
     make_path,
     node_of,
-    own_access,
 )
 from registry.nonblocking import NonblockingSession
+from registry.password import ToldPassword, parse_told
 
 __all__ = ["Node", "Session", "SessionState", "close_dead_session"]
+
+GIVE_BATCH = 200
+"""Of how many znodes the access lists are changed without waiting in between."""
+
+ZOOKEEPERS_OWN = "/zookeeper"
+"""What the server keeps for itself, below the root of the whole ensemble."""
 
 DATA_BYTES_MAX = 1_000_000
 """ZooKeeper ends the connection over a request above 1 MiB (``jute.maxbuffer``) instead of answering it."""
@@ -58,6 +67,8 @@ class Session(NonblockingSession):
         super().start(timeout_s)
         try:
             self.get_or_none(paths.ROOT)
+            if (told := self.told_password()) is not None:
+                self.adopt(told)
         except NoPermission as error:
             self.close()
             if self._password:
@@ -219,6 +230,64 @@ class Session(NonblockingSession):
                     raise
             return
 
+    def told_password(self) -> ToldPassword | None:
+        """Read what the registry says of the ensemble's password; None if it says nothing one can read."""
+        node = self.get_or_none(paths.ensemble_password())
+        with contextlib.suppress(InvalidRecord):
+            return parse_told(node.data) if node else None
+        return None
+
+    def give_tree(self, passwords: Sequence[str], report: Callable[[int], None] = lambda count: None) -> int:
+        """Give the fabric's znodes to these passwords of the ensemble, and to no other ones of it.
+
+        That is all that lies at and below `/fabric`; and if the root of what this session sees is the
+        ensemble's password's, everything except ZooKeeper's own. It goes from the top down: who does not know
+        a password can make nothing below a znode that is given already.
+
+        Args:
+            passwords: Of the ensemble.
+            report: Called with the number of znodes so far.
+
+        Returns:
+            How many of them had another access list.
+
+        Raises:
+            NoPermission: one of them does not let this session do so.
+        """
+        pending, count, changed = ["/"], 0, 0
+        while pending:
+            batch, pending = pending[-GIVE_BATCH:], pending[:-GIVE_BATCH]
+            given, newly = self._give(batch, passwords)
+            count += len(given)
+            changed += newly
+            pending += self._below(given)
+            if batch == ["/"] and not given:
+                pending.append(paths.ROOT)
+            report(count)
+        return changed
+
+    def _give(self, batch: list[str], passwords: Sequence[str]) -> tuple[list[str], int]:
+        """Give znodes to the passwords; return those that are, and how many were not before.
+
+        The root may be somebody else's, and is left so.
+        """
+        answers = self._call_all(batch, lambda client, path: client.get_acls_async(path))
+        lists = {path: answer[0] for path, answer in zip(batch, answers, strict=True) if answer is not None}
+        given = {path: access for path, access in lists.items() if path != "/" or is_own(access)}
+        wanted = {path: access_for(access, passwords) for path, access in given.items()}
+        changed = [path for path, access in given.items() if set(access) != set(wanted[path])]
+        self._call_all(changed, lambda client, path: client.set_acls_async(path, wanted[path]))
+        return list(given), len(changed)
+
+    def _below(self, parents: list[str]) -> list[str]:
+        answers = self._call_all(parents, lambda client, path: client.get_children_async(path))
+        found = [
+            f"{parent.rstrip('/')}/{name}"
+            for parent, names in zip(parents, answers, strict=True)
+            for name in names or ()
+        ]
+        return [path for path in found if path != ZOOKEEPERS_OWN]
+
     def protect(self, path: str) -> None:
         """Give a znode that was there before us, such as ZooKeeper's root, to the ensemble's password alone.
 
@@ -226,8 +295,7 @@ class Session(NonblockingSession):
             NoPermission: its access list does not let this session do so.
         """
         if self._password:
-            access = own_access(self._password)
-            self._call(path, lambda client: client.set_acls_async(path, access))
+            self._call(path, lambda client: client.set_acls_async(path, client.default_acl))
 
     def get_json(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Read a znode that holds JSON.
@@ -261,6 +329,23 @@ class Session(NonblockingSession):
                     raise converted(error, self.url, path) from error
             except FAILURES as error:
                 raise converted(error, self.url, path) from error
+
+    # kazoo is not typed.
+    def _call_all(self, chosen: Sequence[str], begin: Callable[[Any, str], Any]) -> list[Any]:
+        """Make a request for each path without waiting in between; None for what is not there."""
+        client = self._client
+        begun = {path: begin(client, path) for path in chosen} if client is not None else {}
+        return [self._outcome(path, begun, begin) for path in chosen]
+
+    # As above.
+    def _outcome(self, path: str, begun: dict[str, Any], begin: Callable[[Any, str], Any]) -> Any:  # noqa: ANN401
+        def next_attempt(client: Any) -> Any:  # noqa: ANN401 - kazoo is not typed
+            return begun.pop(path) if path in begun else begin(client, path)
+
+        try:
+            return self._call(path, next_attempt)
+        except NoSuchNode:
+            return None
 
 
 def _check_size(path: str, data: bytes) -> None:

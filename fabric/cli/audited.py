@@ -19,10 +19,10 @@ READS: Final = frozenset(
     {
         "audit-list", "broker-list", "cluster-list", "connection-list", "container-info", "container-list",
         "container-logs", "container-resolver-list", "crypt-list", "doctor", "encrypt-message",
-        "ensemble-list", "ensemble-summary", "gateway-list", "info", "log-get", "profile-display",
-        "profile-list", "queue-browse", "queue-list", "require-profile-list", "schedule-list", "status",
-        "subscription-list", "takeover-list", "token-list", "topic-list", "transaction-list", "user-list",
-        "version-list", "wait-for-provisioning", "zk-get", "zk-list",
+        "ensemble-list", "ensemble-security", "ensemble-summary", "gateway-list", "info", "log-get",
+        "profile-display", "profile-list", "queue-browse", "queue-list", "require-profile-list",
+        "schedule-list", "status", "subscription-list", "takeover-list", "token-list", "topic-list",
+        "transaction-list", "user-list", "version-list", "wait-for-provisioning", "zk-get", "zk-list",
     }
 )  # fmt: skip
 """Commands that change nothing: they are not written down. Every other one is."""

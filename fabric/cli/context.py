@@ -20,7 +20,6 @@ import pwd
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,10 +99,14 @@ class CommandContext:
     @property
     def zookeeper_password(self) -> str:
         """The ensemble's password: as given, as written in the home, or asked for on the terminal."""
+        if self._password is None and self._address is not None:
+            return self._address.zookeeper_password
+        return self.given_password()
+
+    def given_password(self) -> str:
+        """The ensemble's password as given or asked for on the terminal, whatever is written in the home."""
         if self._password is not None:
             return self._password
-        if self._address is not None:
-            return self._address.zookeeper_password
         if not sys.stdin.isatty():
             raise click.UsageError(
                 "The password of ZooKeeper is missing: give it with --zookeeper-password "
@@ -153,6 +156,9 @@ class CommandContext:
         timeout_s = self._connect_timeout_s
         with _notice(f"Connecting to ZooKeeper at {url}; this takes {timeout_s:g} s at most."):
             session.start(timeout_s=timeout_s)
+        session.follow_password()
+        if session.password != password:  # it is being changed
+            self.note_registry_password(session.password)
         return session
 
     @property
@@ -163,7 +169,17 @@ class CommandContext:
     def note_registry_url(self, url: str) -> None:
         """The ensemble is found there now: what this host knows of the same fabric is brought up to date."""
         if self._address is not None and self.zookeeper_url == self._address.zookeeper_url:
-            self.home.write_registry_address(replace(self._address, zookeeper_url=url))
+            self.home.change_registry_address(zookeeper_url=url)
+
+    def note_registry_password(self, password: str) -> None:
+        """This is the ensemble's password now: this host notes it, if the command has used what it knew."""
+        noted = self._address
+        if (
+            noted is not None
+            and noted.zookeeper_url == self.zookeeper_url
+            and noted.zookeeper_password == self.zookeeper_password
+        ):
+            self.home.change_registry_address(zookeeper_password=password)
 
     @cached_property
     def profiles(self) -> "ProfileStore":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fabric.cli.context import CommandContext, command
+from fabric.cli.ensemble_access import sasl_line, sasl_state
 from fabric.cli.output import output_option, print_records
 from fabric.cli.waiting import progress
 from fabric.errors import FabricError
@@ -43,6 +44,7 @@ def ensemble_summary(context: CommandContext, output: str) -> None:
     with _quorum_explained(context):
         ensemble = _ensemble(context)
         url, members = ensemble.url, ensemble.members()
+        sasl = sasl_state(context.session, members)
         channel = context.session.channel
     servers = look_at(url, channel)
     record = {
@@ -50,6 +52,7 @@ def ensemble_summary(context: CommandContext, output: str) -> None:
         "tls": channel.tls,
         "sasl_user": channel.sasl_user,
         "containers": members,
+        "sasl": sasl,
         "servers": [{"address": one.address, "mode": one.mode, "problem": one.problem} for one in servers],
     }
 
@@ -61,6 +64,7 @@ def ensemble_summary(context: CommandContext, output: str) -> None:
             f"Ensemble containers: {' '.join(members) or 'none of this fabric'}",
         ]
         lines += [f"Server {one.address}: {one.mode or one.problem}" for one in servers]
+        lines.append(sasl_line(sasl))
         return "\n".join(lines)
 
     print_records(output, record, text)

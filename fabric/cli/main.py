@@ -69,7 +69,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "ensemble-add": CommandEntry("ensemble", "Have containers run servers of the ensemble."),
     "ensemble-create": CommandEntry("ensemble", "Say which containers run the ensemble."),
     "ensemble-list": CommandEntry("ensemble", "List the containers that run the ensemble."),
+    "ensemble-password": CommandEntry("ensemble_access", "Show or change the password of the registry."),
     "ensemble-remove": CommandEntry("ensemble", "Have containers run no server of the ensemble."),
+    "ensemble-security": CommandEntry("ensemble_access", "Show whether the ensemble's servers use SASL."),
     "ensemble-summary": CommandEntry("ensemble", "Show where the ensemble is, and how its servers are."),
     "gateway-list": CommandEntry("gateway", "List the gateways, and the masters they lead to."),
     "host-stop": CommandEntry("host", "End all container processes of this host."),
@@ -242,7 +244,11 @@ _DO_NEXT = (
         "What a connection with ZooKeeper needs is said with --zookeeper-tls, --zookeeper-ca, "
         "--zookeeper-certificate and --zookeeper-key.",
     ),
-    ("AuthenticationFailed", "Give the password of the ensemble with --zookeeper-password."),
+    (
+        "AuthenticationFailed",
+        "Give the password of the ensemble with --zookeeper-password. If it was changed while this host was "
+        "away, `fabric ensemble-password --note` writes down the new one here.",
+    ),
     (
         "RegistryUnavailable",
         "Is the container that runs ZooKeeper up? On its host `fabric container-start root` starts it; "

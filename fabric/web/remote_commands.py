@@ -46,6 +46,7 @@ NOT_FROM_AFAR: Final = {
     "certificate-renew": "It writes files, and its keys stay on their host.",
     "certificate-rollover": "It writes files, and its keys stay on their host.",
     "doctor": "It looks at the host where it is typed.",
+    "ensemble-password": "The ensemble's password stays on the hosts of the fabric.",
     "host-stop": "It ends the console that would run it.",
     "restore": "It reads a file of the host where it is typed.",
     "systemd-install": "It writes files of the host where it is typed.",

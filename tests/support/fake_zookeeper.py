@@ -174,6 +174,8 @@ class FakeClient:
         self.server = server
         self.client_state = KeeperState.CLOSED
         self.session_id = 0
+        self.auth_data: set[tuple[str, str]] = set()
+        self.default_acl: list[Any] | None = None
         self._listener: Callable[[str], None] = lambda state: None
         self._state = KazooState.LOST
         self._watches: dict[tuple[str, str], list[Callable[[Any], None]]] = defaultdict(list)
@@ -291,6 +293,11 @@ class FakeClient:
             result.set(value)
         else:
             result.set_exception(error)
+
+    def add_auth_async(self, scheme: str, credential: str) -> AsyncResult:
+        """Say who one is; everybody may do everything here."""
+        self.auth_data.add((scheme, credential))
+        return self._ask("auth", lambda: True)
 
     def get_async(self, path: str, watch: Any = None) -> AsyncResult:
         """Read a znode."""

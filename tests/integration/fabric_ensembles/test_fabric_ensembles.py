@@ -1,87 +1,22 @@
 """The fabric's own ensemble: it grows and shrinks while messages flow, and what is refused."""
 
-import contextlib
 import json
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.fabric import FabricForTests
+from support.flow import Flow
 from support.waiting import wait_until
 
 from fabric.ensemble_health import look_at
-from mqclient import ConnectionFactory, TextMessage
 
 pytestmark = pytest.mark.integration
 
-SEND_PAUSE_S = 0.01
 DELAY_MAX_S = 1.0
 """What a message may be late."""
-LOST_S = 60.0
-"""After how long without any message the rest counts as lost."""
-
-
-class Flow:
-    """A producer and a consumer that find their broker through the registry, and each message's fate."""
-
-    def __init__(self, fabric: FabricForTests) -> None:
-        address = fabric.home.read_registry_address()
-        self._factory = ConnectionFactory(
-            "discovery:(fabric:default)",
-            "admin",
-            "admin",
-            zookeeper_url=address.zookeeper_url,
-            zookeeper_password=address.zookeeper_password,
-        )
-        self._end = threading.Event()
-        self.sent_s: dict[int, float] = {}
-        self.received_s: dict[int, float] = {}
-        self._threads = [threading.Thread(target=call) for call in (self._send, self._receive)]
-
-    def _send(self) -> None:
-        with self._factory.create_connection() as connection:
-            producer = connection.create_session().create_producer("queue://flow")
-            number = 0
-            while not self._end.is_set():
-                self.sent_s[number] = time.monotonic()
-                producer.send(TextMessage(text=str(number)))
-                number += 1
-                self._end.wait(SEND_PAUSE_S)
-
-    def _receive(self) -> None:
-        with self._factory.create_connection() as connection:
-            connection.start()
-            consumer = connection.create_session().create_consumer("queue://flow")
-            latest_s = time.monotonic()
-            while not self._end.is_set() or len(self.received_s) < len(self.sent_s):
-                message = consumer.receive(0.2)  # the last one may be here before its sender has ended
-                now_s = time.monotonic()
-                if isinstance(message, TextMessage):
-                    self.received_s[int(message.text or "")] = latest_s = now_s
-                elif now_s - latest_s > LOST_S:
-                    break
-
-    @property
-    def delay_s(self) -> float:
-        """The longest time from before a send to its receipt."""
-        return max(self.received_s[number] - sent_s for number, sent_s in self.sent_s.items())
-
-    @contextlib.contextmanager
-    def flowing(self) -> Iterator[None]:
-        """Send and receive meanwhile; at the end, wait for the last message."""
-        for thread in self._threads:
-            thread.start()
-        try:
-            wait_until(lambda: len(self.received_s) > 20, 60)
-            yield
-        finally:
-            self._end.set()
-            for thread in self._threads:
-                thread.join(LOST_S + 30)
 
 
 @pytest.fixture(scope="module")
@@ -199,4 +134,5 @@ def test_summary_shows_each_server(fabric: FabricForTests) -> None:
     record = json.loads(fabric.execute("ensemble-summary", "--output=json").stdout)
     assert record["containers"] == ["root"]
     assert [server["mode"] for server in record["servers"]] == ["leader"]
+    assert record["sasl"] == "enabled"
     assert f"Ensemble URL: {record['url']}" in fabric.run("ensemble-summary")

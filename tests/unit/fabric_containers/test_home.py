@@ -1,5 +1,6 @@
 """The files of a fabric on its host."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,31 @@ def test_a_damaged_channel_is_told(tmp_path: Path) -> None:
     (tmp_path / "fabric.json").write_text('{"zookeeper_url": "h:1", "zookeeper_channel": {"tls": "on"}}')
     with pytest.raises(HomeUnusable, match="in zookeeper_channel, tls is not a truth value"):
         Home(tmp_path).read_registry_address()
+
+
+def test_where_the_registry_is_changes_in_parts(tmp_path: Path) -> None:
+    """Several processes of a host change different parts at the same time, and none undoes another's."""
+    home = Home(tmp_path / "home")
+    with pytest.raises(NoFabric):
+        home.change_registry_address(zookeeper_url="h:1")
+    home.make()
+    with pytest.raises(NoFabric):
+        home.change_registry_address(zookeeper_url="h:1")
+    home.write_registry_address(RegistryAddress("h:1", "secret"))
+    home.write_root_name("root")
+
+    def change(key: str) -> None:
+        for number in range(20):
+            Home(home.path).change_registry_address(**{key: f"{key}{number}"})
+
+    keys = ("zookeeper_url", "zookeeper_password")
+    threads = [threading.Thread(target=change, args=(key,)) for key in keys]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert home.read_registry_address() == RegistryAddress("zookeeper_url19", "zookeeper_password19")
+    assert home.read_root_name() == "root"
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from fabric.errors import InvalidName
 from fabric.names import (
     NAME_LENGTH_MAX,
+    enumerated,
     numbered_names,
     validate_broker_name,
     validate_container_name,
@@ -99,3 +100,10 @@ def test_numbered_names_are_valid_and_different(name: str, number: int, taken: s
     assert len(set(names)) == number
     assert all(validate_container_name(one) for one in names)
     assert number == 1 or not taken & set(names)
+
+
+def test_a_message_names_not_endlessly_many() -> None:
+    """They are sorted; of many the first are named, and the rest is counted."""
+    assert enumerated([]) == ""
+    assert enumerated({"west", "east"}) == "east, west"
+    assert enumerated(f"c{number:02}" for number in range(13)).endswith("c08, c09 and 3 more")
