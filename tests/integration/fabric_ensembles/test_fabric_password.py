@@ -34,11 +34,9 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricForTests]
         made.run("mq-create", "shop", "--connectors=openwire")
         for name in ("east", "west"):
             made.run("container-create-child", "--profile=mq-broker-default.shop", "root", name)
-        made.run("container-create-child", "root", "north")
-        made.wait_provisioned("north")
-        made.run("container-stop", "north")
+        made.home.container("north").make()
         made.home.container("north").write_session_timeout_ms(SLEEPER_TIMEOUT_MS)
-        made.run("container-start", "north")
+        made.run("container-create-child", "root", "north")
         for name in ("east", "west", "north"):
             made.wait_provisioned(name)
         made.wait_master("shop", slaves=1)

@@ -67,7 +67,7 @@ def test_a_session_goes_on_through_both_steps(zookeeper: ZooKeeperForTests, sess
         wait_until(lambda: broker.password == NEW)
         broker.create(f"{paths.ROOT}/made-meanwhile", b"x")
         for password in (PASSWORD, NEW):
-            with stranger(zookeeper, password) as client:
+            with stranger(zookeeper.url, password) as client:
                 assert client.get(f"{paths.ROOT}/made-meanwhile")[0] == b"x"
                 assert client.get(f"{paths.ROOT}/deep/er/znode")[0] == b"data"
         session.adopt(ALONE)
@@ -120,5 +120,5 @@ def test_who_knows_no_password_cannot_give_anything_away(
         session.give_tree((NEW,))
         with pytest.raises(NoPermission):
             thief.give_tree((PASSWORD,))
-    with pytest.raises(NoAuthError), stranger(zookeeper, PASSWORD) as client:
+    with pytest.raises(NoAuthError), stranger(zookeeper.url, PASSWORD) as client:
         client.get(paths.ROOT)
