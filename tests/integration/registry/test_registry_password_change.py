@@ -117,6 +117,7 @@ def test_who_knows_no_password_cannot_give_anything_away(
 ) -> None:
     """The walk stops at the first znode that is not its own."""
     with open_session(zookeeper) as thief:
+        session.adopt(ALONE)
         session.give_tree((NEW,))
         with pytest.raises(NoPermission):
             thief.give_tree((PASSWORD,))
