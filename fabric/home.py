@@ -277,7 +277,9 @@ class Home:
             content[CHANNEL] = channel
         _write_json(self._fabric, content)
 
-    def change_registry_address(self, **changes: str) -> None:
+    def change_registry_address(
+        self, *, zookeeper_url: str | None = None, zookeeper_password: str | None = None
+    ) -> None:
         """Change parts of where the registry is, while other processes of this host may do the same.
 
         Raises:
@@ -285,7 +287,11 @@ class Home:
         """
         with _alone_in(self.path):
             before = self.read_registry_address()
-            after = replace(before, **changes)
+            after = replace(
+                before,
+                zookeeper_url=zookeeper_url or before.zookeeper_url,
+                zookeeper_password=zookeeper_password or before.zookeeper_password,
+            )
             if after != before:
                 self.write_registry_address(after)
 

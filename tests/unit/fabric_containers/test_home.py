@@ -81,17 +81,20 @@ def test_where_the_registry_is_changes_in_parts(tmp_path: Path) -> None:
     home.write_registry_address(RegistryAddress("h:1", "secret"))
     home.write_root_name("root")
 
-    def change(key: str) -> None:
+    def change_url() -> None:
         for number in range(20):
-            Home(home.path).change_registry_address(**{key: f"{key}{number}"})
+            Home(home.path).change_registry_address(zookeeper_url=f"h:{number}")
 
-    keys = ("zookeeper_url", "zookeeper_password")
-    threads = [threading.Thread(target=change, args=(key,)) for key in keys]
+    def change_password() -> None:
+        for number in range(20):
+            Home(home.path).change_registry_address(zookeeper_password=f"secret{number}")
+
+    threads = [threading.Thread(target=change) for change in (change_url, change_password)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert home.read_registry_address() == RegistryAddress("zookeeper_url19", "zookeeper_password19")
+    assert home.read_registry_address() == RegistryAddress("h:19", "secret19")
     assert home.read_root_name() == "root"
 
 
