@@ -211,10 +211,8 @@ class Container:
             self._reactor, session, self._files, context, self._server_changed
         )
         self._membership.start()
-        self._followers = [
-            AddressFollower(self._reactor, session, self._home, self._registry_moved),
-            PasswordFollower(self._reactor, session, self._home, self.name),
-        ]
+        address = AddressFollower(self._reactor, session, self._home, self._registry_moved)
+        self._followers = [address, PasswordFollower(self._reactor, session, self._home, self.name)]
         for follower in self._followers:
             follower.start()
 

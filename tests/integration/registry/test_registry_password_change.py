@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from kazoo.exceptions import NoAuthError
+from kazoo.security import OPEN_ACL_UNSAFE
 from support.registry import expire, open_session
 from support.strangers import openings, stranger
 from support.waiting import wait_until
@@ -11,6 +12,7 @@ from support.zookeeper import PASSWORD, ZooKeeperForTests
 
 from registry import paths
 from registry.errors import AuthenticationFailed, NoPermission
+from registry.kazoo_edge import own_access
 from registry.password import ToldPassword
 from registry.session import Session
 
@@ -97,6 +99,24 @@ def test_what_is_not_the_fabrics_is_left_alone(zookeeper_factory: Callable[[], Z
         session.give_tree((NEW, PASSWORD))
         assert [len(client.get_acls(path)[0]) for path in ("/", "/others")] == [2, 2], "it is all ours"
         assert client.get_acls("/zookeeper")[0] == lists["/zookeeper"]
+
+
+def test_a_fabric_below_a_path_changes_its_own_path_only(zookeeper: ZooKeeperForTests) -> None:
+    """The path is its own and is given to the new password; what lies above it stays everybody's."""
+    shop = Session(f"{zookeeper.url}/fabrics/shop", PASSWORD)
+    shop.start()
+    try:
+        shop.make_root()
+        shop.put(f"{paths.ROOT}/znode", b"")
+        shop.adopt(ALONE)
+        shop.give_tree((NEW,))
+        with stranger(zookeeper.url, NEW) as client:
+            assert client.get_acls("/fabrics")[0] == OPEN_ACL_UNSAFE
+            assert client.get_acls("/fabrics/shop")[0] == own_access(NEW)
+        below = ["/fabrics/shop/fabric", "/fabrics/shop/fabric/znode"]
+        assert openings(zookeeper.url, PASSWORD, below) == []
+    finally:
+        shop.close()
 
 
 def test_who_was_away_gets_in_with_what_was_noted(zookeeper: ZooKeeperForTests, session: Session) -> None:
