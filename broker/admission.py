@@ -1,7 +1,8 @@
-"""How much of a connector one address may take, and how often it may guess. Pure: the time is given.
+"""How much of a port one address may take, and how often it may guess. Pure: the time is given.
 
 Connections, new connections a second and wrong passwords are counted per address, so that one client that
-loops, or guesses, costs nobody else a connection. Trusted addresses are not counted.
+loops, or guesses, costs nobody else a connection. Trusted addresses are not counted. Brokers' connectors use
+it, and the ports of the console and the metrics.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ NO_RATE: Final = "newConnectionsPerSecond"
 
 @dataclass(frozen=True, slots=True)
 class AddressLimits:
-    """What one address may take of one connector.
+    """What one address may take of one port.
 
     Attributes:
         connections_max: at a time; 0: as many as the connector takes.
@@ -90,13 +91,37 @@ class RareLog:
         return silent + 1 if due else 0
 
 
+class Rate:
+    """So much a second of each address on average; `BURST_S` seconds' worth may come at once.
+
+    Args:
+        per_second: so much; 0: without limit.
+    """
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait_s(self, address: str, now_s: float) -> float:
+        """Take one; 0: it is there, otherwise the time until there is one again, and nothing is taken."""
+        if not self._per_second:
+            return 0.0
+        most = float(self._per_second * BURST_S)
+        left, last_s = self._buckets.pop(address, (most, now_s))
+        left = min(most, left + (now_s - last_s) * self._per_second)
+        taken = left >= 1.0
+        self._buckets[address] = (left - 1.0 if taken else left, now_s)
+        _bound(self._buckets)
+        return 0.0 if taken else (1.0 - left) / self._per_second
+
+
 class Admission:
-    """Admits the connections of one connector."""
+    """Admits the connections of one port."""
 
     def __init__(self, limits: AddressLimits) -> None:
         self._limits = limits
         self._open: dict[str, int] = {}
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._rate = Rate(limits.per_second)
         self._log = RareLog()
         self.refused: dict[str, int] = {}
 
@@ -107,7 +132,7 @@ class Admission:
             return ""
         if limits.connections_max and self._open.get(address, 0) >= limits.connections_max:
             return self._refuse(NO_SHARE)
-        if limits.per_second and not self._take(address, now_s):
+        if self._rate.wait_s(address, now_s) > 0:
             return self._refuse(NO_RATE)
         self._open[address] = self._open.get(address, 0) + 1
         return ""
@@ -127,15 +152,6 @@ class Admission:
     def _refuse(self, reason: str) -> str:
         self.refused[reason] = self.refused.get(reason, 0) + 1
         return reason
-
-    def _take(self, address: str, now_s: float) -> bool:
-        most = float(self._limits.per_second * BURST_S)
-        left, last_s = self._buckets.pop(address, (most, now_s))
-        left = min(most, left + (now_s - last_s) * self._limits.per_second)
-        admitted = left >= 1.0
-        self._buckets[address] = (left - 1.0 if admitted else left, now_s)
-        _bound(self._buckets)
-        return admitted
 
 
 class LoginGuard:

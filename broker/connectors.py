@@ -12,10 +12,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from broker.admission import DEFAULT_LIMITS, FREE_FAILURES, PER_SECOND, TRUSTED, AddressLimits
+from broker.admission import (
+    DEFAULT_LIMITS,
+    FREE_FAILURES,
+    NO_RATE,
+    NO_SHARE,
+    PER_SECOND,
+    TRUSTED,
+    AddressLimits,
+)
 from broker.errors import ConfigurationInvalid
 from broker.proxy_protocol import Network, read_networks
 from broker.tls_config import TlsConfig
@@ -266,19 +274,30 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         origins=_origins(values, f"{name}-allowedOrigins"),
         proxies=proxies,
         requires_proxy=requires_proxy,
-        limits=_limits(values, name, connections_max),
+        limits=replace(
+            read_limits(values, connections_max, f"{name}-"),
+            free_failures=number(values, f"{name}-freeLoginFailures", FREE_FAILURES, 0, 1_000),
+        ),
     )
 
 
-def _limits(values: Mapping[str, str], name: str, connections_max: int) -> AddressLimits:
-    """What one address may take: nine tenths of the connector, if nothing else is said."""
+def read_limits(values: Mapping[str, str], connections_max: int, prefix: str = "") -> AddressLimits:
+    """What one address may take of a port: nine tenths of its connections, if nothing else is said.
+
+    Args:
+        values: properties.
+        connections_max: that the port takes.
+        prefix: of the names of these properties.
+
+    Raises:
+        ConfigurationInvalid: one of them is wrong; the text names it.
+    """
     share = max(1, connections_max * 9 // 10)
-    trusted_key = f"{name}-{LIMITS_TRUSTED}"
+    trusted_key = f"{prefix}{LIMITS_TRUSTED}"
     trusted = values.get(trusted_key)
     return AddressLimits(
-        connections_max=number(values, f"{name}-maximumConnectionsPerAddress", share, 0, 100_000),
-        per_second=number(values, f"{name}-newConnectionsPerSecond", PER_SECOND, 0, 100_000),
-        free_failures=number(values, f"{name}-freeLoginFailures", FREE_FAILURES, 0, 1_000),
+        connections_max=number(values, f"{prefix}{NO_SHARE}", share, 0, 100_000),
+        per_second=number(values, f"{prefix}{NO_RATE}", PER_SECOND, 0, 100_000),
         trusted=TRUSTED if trusted is None else read_networks(trusted_key, trusted.replace("none", " ")),
     )
 

@@ -15,8 +15,10 @@ from broker.cluster import Cluster
 from broker.config import IGNORE_MISSING
 from broker.connector import TransportConnector
 from broker.errors import ProtocolUnavailable
+from broker.failed_logins import LoginAudit
 from broker.figures import gather
 from broker.identity import BrokerIdentity, program_version
+from broker.management.audit import audit_login
 from broker.management.endpoint import ManagementEndpoint
 from broker.management.management import Management
 from broker.protocols import broker_id, lack, server_builder
@@ -109,6 +111,7 @@ class Mastership:
         self._first_batch = 0  # in which it is; 0: there is none
         self._ranking = Ranking()
         self._guard = LoginGuard(time.monotonic)
+        self._logins = LoginAudit(reactor, time.monotonic, audit_login)
         self._lacking = [text for text in map(lack, config.connectors) if text]
         self._served = [each for each in config.connectors if not lack(each)]
         self._connectors = [TransportConnector(reactor, each, bind_address) for each in self._served]
@@ -120,6 +123,7 @@ class Mastership:
         self._turn: Turn | None = None
         self.region: Region | None = None
         self.management: Management | None = None
+        self._endpoint: ManagementEndpoint | None = None
         self.began_s = 0.0
 
     async def begin(self) -> list[str]:
@@ -182,6 +186,7 @@ class Mastership:
                 url,
                 self._cluster,
                 guard=self._guard,
+                logins=self._logins,
             )
             connector.accept(turn, server_builder(context, certificates))
         self._takeover.reach(Phase.LISTENING)
@@ -226,7 +231,7 @@ class Mastership:
     def _manage(self, region: Region, turn: Turn) -> None:
         """Let operators look and change."""
         self.management = Management(region, turn.schedule)
-        ManagementEndpoint(self.management)
+        self._endpoint = ManagementEndpoint(self.management)
 
     def _open(self) -> Journal:
         """Open the journal, and find out what there is to use. In a thread."""
@@ -362,6 +367,7 @@ class Mastership:
                 await in_thread(self._reactor, self._journal.close, CLOSE_S_MAX)
             except JournalError as error:
                 _log.error("The journal in %s was not closed cleanly: %s", self._config.data, error)
+        self._end_audit()
         if self.region is not None:
             self.region.close()
 
@@ -381,8 +387,15 @@ class Mastership:
             self._turn.halt()
         for connector in self._connectors:
             connector.abort_clients()
+        self._end_audit()
         if self.region is not None:
             self.region.close()
+
+    def _end_audit(self) -> None:
+        """Tell what is not told yet: failed logins, and jobs that end with the mastership."""
+        self._logins.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
 
     def _stop_watching(self) -> None:
         if self._stall is not None:

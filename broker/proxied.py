@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from broker.errors import ProxyHeaderInvalid
-from broker.proxy_protocol import begins_header, is_within, read_header
+from broker.proxy_protocol import is_within, leading_header
 from broker.wrapping import MakeServer, Wrapper
 
 if TYPE_CHECKING:
@@ -52,19 +52,16 @@ class ProxiedServer(Wrapper):
         if self.closing:
             return
         first = self._first = self._first + data
-        if begins_header(first) is False and not self._context.config.requires_proxy:
-            rest = first
-        else:
-            try:
-                header = read_header(first)
-            except ProxyHeaderInvalid as error:
-                self.fail(str(error))
-                return
-            if header is None:
-                return
-            if header.client is not None:
-                self._remote = f"{_SCHEME}{header.client.host}:{header.client.port}"
-            rest = first[header.size :]
+        try:
+            header = leading_header(first, required=self._context.config.requires_proxy)
+        except ProxyHeaderInvalid as error:
+            self.fail(str(error))
+            return
+        if header is None:
+            return
+        if header.client is not None:
+            self._remote = f"{_SCHEME}{header.client.host}:{header.client.port}"
+        rest = first[header.size :]
         self._first = b""
         inner = self.begin(self._make, now_s)
         if rest:

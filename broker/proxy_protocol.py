@@ -74,6 +74,21 @@ def begins_header(first: bytes) -> bool | None:
     return False
 
 
+def leading_header(first: bytes, *, required: bool) -> ProxyHeader | None:
+    """The header in front of a connection: one of no bytes if there is none; None if more bytes have to come.
+
+    Args:
+        first: what has come so far.
+        required: there has to be one.
+
+    Raises:
+        ProxyHeaderInvalid: it says what cannot be, or is missing.
+    """
+    if begins_header(first) is False and not required:
+        return ProxyHeader(None, 0)
+    return read_header(first)
+
+
 def read_header(data: bytes) -> ProxyHeader | None:
     """Read the header that these bytes begin with; None if its end has not come.
 

@@ -108,6 +108,13 @@ class PasswordAuthenticator:
         """See `Authenticator.call_when_changed`."""
         self._changed = changed
 
+    def call_when_known(self, done: Callable[[Verdict], None]) -> None:
+        """Call once the records are known, perhaps at once: with None, or an error if too many wait."""
+        if self._users is None:
+            self._wait_for_users(lambda: done(None), done)
+        else:
+            done(None)
+
     def set_users(self, users: Mapping[str, UserRecord]) -> None:
         """The records have changed (or are known now); who waited for them is answered."""
         self._users = users

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from broker.admission import LoginGuard
     from broker.connectors import ConnectorConfig
     from broker.errors import ClientError
+    from broker.failed_logins import LoginAudit
     from broker.region.connection import RegionConnection
     from broker.region.region import Region
     from broker.security import Authenticator
@@ -58,6 +59,7 @@ class ServerContext:
         cluster: where the brokers of the group serve.
         transport_user: whom the client's certificate names; None: nobody, and all but one connection's.
         guard: slows down who gives wrong passwords; None: nobody does.
+        logins: is told of failed logins; None: nobody is.
     """
 
     config: ConnectorConfig
@@ -69,6 +71,7 @@ class ServerContext:
     cluster: Cluster = field(default_factory=Cluster)
     transport_user: str | None = None
     guard: LoginGuard | None = None
+    logins: LoginAudit | None = None
 
 
 class ServerSide(ABC, Generic[Answer, Waiting]):
@@ -201,6 +204,9 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
         def checked(verdict: ClientError | None) -> None:
             if verdict is None:
                 self.user = self.context.users.name_of((user or "") if password else self.user, password)
+            elif self.context.logins is not None and isinstance(verdict, AccessDenied):
+                name = self.user[:NAME_CHARACTERS_MAX]
+                self.context.logins.failed(name, self._address, f"refused: {verdict}")
             if not self.closing:
                 self.is_logging_in = False
                 decided(verdict)
@@ -214,6 +220,10 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
         else:
             self._guarded(self.context.guard, user, password, checked)
 
+    @property
+    def _address(self) -> str:
+        return self.remote.removeprefix("tcp://").rpartition(":")[0]
+
     def _guarded(
         self,
         guard: LoginGuard,
@@ -223,7 +233,7 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
     ) -> None:
         """Have a password checked, unless too many were wrong before."""
         name = (user or "")[:NAME_CHARACTERS_MAX]
-        address = self.remote.removeprefix("tcp://").rpartition(":")[0]
+        address = self._address
         limits = self.context.config.limits
         wait_s = guard.wait_s(name, address, limits)
         if wait_s > 0:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fabric.home import SECRET_FILE_MODE
 from fabric.table import Table
+from fabric.users import MADE_BY_FABRIC
 from fabric.znodes import read_children
 from registry import paths
 from registry.errors import RegistryError
@@ -37,12 +38,9 @@ FILES_KEPT: Final = 5
 NAME_CHARACTERS_MAX: Final = 128
 TEXT_CHARACTERS_MAX: Final = 2_000
 """Of what was done, and of what became of it."""
-REFUSED_OF_ADDRESS_MAX: Final = 10
-REFUSED_OF_ALL_MAX: Final = 60
-REFUSED_PERIOD_S: Final = 60.0
-"""Failed logins that are written in so long, of one address and of all; further ones are counted."""
-ADDRESSES_MAX: Final = 10_000
 DONE: Final = "done"
+CONSOLE_LOGINS_MAX: Final = 50
+"""A console tries so often to log in to a broker that has not heard of its user yet; see `broker_links`."""
 
 log = logging.getLogger("fabric.audit")
 
@@ -55,12 +53,13 @@ class AuditEntry:
         at_ms: when it ended, milliseconds since 1970 by the host's clock.
         user: who: a user of the fabric, or of the host where a command was typed.
         role: what he may: `viewer`, `operator`, `admin`, or `ensemble` for who knows the ensemble's password.
-        origin: by what: `command`, `console`, `api` or `broker`.
+        origin: by what: `command`, `console`, `api`, `metrics` or `broker`.
         source: from where: an address, or user and host.
         action: what, without secrets.
         result: `done`, or why not.
         host: whose log it is.
         left_out: entries of the same kind that were not written before this one.
+        count: how often within a minute, if it was refused.
     """
 
     at_ms: int
@@ -72,6 +71,7 @@ class AuditEntry:
     result: str = DONE
     host: str = ""
     left_out: int = 0
+    count: int = 1
 
     def serialize(self) -> bytes:
         """One line, without its end."""
@@ -97,16 +97,17 @@ class AuditEntry:
         try:
             said = json.loads(data)
             texts = [said[name] for name in ("user", "role", "origin", "source", "action", "result")]
-            host, at_ms, left_out = said.get("host", ""), said["at_ms"], said.get("left_out", 0)
+            host, at_ms = said.get("host", ""), said["at_ms"]
+            left_out, count = said.get("left_out", 0), said.get("count", 1)
             datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError, OSError):
             return None
         if not all(isinstance(text, str) for text in (*texts, host)):
             return None
-        if type(at_ms) is not int or type(left_out) is not int:
+        if any(type(number) is not int for number in (at_ms, left_out, count)):
             return None
         user, role, origin, source, action, result = texts
-        return cls(at_ms, user, role, origin, source, action, result, host, left_out)
+        return cls(at_ms, user, role, origin, source, action, result, host, left_out, count)
 
 
 class AuditFile:
@@ -204,35 +205,11 @@ def audit_table(entries: Iterable[AuditEntry]) -> Table:
     """The table of `audit-list`."""
     table = Table("time", "user", "role", "by", "from", "what", "result")
     for entry in entries:
-        more = f" (and {entry.left_out} more)" if entry.left_out else ""
+        more = f" ({entry.count} times)" if entry.count > 1 else ""
+        more += f" (and {entry.left_out} more)" if entry.left_out else ""
         cells = (entry.user, entry.role, entry.origin, entry.source, entry.action, entry.result + more)
         table.add_row(entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"), *map(printable, cells))
     return table
-
-
-class RefusedLimit:
-    """Which failed logins are written: so many of each address, and of all. Pure."""
-
-    def __init__(self) -> None:
-        self._began_s = float("-inf")
-        self._of_address: dict[str, int] = {}
-        self._written = 0
-        self._left_out = 0
-
-    def admit(self, address: str, now_s: float) -> int | None:
-        """How many were left out before this one, which is to be written; None: it is left out, too."""
-        if now_s - self._began_s >= REFUSED_PERIOD_S:
-            self._began_s, self._written = now_s, 0
-            self._of_address.clear()
-        count = self._of_address.get(address, 0)
-        full = count >= REFUSED_OF_ADDRESS_MAX or self._written >= REFUSED_OF_ALL_MAX
-        if full or (not count and len(self._of_address) >= ADDRESSES_MAX):
-            self._left_out += 1
-            return None
-        self._of_address[address] = count + 1
-        self._written += 1
-        left_out, self._left_out = self._left_out, 0
-        return left_out
 
 
 class AuditFeed(logging.Handler):
@@ -244,19 +221,29 @@ class AuditFeed(logging.Handler):
         self._host = host
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one entry, unless the console did it for somebody: it tells of it itself."""
+        """Take one entry, unless the console tells of it itself."""
         said = getattr(record, "audited", None)
-        if said is None or str(said["user"]).startswith("console@"):
+        if said is None:
             return
+        who = (said["user"], "", said["remote"])
+        if str(said["user"]).startswith(MADE_BY_FABRIC):
+            asker = said.get("asker")
+            if asker is None and said.get("count", 0) <= CONSOLE_LOGINS_MAX:
+                return
+            if asker is not None:
+                who = (asker["user"], asker["role"], asker["source"])
+        user, role, source = map(str, who)
         self._write(
             AuditEntry(
                 at_ms=int(record.created * 1000),
-                user=str(said["user"]),
-                role="",
+                user=user,
+                role=role,
                 origin="broker",
-                source=str(said["remote"]),
+                source=source,
                 action=str(said["action"]),
                 result=str(said["result"]),
                 host=self._host,
+                left_out=int(said.get("left_out", 0)),
+                count=int(said.get("count", 1)),
             )
         )

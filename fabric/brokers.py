@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -156,14 +156,24 @@ class BrokerClient:
         return self._guarded(lambda: self._ask(operation, None, arguments))
 
     def change(
-        self, operation: str, on_progress: Callable[[dict[str, Any]], None] | None, **arguments: object
+        self,
+        operation: str,
+        on_progress: Callable[[dict[str, Any]], None] | None,
+        asker: Mapping[str, str] | None = None,
+        **arguments: object,
     ) -> dict[str, Any]:
-        """Have something changed and return the job; `on_progress` is told of it now and then.
+        """Have something changed and return the job.
+
+        Args:
+            operation: that changes it.
+            on_progress: is told of the job now and then.
+            asker: for whom, for the broker's audit log: `user`, `role` and `source`.
+            arguments: of the operation.
 
         Raises:
             BrokerRefused, BrokerUnreachable: see `ask`.
         """
-        job: dict[str, Any] = self._guarded(lambda: self._ask(operation, on_progress, arguments))
+        job: dict[str, Any] = self._guarded(lambda: self._ask(operation, on_progress, arguments, asker))
         return job
 
     def _ask(
@@ -171,12 +181,16 @@ class BrokerClient:
         operation: str,
         on_progress: Callable[[dict[str, Any]], None] | None,
         arguments: dict[str, object],
+        asker: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 - JSON
         from mqclient import DeliveryMode, TextMessage  # noqa: PLC0415 - see above
 
         self._count += 1
         correlation_id = str(self._count)
-        request = TextMessage(json.dumps({"version": 1, "operation": operation, "arguments": arguments}))
+        content: dict[str, object] = {"version": 1, "operation": operation, "arguments": arguments}
+        if asker is not None:
+            content["asker"] = dict(asker)
+        request = TextMessage(json.dumps(content))
         request.reply_to = self._replies
         request.correlation_id = correlation_id
         self._producer.send(request, DeliveryMode.NON_PERSISTENT)

@@ -6,6 +6,8 @@ request's correlation id and says
 * `{"version": 1, "status": "ok", "result": …}`, for a change once it is durable: then the result is its job;
 * `{"version": 1, "status": "running", "result": JOB}` meanwhile, now and then, if it takes long;
 * `{"version": 1, "status": "error", "error": {"code": …, "message": …}}`.
+
+A request may have an `asker`, with `user`, `role` and `source`: for whom somebody asks, for the audit log.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker import modified_utf8
 from broker.errors import ClientError, RequestInvalid
-from broker.management.audit import audit
+from broker.management.audit import JobAudit, audit
 from broker.management.errors import ManagementError, RequestMalformed, from_client_error
-from broker.management.jobs import FAILED, RUNNING, Caller, Job
+from broker.management.jobs import FAILED, RUNNING, Asker, Caller, Job
 from broker.management.model import Plain
 from broker.management.operations import carry_out, plain_of
 from broker.management.preview import preview
@@ -38,6 +40,8 @@ REQUEST_CHARACTERS_MAX: Final = 1024 * 1024
 """Of one request's text."""
 PROGRESS_MS: Final = 500
 """How often a long change says how far it is."""
+ASKER_CHARACTERS_MAX: Final = 128
+"""Of each word about for whom somebody asks."""
 
 _LENGTH: Final = struct.Struct(">i")
 _log: Final = logging.getLogger("broker.management")
@@ -50,6 +54,7 @@ class ManagementEndpoint:
         self._management = management
         self._endpoints = management.region.endpoints
         self._endpoints.add(DESTINATION, self.take)
+        self._following: dict[Following, None] = {}
 
     def take(self, message: Message, connection: RegionConnection) -> int:
         """Take one request; it is answered now or later.
@@ -60,30 +65,38 @@ class ManagementEndpoint:
         if message.reply_to is None:
             raise RequestInvalid(f"A request to {DESTINATION} needs a JMSReplyTo, to which its answer goes.")
         try:
-            found = self._carry_out(message, connection)
+            self._carry_out(message, connection)
         except ManagementError as error:
             self._refuse(message, connection, error)
         except ClientError as error:
             self._refuse(message, connection, from_client_error(error))
-        else:
-            if isinstance(found, Job):
-                Following(self, message, connection, found)
-            else:
-                self.answer(message, connection, {"status": "ok", "result": found})
         return 0
 
-    def _carry_out(self, message: Message, connection: RegionConnection) -> Job | Plain:
-        caller = Caller(connection.user, connection.remote, connection.connection_id)
-        name, arguments = _read(message)
+    def close(self) -> None:
+        """The mastership ends, and the jobs with it."""
+        following, self._following = self._following, {}
+        for each in following:
+            each.break_off()
+
+    def ended(self, following: Following) -> None:
+        """A job is over."""
+        self._following.pop(following, None)
+
+    def _carry_out(self, message: Message, connection: RegionConnection) -> None:
+        name, arguments, asker = _read(message)
+        caller = Caller(connection.user, connection.remote, connection.connection_id, asker)
         try:
             found = carry_out(self._management.operator(caller), name, arguments)
         except (ManagementError, ClientError) as error:
             audit(caller, name, arguments, f"refused: {error}")
             raise
-        audit(
-            caller, name, arguments, f"begun as job {found.info().id}" if isinstance(found, Job) else "done"
-        )
-        return found
+        if isinstance(found, Job):
+            following = Following(self, message, connection, found, JobAudit(caller, name, arguments, found))
+            self._following[following] = None
+            following.begin()
+        else:
+            audit(caller, name, arguments, "done")
+            self.answer(message, connection, {"status": "ok", "result": found})
 
     def _refuse(self, message: Message, connection: RegionConnection, error: ManagementError) -> None:
         fault: Plain = {"code": error.code, "message": str(error)}
@@ -102,16 +115,31 @@ class ManagementEndpoint:
 
 
 class Following:
-    """Tells whoever asked for a job how far it is."""
+    """Tells whoever asked for a job how far it is, and the audit log what has become of it."""
 
     def __init__(
-        self, endpoint: ManagementEndpoint, message: Message, connection: RegionConnection, job: Job
+        self,
+        endpoint: ManagementEndpoint,
+        message: Message,
+        connection: RegionConnection,
+        job: Job,
+        job_audit: JobAudit,
     ) -> None:
         self._endpoint = endpoint
         self._message = message
         self._connection = connection
+        self._job = job
         self._told_ms = job.region.now_ms
-        job.call(self._changed)
+        self._audit = job_audit
+        self._has_told = False
+
+    def begin(self) -> None:
+        """Follow it to its end."""
+        self._job.call(self._changed)
+
+    def break_off(self) -> None:
+        """It does not come to its end."""
+        self._audit.ended(self._job, is_awaited=False)
 
     def _changed(self, job: Job) -> None:
         now_ms = job.region.now_ms
@@ -125,12 +153,16 @@ class Following:
             content = {"status": "error", "error": fault}
         else:
             content = {"status": "ok", "result": plain_of(job.info())}
+        if job.state != RUNNING:
+            self._endpoint.ended(self)
+            self._audit.ended(job, is_awaited=not self._has_told)
+        self._has_told = True
         self._told_ms = now_ms
         self._endpoint.answer(self._message, self._connection, content)
 
 
-def _read(message: Message) -> tuple[str, dict[str, Any]]:
-    """The operation and the arguments of a request.
+def _read(message: Message) -> tuple[str, dict[str, Any], Asker | None]:
+    """The operation and the arguments of a request, and for whom it is asked.
 
     Raises:
         RequestMalformed: it is none.
@@ -156,4 +188,19 @@ def _read(message: Message) -> tuple[str, dict[str, Any]]:
         raise RequestMalformed("A request names its 'operation'.")
     if not isinstance(arguments, dict):
         raise RequestMalformed("The 'arguments' of a request are a JSON object.")
-    return operation, arguments
+    return operation, arguments, _asker(content.get("asker"))
+
+
+def _asker(said: object) -> Asker | None:
+    """For whom somebody asks; None: he does not say it.
+
+    Raises:
+        RequestMalformed: he says something else.
+    """
+    if said is None:
+        return None
+    given = [said.get(name, "") for name in ("user", "role", "source")] if isinstance(said, dict) else []
+    words = [word[:ASKER_CHARACTERS_MAX] for word in given if isinstance(word, str)]
+    if len(words) < 3:
+        raise RequestMalformed("The 'asker' of a request is a JSON object with user, role and source.")
+    return Asker(*words)

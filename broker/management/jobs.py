@@ -34,6 +34,20 @@ _log: Final = logging.getLogger("broker.management")
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """For whom somebody asks, as he says himself.
+
+    Attributes:
+        user, role: his.
+        source: from where.
+    """
+
+    user: str
+    role: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks.
 
@@ -41,11 +55,13 @@ class Caller:
         user: as he has logged in.
         remote: from where.
         connection: by which connection; empty: by none of this broker.
+        asker: for whom, if he says so, for the audit log: it gives him no rights.
     """
 
     user: str
     remote: str = ""
     connection: str = ""
+    asker: Asker | None = None
 
     def __str__(self) -> str:
         return f"{self.user} ({self.remote})" if self.remote else self.user

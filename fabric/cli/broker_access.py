@@ -129,7 +129,7 @@ class BrokerAccess:
             click.echo(f"{_CLEAR_LINE}{text}", err=True, nl=False)
 
         try:
-            job = self.client.change(operation, show if sys.stderr.isatty() else None, **given)
+            job = self.client.change(operation, show if sys.stderr.isatty() else None, None, **given)
         finally:
             if shown:
                 click.echo(_CLEAR_LINE, err=True, nl=False)

@@ -18,7 +18,7 @@ from typing import Final
 
 from broker.auto import FIRST_BYTES_MAX, recognise
 from broker.errors import ProxyHeaderInvalid
-from broker.proxy_protocol import Address, begins_header, read_header
+from broker.proxy_protocol import Address, leading_header
 
 TLS: Final = "tls"
 OPENING_BYTES: Final = 4_096
@@ -112,11 +112,8 @@ class Opening:
     def _read_header(self) -> Refused | None:
         """Take the header off, if it is there; `_accepts_proxy` is False when that is settled."""
         first = self._first
-        if begins_header(first) is False and not self._requires_proxy:
-            self._accepts_proxy = False
-            return None
         try:
-            header = read_header(first)
+            header = leading_header(first, required=self._requires_proxy)
         except ProxyHeaderInvalid as error:
             return Refused(str(error))
         if header is not None:

@@ -7,15 +7,12 @@ a root container nobody looks at stays small.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.python.threadpool import ThreadPool
 
-from fabric.addresses import is_loopback
-from fabric.errors import FabricError
 from fabric.listening import listen, log_not_published, wanted_ports
 from fabric.reactor import in_pool, in_thread
 from registry import paths
@@ -25,23 +22,21 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress
 
-    from broker.certificates import CertificateStore
     from broker.reactor import ListeningPort
     from broker.security import RegistryAuthenticator
+    from fabric.metrics.model import Figures
     from fabric.services import ServiceContext
     from fabric.web.connections import Connections
     from fabric.web.console import Console
+    from fabric.web.settings import WebSettings
 
 log = logging.getLogger("fabric.web")
 
 PORT: Final = "${port:8181,8191}"
 URL_FIELD: Final = "http"
 """Field of the container's configuration that says where its console is. Source: fabric8."""
-KEY_STORE: Final = "ssl.keyStore"
-NOT_ENCRYPTED: Final = (
-    "the console listens on {address} without TLS: passwords can be read on the way. "
-    "Give io.fabric8.console the property protocol = https, after: fabric certificate-create"
-)
+CONNECTIONS_MAX: Final = 2_000
+"""Open at a time: a browser holds up to six, and an event stream one."""
 THREADS_MAX: Final = 20
 """For what blocks: waits for ZooKeeper and for brokers."""
 
@@ -53,43 +48,12 @@ class ConsoleFactory:
 
     def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> ConsoleService:
         """Make a console. Raises FabricError for a configuration that cannot be used."""
-        from broker.errors import CertificatesUnusable, ConfigurationInvalid  # noqa: PLC0415 - starts small
+        from fabric.web.settings import read_settings  # noqa: PLC0415 - a container without one stays small
 
         ports = wanted_ports(pid, properties, PORT, context)
-        try:
-            certificates = read_certificates(properties, context)
-        except (ConfigurationInvalid, CertificatesUnusable) as error:
-            raise FabricError(
-                f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
-            ) from error
+        settings = read_settings(pid, properties, context, "console", CONNECTIONS_MAX)
         bind_address = properties.get("bindAddress") or context.bind_address
-        return ConsoleService(context, ports, bind_address, certificates)
-
-
-def read_certificates(properties: Mapping[str, str], context: ServiceContext) -> CertificateStore | None:
-    """What the console shows to browsers, None if it speaks HTTP.
-
-    It speaks TLS if `ssl.keyStore` names a certificate, or if `protocol` is `https`: then the container's
-    own, made by `certificate-create`, is shown if no other is named.
-
-    Raises:
-        ConfigurationInvalid, CertificatesUnusable: as they say.
-    """
-    from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - a container without a console stays small
-
-    protocol = properties.get("protocol", "").strip().lower()
-    if protocol not in ("", "http", "https"):
-        raise ConfigurationInvalid(f"protocol is {protocol!r}; possible are: http, https.")
-    if protocol == "http" or not (protocol or properties.get(KEY_STORE)):
-        return None
-    from broker.certificates import CertificateStore  # noqa: PLC0415 - likewise
-    from broker.tls_config import TlsConfig  # noqa: PLC0415 - likewise
-
-    own = {KEY_STORE: str(context.home.container_certificate(context.container))}
-    given = {key: value for key, value in properties.items() if value}
-    config = TlsConfig.parse({**own, **given}, "console", required=True, speaks_tls=True)
-    assert config is not None
-    return CertificateStore(config, "console")
+        return ConsoleService(context, ports, bind_address, settings)
 
 
 class ConsoleService:
@@ -100,12 +64,12 @@ class ConsoleService:
         context: ServiceContext,
         ports: range,
         bind_address: str,
-        certificates: CertificateStore | None = None,
+        settings: WebSettings,
     ) -> None:
         self._context = context
         self._ports = ports
         self._bind_address = bind_address
-        self._certificates = certificates
+        self._settings = settings
         self._listening: ListeningPort | None = None
         self._door = Door(self._open)
         self._pool = ThreadPool(0, THREADS_MAX, "console")
@@ -117,8 +81,7 @@ class ConsoleService:
         """Where it is; empty while it does not listen."""
         if self._listening is None:
             return ""
-        scheme = "http" if self._certificates is None else "https"
-        return f"{scheme}://{self._context.advertised_host}:{self._listening.getHost().port}"
+        return f"{self._settings.scheme}://{self._context.advertised_host}:{self._listening.getHost().port}"
 
     def startService(self) -> Deferred[None]:  # noqa: N802 - Twisted's name
         """Listen on the first free port, and say in the registry where."""
@@ -148,11 +111,16 @@ class ConsoleService:
     def status(self) -> Mapping[str, object]:
         """Return where it is; `notice`: what is sent to it can be read on the way, or soon not at all."""
         found: dict[str, object] = {"role": "console", "services": [self.url] if self.url else []}
-        if self._certificates is None and not is_loopback(self._bind_address):
-            found["notice"] = NOT_ENCRYPTED.format(address=self._bind_address)
-        if self._certificates is not None and (notice := self._certificates.notice(time.time())):
+        notice = self._settings.notice(ConsoleFactory.pid_prefix, "the console listens", self._bind_address)
+        if notice:
             found["notice"] = notice
         return found
+
+    def figures(self) -> Figures:
+        """What it has counted."""
+        from fabric.metrics.web import web_figures  # noqa: PLC0415 - only where metrics are asked for
+
+        return web_figures(self._door.site, "console", self._context.container)
 
     def _stop_blocking(self) -> None:
         self._pool.stop()
@@ -189,35 +157,39 @@ class ConsoleService:
                 context.container,
                 self._users,
                 run_blocking,
-                is_secure=self._certificates is not None,
+                is_secure=self._settings.certificates is not None,
                 figures=lambda: gather(context),
                 providers=self._users,
                 url=lambda: self.url,
             )
         )
-        return Connections(build_site(self._console), self._certificates)
+        return Connections(build_site(self._console, self._settings), self._settings)
 
 
 class Door(ServerFactory):
-    """Lets clients in to a site that is made for the first of them."""
+    """Lets clients in to a site that is made for the first of them.
+
+    Attributes:
+        site: None before.
+    """
 
     noisy = False
 
     def __init__(self, open_site: Callable[[], Connections]) -> None:
         self._open_site = open_site
-        self._site: Connections | None = None
+        self.site: Connections | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # noqa: N802 - Twisted's name
         """One client's connection."""
-        if self._site is None:
-            self._site = self._open_site()
-            cast("Any", self._site).doStart()
-        return cast("Protocol", self._site.buildProtocol(addr))
+        if self.site is None:
+            self.site = self._open_site()
+            cast("Any", self.site).doStart()
+        return cast("Protocol", self.site.buildProtocol(addr))
 
     def close(self) -> None:
         """The site ends."""
-        if self._site is not None:
-            cast("Any", self._site).doStop()
+        if self.site is not None:
+            cast("Any", self.site).doStop()
 
 
 factory = ConsoleFactory()

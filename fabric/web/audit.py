@@ -1,4 +1,4 @@
-"""What the console and the API tell the audit log."""
+"""What the console and the API tell the audit log, and the metrics of failed logins."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fabric.audit import DONE, AuditEntry, RefusedLimit, write_entry
+from broker.failed_logins import FailedLogin, LoginAudit
+from fabric.audit import DONE, AuditEntry, write_entry
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from fabric.reactor import Reactor
     from fabric.web.routes import Identity
     from registry.session import Session
 
@@ -32,6 +34,8 @@ class ConsoleAudit:
         session: with the registry.
         file: of this host.
         run_blocking: runs a call in a thread.
+        reactor: for failed logins, of which the last in a minute are told at its end.
+        origin: of logins.
         now: seconds since 1970.
     """
 
@@ -40,6 +44,9 @@ class ConsoleAudit:
         session: Session,
         file: Path,
         run_blocking: Callable[[Callable[[], object]], Deferred[object]],
+        reactor: Reactor,
+        *,
+        origin: str = "console",
         now: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
@@ -47,7 +54,8 @@ class ConsoleAudit:
         self._run_blocking = run_blocking
         self._now = now
         self._host = socket.gethostname()
-        self._refused = RefusedLimit()
+        self._origin = origin
+        self._logins = LoginAudit(reactor, reactor.seconds, self._refused)
 
     def request(
         self, identity: Identity | None, remote: str, action: str, outcome: str, *, is_page: bool
@@ -63,23 +71,40 @@ class ConsoleAudit:
             )
         )
 
-    def login(self, user: str, remote: str, outcome: str, now_s: float) -> None:
+    def login(self, user: str, remote: str, outcome: str) -> None:
         """Somebody has logged in, or was refused; so many refusals are written, and the others counted.
 
         Args:
             user: as he calls himself.
             remote: his address.
             outcome: what became of it.
-            now_s: monotonic seconds.
         """
-        left_out: int | None = 0
-        if outcome != DONE:
-            left_out = self._refused.admit(remote, now_s)
-        if left_out is not None:
-            entry = AuditEntry(
-                self._now_ms, user, "", "console", remote, "login", outcome, self._host, left_out
+        if outcome == DONE:
+            self._write(
+                AuditEntry(self._now_ms, user, "", self._origin, remote, "login", outcome, self._host)
             )
-            self._write(entry)
+        else:
+            self._logins.failed(user, remote, outcome)
+
+    def close(self) -> None:
+        """Write what was not written yet."""
+        self._logins.close()
+
+    def _refused(self, failed: FailedLogin) -> None:
+        self._write(
+            AuditEntry(
+                at_ms=self._now_ms,
+                user=failed.user,
+                role="",
+                origin=self._origin,
+                source=failed.address,
+                action="login",
+                result=failed.reason,
+                host=self._host,
+                left_out=failed.left_out,
+                count=failed.count,
+            )
+        )
 
     @property
     def _now_ms(self) -> int:

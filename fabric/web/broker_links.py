@@ -126,16 +126,30 @@ class BrokerLinks:
             is_safe=True,
         )
 
-    async def change(self, group: str, broker: str, operation: str, **arguments: object) -> dict[str, Any]:
+    async def change(
+        self,
+        group: str,
+        broker: str,
+        operation: str,
+        asker: Mapping[str, str] | None = None,
+        **arguments: object,
+    ) -> dict[str, Any]:
         """Have something changed; its job, which may run on if it takes longer than half a second.
 
         It is never repeated, for a request that is not answered may have been carried out. Raises as `ask`.
+
+        Args:
+            group: of the broker.
+            broker: its name.
+            operation: that changes it.
+            asker: for whom; the broker names him in the audit log when a job that ran on is over.
+            arguments: of the operation.
         """
         given = _given(arguments)
 
         def carry_out(client: BrokerClient) -> dict[str, Any]:
             try:
-                return client.change(operation, _leave, **given)
+                return client.change(operation, _leave, asker, **given)
             except _GoesOnError as goes_on:
                 return goes_on.job
 

@@ -15,9 +15,10 @@ from fabric.web.broker_links import BrokerLinks
 from fabric.web.events import EventHub
 from fabric.web.gate import Gate, KnownUsers
 from fabric.web.health_watch import HealthWatch
+from fabric.web.known_tokens import KnownTokens
 from fabric.web.provider_logins import NoProviders, ProviderLogins, ProviderUsers
 from fabric.web.sampler import Sampler
-from fabric.web.tokens import KnownTokens, TokenStore
+from fabric.web.tokens import TokenStore
 from fabric.web.view import FabricView
 
 if TYPE_CHECKING:
@@ -97,14 +98,12 @@ class Console:
         self.samples = Sampler(self)
         self.tokens = TokenStore(around.session)
         self.users = Users(around.session)
-        known = KnownTokens(time.time)
+        known = KnownTokens(time.time, self.tokens.read_later, around.reactor)
         self.gate = Gate(around.users, around.reactor, is_secure=around.is_secure, tokens=known)
         self.provider_logins = ProviderLogins(self, around.providers, around.url)
         self.gate.when_ended = self.events.end_unwelcome
-        self.audit = ConsoleAudit(around.session, around.home.audit_log, around.run_blocking)
-        self.gate.when_tried = lambda user, remote, outcome: self.audit.login(
-            user, remote, outcome, around.reactor.seconds()
-        )
+        self.audit = ConsoleAudit(around.session, around.home.audit_log, around.run_blocking, around.reactor)
+        self.gate.when_tried = self.audit.login
         self.running_commands: list[str] = []
         self._token_watch = self.tokens.watch(known.set_records)
 
@@ -122,6 +121,7 @@ class Console:
         """End all streams and connections."""
         self.health.close()
         self.events.close()
+        self.audit.close()
         self._token_watch.cancel()
         self.view.cancel()
         self.samples.close()

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
     from fabric.reactor import Reactor
-    from fabric.web.tokens import KnownTokens, TokenRecord
+    from fabric.web.known_tokens import KnownTokens
+    from fabric.web.tokens import TokenRecord
 
 log = logging.getLogger("fabric.audit")
 
@@ -43,6 +44,10 @@ CHECK_S_MAX: Final = 10.0
 
 class KnownUsers(Authenticator, Protocol):
     """Checks passwords and knows the roles."""
+
+    def call_when_known(self, done: Callable[[Verdict], None]) -> None:
+        """Call once the users are known: with None, or with why nobody can say."""
+        ...
 
     def roles_of(self, user: str) -> Collection[str]:
         """The roles of a user now."""
@@ -119,14 +124,9 @@ class Gate:
             return await self.check_password(user, password, remote)
         if scheme.lower() == "bearer":
             token = value.strip()
-            record = self._tokens.find(token)
-            if record is None and not token.startswith(f"{PREFIX}_"):
-                return await self.check_realm_token(token)
-            identity = None if record is None else self._identity_of_token(record)
-            if identity is None:
-                self.when_tried("", remote, "refused: unknown, revoked or expired token")
-                raise NotLoggedIn("The token is not known, was revoked, or has expired.")
-            return identity
+            if token.startswith(f"{PREFIX}_"):
+                return await self._check_token(token, remote)
+            return await self.check_realm_token(token, remote)
         return self.identity_of(cookies.found(headers, COOKIE, is_secure=self._is_secure))
 
     def identity_of(self, token: str, *, use: bool = True) -> Identity | None:
@@ -202,11 +202,28 @@ class Gate:
                 self._checking.pop(key, None)
         return self._identity_of_user(self._users.name_of(user, password))
 
-    async def check_realm_token(self, token: str) -> Identity:
+    async def _check_token(self, token: str, remote: str) -> Identity:
+        """Who has shown a token of the fabric's. Raises `Refused`."""
+        record = await self._tokens.find(token)
+        identity = None
+        if record is not None:
+            verdict = await self._answer(self._users.call_when_known)
+            if verdict is not None:
+                raise Refused(503, str(verdict))
+            identity = self._identity_of_token(record)
+        if identity is None:
+            raise self._unknown_token(remote)
+        return identity
+
+    def _unknown_token(self, remote: str) -> NotLoggedIn:
+        self.when_tried("", remote, "refused: unknown, revoked or expired token")
+        return NotLoggedIn("The token is not known, was revoked, or has expired.")
+
+    async def check_realm_token(self, token: str, remote: str) -> Identity:
         """Who has shown a token that one of the realms vouches for. Raises `Refused`."""
         verdict = await self._verdict("", token)
         if isinstance(verdict, AccessDenied):
-            raise NotLoggedIn("The token is not known, was revoked, or has expired.")
+            raise self._unknown_token(remote)
         if verdict is not None:
             raise Refused(503, str(verdict))
         return self._identity_of_user(self._users.name_of("", token))
@@ -221,10 +238,12 @@ class Gate:
 
     async def _verdict(self, user: str, password: str) -> Verdict:
         """What the users say of credentials. Raises `Refused` if they say nothing."""
+        return await self._answer(lambda done: self._users.authenticate(user, password, done))
+
+    async def _answer(self, ask: Callable[[Callable[[Verdict], None]], None]) -> Verdict:
+        """What the users answer. Raises `Refused` if it is nothing."""
         checked: Deferred[Verdict] = Deferred()
-        self._users.authenticate(
-            user, password, lambda verdict: None if checked.called else checked.callback(verdict)
-        )
+        ask(lambda verdict: None if checked.called else checked.callback(verdict))
         checked.addTimeout(CHECK_S_MAX, cast("IReactorTime", self._clock))
         try:
             return await checked

@@ -12,14 +12,16 @@ import msgspec
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.server import Request as WebRequest
-from twisted.web.server import Site
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from broker.management.jobs import RUNNING
+from broker.management.model import JobInfo
+from fabric.audit import DONE
 from fabric.errors import FabricError
 from fabric.web import html
 from fabric.web.errors import NotAllowed, NotLoggedIn, Refused, RequestInvalid, code_of, error_body, status_of
 from fabric.web.gate import challenge, login_location
-from fabric.web.limited import LimitedRequest, SilentSite
+from fabric.web.limited import UNLIMITED, LimitedRequest, LimitedSite
 from fabric.web.routes import JSON, Answer, Call, Flow, Identity, Request, Route, Stream, redirect
 from fabric.web.secret_znodes import without_secrets
 from fabric.web.streams import RequestListener
@@ -28,6 +30,7 @@ from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from fabric.web.console import Console
+    from fabric.web.settings import WebSettings
 
 log = logging.getLogger("fabric.web")
 audit = logging.getLogger("fabric.audit")
@@ -79,7 +82,7 @@ SECURITY_HEADERS: Final = {
 TRANSPORT_SECURITY: Final = "max-age=31536000"
 
 
-class QuietSite(SilentSite):
+class RoutedSite(LimitedSite):
     """Finds routes in paths whose segments are encoded."""
 
     def getResourceFor(self, request: WebRequest) -> object:  # noqa: N802 - Twisted's name
@@ -88,8 +91,8 @@ class QuietSite(SilentSite):
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]  # likewise
 
 
-def build_site(console: Console) -> Site:
-    """The site of a console."""
+def build_site(console: Console, settings: WebSettings = UNLIMITED) -> LimitedSite:
+    """The site of a console, which answers so many requests."""
     app = Klein()
     for route in ROUTES:
         _enter(app, route, console)
@@ -104,7 +107,7 @@ def build_site(console: Console) -> Site:
         return Deferred.fromCoroutine(responder.refuse(request, Refused(status, what), None))
 
     app.handle_errors(HTTPException)(unknown)
-    site = QuietSite(app.resource(), requestFactory=LimitedRequest)  # type: ignore[no-untyped-call]  # likewise
+    site = RoutedSite(app.resource(), settings, requestFactory=LimitedRequest)
     site.displayTracebacks = False
     return site
 
@@ -167,7 +170,8 @@ class Responder:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is answered
             return await self.refuse(request, error, identity, call)
-        self._write_down(request, identity, call, "done" if request.code < BAD else str(request.code))
+        outcome = outcome_of(answer) if request.code < BAD else str(request.code)
+        self._write_down(request, identity, call, outcome)
         return sent
 
     async def refuse_method(self, request: WebRequest, methods: Iterable[str]) -> bytes:
@@ -280,6 +284,12 @@ class Responder:
         return b""
 
 
+def outcome_of(answer: object) -> str:
+    """What has become of a change: done, or begun as a job of a broker, which tells of its end itself."""
+    job = getattr(answer, "job", None)
+    return f"begun as job {job.id}" if isinstance(job, JobInfo) and job.state == RUNNING else DONE
+
+
 def _is_browsers(request: WebRequest) -> bool:
     return request.getHeader("hx-request") is not None
 
@@ -364,5 +374,4 @@ def _form(content: bytes) -> dict[str, list[str]]:
 
 
 def _remote(request: WebRequest) -> str:
-    address = request.getClientAddress()
-    return str(getattr(address, "host", ""))
+    return cast("LimitedRequest", request).remote

@@ -7,7 +7,6 @@ and as long as the hash, so a slow hash would protect nothing.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import re
 import secrets
@@ -19,10 +18,10 @@ from fabric.errors import TokenInvalid, TokenNotFound
 from fabric.web.roles import Role
 from registry import paths
 from registry.children import ChildrenView
-from registry.errors import InvalidRecord, NoSuchNode
+from registry.errors import InvalidRecord, NoSuchNode, RegistryError
 
 if TYPE_CHECKING:
-    from registry.session import Session
+    from registry.session import Node, Session
     from registry.watches import Watch
 
 PREFIX: Final = "fabric"
@@ -36,7 +35,7 @@ NAME_CHARACTERS_MAX: Final = 100
 TOKENS_OF_USER_MAX: Final = 50
 """Of one user; who needs more has forgotten to revoke some."""
 
-_TEXT: Final = re.compile(r"fabric_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
+TEXT: Final = re.compile(r"fabric_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -153,6 +152,20 @@ class TokenStore:
         for record in self.list(user):
             self._session.delete(paths.token(record.id), missing_ok=True)
 
+    def read_later(self, token_id: str, done: Callable[[TokenRecord | RegistryError | None], None]) -> None:
+        """Read one token; `done` gets it, None if there is none, or why nobody can say."""
+
+        def answered(node: Node | RegistryError) -> None:
+            if isinstance(node, RegistryError):
+                done(None if isinstance(node, NoSuchNode) else node)
+                return
+            try:
+                done(TokenRecord.parse(token_id, node.data))
+            except InvalidRecord:
+                done(None)
+
+        self._session.get_later(paths.token(token_id), answered)
+
     def watch(self, deliver: Callable[[Mapping[str, TokenRecord]], None]) -> Watch:
         """Deliver all readable tokens at once and after each change, in the owner's thread."""
         view = ChildrenView(
@@ -163,35 +176,6 @@ class TokenStore:
         )
         view.start()
         return view
-
-
-class KnownTokens:
-    """All tokens in memory: a request's token is looked up in microseconds. In the reactor's thread.
-
-    Args:
-        now_s: seconds since 1970.
-    """
-
-    def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
-        self._records: Mapping[str, TokenRecord] = {}
-
-    def set_records(self, records: Mapping[str, TokenRecord]) -> None:
-        """The tokens have changed."""
-        self._records = records
-
-    def find(self, text: str) -> TokenRecord | None:
-        """The token with this text, None if it is none, was revoked or has expired."""
-        match = _TEXT.fullmatch(text)
-        record = None if match is None else self.get(match[1])
-        if record is None or not hmac.compare_digest(record.digest.encode(), digest(text).encode()):
-            return None
-        return record
-
-    def get(self, token_id: str) -> TokenRecord | None:
-        """The token of this id, None if it was revoked or has expired."""
-        record = self._records.get(token_id)
-        return None if record is None or self._now_s() >= record.expires else record
 
 
 def digest(text: str) -> str:

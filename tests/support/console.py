@@ -33,6 +33,7 @@ from fabric.realms.chain import RealmChain
 from fabric.services.authentication import PID
 from fabric.store import ContainerStore, ProfileStore
 from fabric.web.console import Console, Surroundings
+from fabric.web.settings import WebSettings
 from fabric.web.site import build_site
 from registry import paths
 from registry.session import Session
@@ -107,7 +108,12 @@ class ConsoleWorld:
     """A registry in memory with the first content of a fabric, and a console on it."""
 
     def __init__(
-        self, folder: Path = Path("/nonexistent"), *, is_secure: bool = False, realms: Sequence[Realm] = ()
+        self,
+        folder: Path = Path("/nonexistent"),
+        *,
+        is_secure: bool = False,
+        settings: WebSettings | None = None,
+        realms: Sequence[Realm] = (),
     ) -> None:
         self.reactor = FakeReactor()
         self.registry = MemorySession()
@@ -141,7 +147,7 @@ class ConsoleWorld:
             )
         )
         self.console.health.ask_servers = lambda url, channel: ()
-        self.site = build_site(self.console)
+        self.site = build_site(self.console, settings or WebSettings())
 
     # ---- what there is
 

@@ -9,7 +9,7 @@ Every question is counted in `asked`, so that tests can say what a page costs th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from support.console import ConsoleWorld
@@ -51,9 +51,14 @@ class MemoryClient:
         return self._finish(found) if isinstance(found, Job) else found
 
     def change(
-        self, operation: str, on_progress: Callable[[dict[str, Any]], None] | None, **arguments: object
+        self,
+        operation: str,
+        on_progress: Callable[[dict[str, Any]], None] | None,
+        asker: Mapping[str, str] | None = None,
+        **arguments: object,
     ) -> Any:
         """See `BrokerClient.change`; a job that `BrokerWorld.holds` back goes on unseen."""
+        self._world.askers.append(asker)
         if self._world.holds and on_progress is not None:
             found = carry_out(self._world.operator, operation, arguments)
             assert isinstance(found, Job)
@@ -82,6 +87,7 @@ class BrokerWorld(ConsoleWorld):
         region: what the broker holds.
         peer: a client of it.
         asked: all questions.
+        askers: for whom changes were asked for.
         connected: how many connections were made.
         closed: how many were closed.
         answers: whether it answers.
@@ -94,6 +100,7 @@ class BrokerWorld(ConsoleWorld):
         self.management, self.operator = managed(self.region)
         self.peer = Peer(self.region, "ID:peer-1:1", "billing")
         self.asked: list[str] = []
+        self.askers: list[Mapping[str, str] | None] = []
         self.connected = self.closed = 0
         self.answers = True
         self.holds = False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from registry.channel import PLAIN
-from registry.errors import NodeExists, NodeNotEmpty, NoSuchNode, VersionConflict
+from registry.errors import NodeExists, NodeNotEmpty, NoSuchNode, RegistryError, VersionConflict
 from registry.session import Node, SessionState
 
 
@@ -194,6 +194,14 @@ class MemorySession:
         watch = MemoryWatch(self, self._watches, notify)
         notify()
         return watch
+
+    def get_later(self, path: str, done: Callable[[Node | RegistryError], None]) -> None:
+        """Read a znode; `done` gets it or the error, at once."""
+        try:
+            found: Node | RegistryError = self.get(path)
+        except NoSuchNode as error:
+            found = error
+        done(found)
 
     def add_state_listener(self, listener: object) -> None:
         """The state never changes."""

@@ -20,12 +20,13 @@ class AuditItem(msgspec.Struct, frozen=True):
     Attributes:
         at_ms: when, milliseconds since 1970.
         role: empty if it is not known.
-        origin: `command`, `console`, `api` or `broker`.
+        origin: `command`, `console`, `api`, `metrics` or `broker`.
         source: from where.
         action: what, without secrets.
         result: `done`, or why not.
         host: whose log it is.
         left_out: refusals that were not written before this one.
+        count: how often within a minute, if it was refused.
     """
 
     at_ms: int
@@ -37,6 +38,7 @@ class AuditItem(msgspec.Struct, frozen=True):
     result: str
     host: str
     left_out: int
+    count: int
 
 
 class AuditQuery(Request):

@@ -12,6 +12,7 @@ import msgspec
 from broker.management.model import JobInfo
 from broker.scheduled import DELAY
 from fabric.web.api.brokers import BROKER, queue_uri, read_as, topic_uri
+from fabric.web.audit import source_of
 from fabric.web.errors import RequestInvalid
 from fabric.web.roles import Role
 from fabric.web.routes import Call, Handler, Request, Route
@@ -110,7 +111,9 @@ async def change(call: Call, operation: str, **arguments: object) -> JobInfo:
     """Have the master of the broker in the path change something."""
     await call.console.view.ready()
     group, broker = call.path["group"], call.path["broker"]
-    job = read_as(await call.console.links.change(group, broker, operation, **arguments), JobInfo)
+    source = source_of(call.user, call.remote)
+    asker = {"user": call.user.user, "role": call.user.role.label, "source": source}
+    job = read_as(await call.console.links.change(group, broker, operation, asker, **arguments), JobInfo)
     call.console.samples.look(group, broker)
     return job
 

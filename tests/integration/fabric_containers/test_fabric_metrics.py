@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -55,10 +56,14 @@ def ask(
     method: str = "GET",
     body: bytes | None = None,
     path: str = "",
+    ca: str | None = None,
 ) -> tuple[int, dict[str, str], str]:
     """Status, headers and text of an answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    if parts.scheme == "https":
+        trust = ssl.create_default_context(cafile=ca)
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=30, context=trust)
     try:
         headers = {} if authorization is None else {"Authorization": authorization}
         connection.request(method, path or parts.path, body, headers)
@@ -208,6 +213,43 @@ def test_the_number_of_destinations_can_be_changed_while_it_serves(fabric: Fabri
     rest = samples(fabric, master, destination="", kind="")
     assert rest["fabric_destination_messages"] >= 10
     assert samples(fabric, master, broker=BROKER)["fabric_broker_takeovers_total"] == takeovers
+
+
+def test_metrics_over_tls_and_their_limits(fabric: FabricForTests) -> None:
+    """With the container's certificate, also with the next one; who asks too much waits, and is counted."""
+    fabric.run("certificate-create")
+    limits = ("limits.trusted=none", "requestsPerSecond=2")
+    settings = ("protocol=https", *limits)
+    pids = [word for each in settings for word in ("--pid", f"io.fabric8.metrics/{each}")]
+    fabric.run("profile-edit", *pids, "metrics")
+    name = PAIR[1]
+    wait_until(lambda: url_of(fabric, name).startswith("https://"), 60, fabric.logs)
+    url, authority = url_of(fabric, name), str(fabric.home.authority_certificate)
+    assert ask(url, ca=authority)[0] == 200
+    with pytest.raises((ConnectionError, http.client.HTTPException)):
+        ask(url.replace("https://", "http://"))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        ask(url)
+    session = session_of(fabric)
+    try:
+        (target,) = [each for each in read_targets(session) if each["labels"]["container"] == name]
+    finally:
+        session.close()
+    assert target["labels"]["__scheme__"] == "https"
+    parts = urlsplit(url)
+    address = (parts.hostname or "", parts.port or 0)
+    first = ssl.get_server_certificate(address, timeout=30)
+    fabric.run("certificate-renew")
+    wait_until(lambda: ssl.get_server_certificate(address, timeout=30) != first, 60, fabric.logs)
+    answers = [ask(url, None, ca=authority) for _ in range(60)]
+    (headers, text) = next(answer[1:] for answer in answers if answer[0] == 429)
+    assert headers["retry-after"] == "1" and "requestsPerSecond" in text
+
+    def refused() -> bool:
+        status, _, text = ask(url, ca=authority)
+        return status == 200 and 'fabric_http_requests_refused_total{container="' in text
+
+    wait_until(refused, 60, fabric.logs)
 
 
 def test_metrics_end_with_their_profile(fabric: FabricForTests) -> None:

@@ -45,6 +45,12 @@ def rows(fabric: FabricForTests, command: str, *arguments: str) -> Any:
     return fabric.json(command, *arguments, *WHICH)
 
 
+def audited(fabric: FabricForTests, *arguments: str) -> list[dict[str, Any]]:
+    """The entries that brokers have written, the newest first."""
+    entries: list[dict[str, Any]] = fabric.json("audit-list", *arguments)
+    return [entry for entry in entries if entry["origin"] == "broker"]
+
+
 def size(fabric: FabricForTests, queue: str) -> int:
     """How many messages a queue holds; 0 if there is none of that name."""
     found = [row["size"] for row in rows(fabric, "queue-list", queue) if row["name"] == queue]
@@ -127,3 +133,24 @@ def test_without_a_master_it_says_so(fabric: FabricForTests) -> None:
     assert "No broker is running" in output or "has no master now" in output
     fabric.run("container-start", "keeping", "keeping2")
     fabric.wait_master(BROKER, slaves=1)
+
+
+def test_the_audit_log_has_refused_clients_and_what_became_of_jobs(fabric: FabricForTests) -> None:
+    """Who guessed, once, from where; who purged, when it began and how it ended."""
+    guess = ("queue-list", "--broker", BROKER, "--user", "mallory", "--password", "guessed")
+    for _ in range(3):
+        fabric.run(*guess, code=1)
+    wait_until(lambda: bool(audited(fabric, "--user", "mallory")), 60, fabric.logs)
+    entry = audited(fabric, "--user", "mallory")[-1]
+    assert (entry["action"], entry["source"], entry["count"]) == ("login", "127.0.0.1", 1)
+    assert entry["result"].startswith("refused: ")
+    send(fabric, "audited", 3)
+    fabric.run("queue-purge", "audited", "--yes", *WHICH)
+
+    def results() -> list[str]:
+        return [each["result"] for each in audited(fabric, "--user", "admin") if "audited" in each["action"]]
+
+    wait_until(lambda: len(results()) == 2, 60, fabric.logs)
+    ended, begun = results()
+    number = begun.removeprefix("begun as job ")
+    assert ended == f"done: job {number}, 3 messages"

@@ -70,7 +70,7 @@ def test_memory_is_bounded() -> None:
         admission.left(f"2001:db8::{number:x}")
         guard.decided(f"u{number}", ONE, right=bool(number % 2))
     assert not admission._open
-    assert len(admission._buckets) == ADDRESSES_MAX
+    assert len(admission._rate._buckets) == ADDRESSES_MAX
     assert len(guard._failures) <= ADDRESSES_MAX
 
 

@@ -1,7 +1,8 @@
 """The audit log: entries, the file, the registry, what is left out."""
 
+import logging
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -10,15 +11,13 @@ from support.memory_session import MemorySession
 
 from fabric import audit
 from fabric.audit import (
+    CONSOLE_LOGINS_MAX,
     FILES_KEPT,
     KEPT_MAX,
     PRUNE_EVERY,
-    REFUSED_OF_ADDRESS_MAX,
-    REFUSED_OF_ALL_MAX,
-    REFUSED_PERIOD_S,
     AuditEntry,
+    AuditFeed,
     AuditFile,
-    RefusedLimit,
     audit_table,
     printable,
     read_entries,
@@ -99,12 +98,46 @@ def test_the_file_is_replaced_when_it_is_full(monkeypatch: pytest.MonkeyPatch, t
     assert numbers == list(range(numbers[0], 40))
 
 
-def test_refusals_are_counted_beyond_the_limit() -> None:
-    """Guessing fills no log: so many of an address, so many of all, and how many were left out."""
-    limit = RefusedLimit()
-    admitted = [limit.admit("192.0.2.1", 0.0) for _ in range(REFUSED_OF_ADDRESS_MAX + 5)]
-    assert admitted == [0] * REFUSED_OF_ADDRESS_MAX + [None] * 5
-    assert limit.admit("192.0.2.2", 0.0) == 5
-    others = [limit.admit(f"198.51.100.{n}", 0.0) for n in range(200)]
-    assert others.count(0) == REFUSED_OF_ALL_MAX - REFUSED_OF_ADDRESS_MAX - 1
-    assert limit.admit("192.0.2.1", REFUSED_PERIOD_S) == others.count(None)
+def fed(**audited: Any) -> list[AuditEntry]:
+    """What becomes of something that a broker tells."""
+    written: list[AuditEntry] = []
+    record = logging.LogRecord("broker.audit", logging.INFO, "", 0, "", (), None)
+    record.audited = {"remote": "tcp://192.0.2.1:5", "action": "purge {}", "result": "done", **audited}
+    AuditFeed(written.append, "host").emit(record)
+    return written
+
+
+def test_what_brokers_tell_is_written() -> None:
+    """Management by somebody, and who was refused, with the number."""
+    (entry,) = fed(user="ann")
+    assert (entry.user, entry.origin, entry.source, entry.host) == (
+        "ann",
+        "broker",
+        "tcp://192.0.2.1:5",
+        "host",
+    )
+    (entry,) = fed(user="ann", action="login", result="refused: no", count=7, left_out=2)
+    assert (entry.count, entry.left_out) == (7, 2)
+    assert AuditEntry.parse(entry.serialize()) == entry
+    assert "refused: no (7 times) (and 2 more)" in str(audit_table([entry]))
+
+
+def test_what_the_console_tells_itself_is_not_written_twice() -> None:
+    """But the end of a job that ran on is, as whose it was; and so many wrong passwords are nobody's slip."""
+    assert fed(user="console@root") == []
+    asker = {"user": "ann", "role": "operator", "source": "192.0.2.9"}
+    (entry,) = fed(user="console@root", asker=asker)
+    assert (entry.user, entry.role, entry.source) == ("ann", "operator", "192.0.2.9")
+    (entry,) = fed(user="bob", asker=asker)
+    assert (entry.user, entry.source) == ("bob", "tcp://192.0.2.1:5"), "only the console is believed"
+    assert fed(user="console@root", action="login", count=CONSOLE_LOGINS_MAX) == []
+    (entry,) = fed(user="console@root", action="login", count=CONSOLE_LOGINS_MAX + 1)
+    assert entry.user == "console@root"
+
+
+def test_entries_of_older_versions_were_refused_once() -> None:
+    """They do not say how often; what is no number is damage."""
+    old = b'{"at_ms": 1, "user": "", "role": "", "origin": "", "source": "", "action": "", "result": ""}'
+    parsed = AuditEntry.parse(old)
+    assert parsed is not None and parsed.count == 1
+    assert AuditEntry.parse(old[:-1] + b', "count": "x"}') is None

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fabric.metrics import broker, container, gateway, registry
+from fabric.metrics import broker, container, gateway, registry, web
 from fabric.metrics.exposition import PREFIX
 from fabric.metrics.model import Kind, Metric
 
-ALL = [*broker.METRICS, *container.METRICS, *gateway.METRICS, *registry.METRICS]
+ALL = [*broker.METRICS, *container.METRICS, *gateway.METRICS, *registry.METRICS, *web.METRICS]
 ROOT = Path(__file__).parents[3]
 REFERENCE = (ROOT / "docs/reference/metrics.md").read_text()
 

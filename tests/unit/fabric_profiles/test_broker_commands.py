@@ -54,7 +54,10 @@ class FakeClient(BrokerClient):
         self.answer_s = answer_s
         self.logins.append((url, login.user, login.password))
 
-    def _ask(self, operation: str, on_progress: Any, arguments: dict[str, object]) -> Any:
+    def _ask(
+        self, operation: str, on_progress: Any, arguments: dict[str, object], asker: object = None
+    ) -> Any:
+        assert asker is None, "commands are typed by whom the broker sees"
         if self.fails:
             raise self.fails.pop(0)
         _, operator = managed(self.region)

@@ -5,7 +5,8 @@ from typing import cast
 import pytest
 from support.console import ConsoleWorld
 
-from fabric.audit import REFUSED_OF_ADDRESS_MAX, AuditEntry, read_entries, write_entry
+from broker.failed_logins import OF_ADDRESS_MAX, PERIOD_S
+from fabric.audit import AuditEntry, read_entries, write_entry
 from registry.session import Session
 
 
@@ -44,10 +45,24 @@ def test_logins_are_written_down(world: ConsoleWorld) -> None:
     world.browser("admin")
     (entry,) = written(world)
     assert (entry.user, entry.action, entry.result) == ("admin", "login", "done")
-    for number in range(REFUSED_OF_ADDRESS_MAX + 5):
+    for number in range(OF_ADDRESS_MAX + 5):
         world.client().post("/login", {"user": f"nobody{number}\n\x1b[2J", "password": "x"}, form=True)
     refused = [each for each in written(world) if each.result.startswith("refused")]
-    assert len(refused) == REFUSED_OF_ADDRESS_MAX
+    assert len(refused) == OF_ADDRESS_MAX
+
+
+def test_a_flood_of_wrong_passwords_is_one_entry_a_minute(world: ConsoleWorld) -> None:
+    """With their number; what was not written yet is when the console stops."""
+    for _ in range(4):
+        world.client().post("/login", {"user": "ann", "password": "x"}, form=True)
+    assert [(each.user, each.count) for each in written(world)] == [("ann", 1)]
+    world.reactor.advance(PERIOD_S)
+    assert [(each.user, each.count) for each in written(world)] == [("ann", 3), ("ann", 1)]
+    assert "3 times" in world.client("admin").get("/audit").text
+    for _ in range(3):
+        world.client().post("/login", {"user": "bob", "password": "x"}, form=True)
+    world.console.close()
+    assert [(each.user, each.count) for each in written(world)][:2] == [("bob", 2), ("bob", 1)]
 
 
 def test_the_page_and_the_api_show_it_to_administrators(world: ConsoleWorld) -> None:

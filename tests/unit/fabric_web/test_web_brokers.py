@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from support.console import Client
 from support.console_brokers import URL, BrokerWorld
@@ -9,7 +11,9 @@ from support.management import send_text
 from support.region import settle
 
 from broker.destination import Destination
+from fabric.audit import read_entries
 from fabric.web.sampler import SLOW_S, topic_of
+from registry.session import Session
 
 API = "/api/v1/brokers/default/orders"
 PAGE = "/mq/default/orders"
@@ -266,6 +270,10 @@ def test_a_long_job_is_shown_and_cancelled() -> None:
     assert answer.json["job"]["state"] == "running"
     assert answer.json["message"] == "Removing messages: 0 so far. It goes on."
     job = answer.json["job"]["id"]
+    asker = {"user": "operator", "role": "operator", "source": "192.168.1.1"}
+    assert world.askers == [asker], "the broker tells the audit log of the end"
+    (entry,) = read_entries(cast("Session", world.registry))
+    assert (entry.user, entry.result) == ("operator", f"begun as job {job}")
     text = fragment(client, f"{PAGE}/queues/orders")
     assert f'hx-post="{API}/jobs/{job}/cancel"' in text
     assert "hx-post" not in fragment(world.client("viewer"), f"{PAGE}/queues/orders")
