@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.apache import INTEROP_SOURCES, JavaPrograms
+from support.apache import INTEROP_SOURCES, QUICK_START, JavaPrograms
 from support.zookeeper import ZooKeeperForTests
 
 # A shell starts what runs in the background with SIGINT ignored, and children inherit that: commands under
@@ -15,6 +15,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says more about the machine than about the product.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+SLOW_FOLDERS = ("integration", "browser", "interop", "docs", "scenario", "simulation")
+"""Those whose files take long, the slowest first."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the workers of a parallel run begin with what takes long; the many short files fill the gaps."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.nodeid.split("/")[1]
+    return SLOW_FOLDERS.index(folder) if folder in SLOW_FOLDERS else len(SLOW_FOLDERS)
 
 
 @pytest.fixture(scope="session")
@@ -44,4 +59,4 @@ def zookeeper(zookeeper_factory: Callable[[], ZooKeeperForTests]) -> ZooKeeperFo
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> JavaPrograms:
     """The Java programs, Apache's broker among them, compiled once for all tests."""
-    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
+    return JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES, options=QUICK_START)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import stomp
 from stomp.utils import Frame
-from support.apache import INTEROP_SOURCES, JavaPrograms, start_apache_broker
+from support.apache import JavaPrograms, start_apache_broker
 from support.certificates import Keys
 from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
@@ -114,7 +114,7 @@ def port(
             broker.wait_listening()
             yield port
         return
-    programs = JavaPrograms(tmp_path_factory.mktemp("classes"), INTEROP_SOURCES)
+    programs: JavaPrograms = request.getfixturevalue("programs")
     apache, _ = start_apache_broker(programs, folder, 0, "stomp://127.0.0.1:0")
     with apache:
         yield int(apache.values("stomp")[0])

@@ -31,6 +31,9 @@ JARS = (
 #: What the connector of a protocol needs besides; it is Debian's, but no part of `libactivemq-java`.
 CONNECTOR_JARS = {"stomp": (), "mqtt": ("mqtt-client", "hawtdispatch", "hawtdispatch-transport")}
 
+#: For programs that run for seconds, without the compiler that has no time to pay off. Not for benchmarks.
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
 INTEROP_SOURCES = Path(__file__).parents[1] / "interop" / "java"
 
 
@@ -60,9 +63,12 @@ def has_jar(name: str) -> bool:
 
 
 class JavaPrograms:
-    """Small Java programs, compiled once into a folder and run from there."""
+    """Small Java programs, compiled once into a folder and run from there, with options of the machine."""
 
-    def __init__(self, classes: Path, *source_folders: Path, only: Sequence[str] = ()) -> None:
+    def __init__(
+        self, classes: Path, *source_folders: Path, only: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
+        self._options = options
         self._class_path = os.pathsep.join(map(str, [*class_path(), classes]))
         found = (source for folder in source_folders for source in sorted(folder.glob("*.java")))
         sources = [str(source) for source in found if not only or source.stem in only]
@@ -72,7 +78,7 @@ class JavaPrograms:
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """The command line that runs a program."""
-        return ["java", "-cp", self._class_path, name, *arguments]
+        return ["java", *self._options, "-cp", self._class_path, name, *arguments]
 
     def facts(self, name: str, *arguments: str, timeout_s: float = 100.0) -> list[str]:
         """Run a program to its end and return the facts that it printed, one a line."""

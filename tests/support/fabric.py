@@ -24,7 +24,7 @@ PORTS_OF_ALL = range(20_000, 31_000)
 """Below those that the system gives away, which `free_port` returns."""
 BIN = Path(sys.executable).parent
 
-WORKERS = 4
+WORKERS = 6
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
 _places = itertools.count(random.randrange(len(PORTS_OF_ALL)))
 
