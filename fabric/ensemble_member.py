@@ -73,6 +73,7 @@ class EnsembleMembership:
         """Begin to follow what is asked."""
         server = self._context.managed_zookeeper
         if server is not None and server.settings.server:
+            self._listen_to(server)
             in_thread(self._reactor, self._introduce, server.settings).addErrback(_log_not_said)
         path = paths.ensemble_server(self._files.name)
         self._watch = self._session.watch_data(path, self._asked)
@@ -87,7 +88,20 @@ class EnsembleMembership:
         """The container is reached elsewhere."""
         server = self._context.managed_zookeeper
         if server is not None and server.settings.server:
-            in_thread(self._reactor, self._say_where, server.settings).addErrback(_log_not_said)
+            in_thread(self._reactor, self._say_where, server).addErrback(_log_not_said)
+
+    def _listen_to(self, server: ManagedServer) -> None:
+        """Tell whoever waits for the server why it does not start, and when it has."""
+
+        async def say() -> None:
+            if not self._cancelled and self._context.managed_zookeeper is server:
+                await in_thread(self._reactor, self._say_where, server)
+
+        def in_turn() -> None:
+            saying: Deferred[None] = self._one_at_a_time.run(lambda: Deferred.fromCoroutine(say()))
+            saying.addErrback(_log_not_said)
+
+        server.on_change = in_turn
 
     def _asked(self, data: bytes | None) -> None:
         if data is None:
@@ -125,9 +139,10 @@ class EnsembleMembership:
             server = ManagedServer(self._reactor, settings)
             self._context.managed_zookeeper = server
             self._on_server(server)
+            self._listen_to(server)
             server.start()
         if server.settings.server:
-            await in_thread(self._reactor, self._say_where, server.settings)
+            await in_thread(self._reactor, self._say_where, server)
 
     def _prepare(self, request: ServerRequest) -> ManagedZooKeeper:
         """Choose where the server listens, and note it (blocking, in a thread)."""
@@ -192,11 +207,12 @@ class EnsembleMembership:
         if not self._session.exists(paths.ensemble_secret()):
             self._session.put(paths.ensemble_secret(), settings.secret.encode())
 
-    def _say_where(self, settings: ManagedZooKeeper) -> None:
-        (server,) = parse_servers(settings.server).values()
+    def _say_where(self, managed: ManagedServer) -> None:
+        """Say where the server is, and what is wrong with it (blocking, in a thread)."""
+        (server,) = parse_servers(managed.settings.server).values()
         voting = replace(server, votes=True)  # as the ensemble is to have it
-        url = f"{self._context.advertised_host}:{settings.port}"
-        self._write(ServerState(voting.line(), url))
+        url = f"{self._context.advertised_host}:{managed.settings.port}"
+        self._write(ServerState(voting.line(), url, managed.error or ""))
 
     def _write(self, state: ServerState) -> None:
         path = paths.ensemble_server_state(self._files.name)

@@ -81,7 +81,7 @@ class ServerState:
     Attributes:
         server: as ZooKeeper writes it; empty if there is none.
         url: where clients reach it.
-        error: why there is none.
+        error: why there is none, or why it does not run.
     """
 
     server: str = ""
@@ -337,7 +337,9 @@ class Ensemble:
         while True:
             state = self._state(name)
             if state is not None and state.error:
-                raise EnsembleError(f"Container {name} cannot run a ZooKeeper server: {state.error}")
+                raise EnsembleError(
+                    f"Container {name} cannot run a ZooKeeper server: {state.error.rstrip('.')}."
+                )
             server = parse_servers(state.server).get(number) if state is not None else None
             if state is not None and server is not None and self._serves(state.url):
                 return server

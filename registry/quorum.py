@@ -97,6 +97,11 @@ class QuorumSettings:
     secret: str
     bind_address: str = ""
 
+    @property
+    def ports(self) -> tuple[int, int]:
+        """Where it listens for the other servers: for their votes always, for their copies while it leads."""
+        return self.own.election_port, self.own.quorum_port
+
     def write(self, directory: Path, database: Path, zoo_cfg: Path) -> list[str]:
         """Write the files a member needs beside its ``zoo.cfg``, and return the lines of that.
 

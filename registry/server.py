@@ -206,11 +206,11 @@ class ZooKeeperServer:
         """Start the server, or adopt the one that already runs on this data directory.
 
         Raises:
-            ServerNotStarted: the data directory cannot be written, Java cannot be run, or the port is taken.
+            ServerNotStarted: the data directory cannot be written, Java cannot be run, or a port is taken.
         """
         if self.running or self.adopt():
             return
-        self._refuse_taken_port()
+        self._refuse_taken_ports()
         try:
             self._write_config()
             self._spawn()
@@ -276,16 +276,25 @@ class ZooKeeperServer:
         self._forget()
         self._pid_path.unlink(missing_ok=True)
 
-    def _refuse_taken_port(self) -> None:
-        """Ask now: a second server fails late, and until then the first one's answer looks like its own."""
-        for host, port in ((self.host, self.port), *((self._plain_address,) if self._tls else ())):
+    def _refuse_taken_ports(self) -> None:
+        """Ask now: a second server fails late, and until then the first one's answer looks like its own.
+
+        A member listens on its quorum port only once it leads. One that could not is no member worth having:
+        the others would elect it again and again, and nobody would lead.
+        """
+        places = {(self.host, self.port): "clients"}
+        if self._tls is not None:
+            places[self._plain_address] = "this host"
+        if self._quorum is not None:
+            places |= {(self.host, port): "the ensemble's other servers" for port in self._quorum.ports}
+        for (host, port), who in places.items():
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
                     probe.bind((host, port))
                 except OSError as error:
                     raise ServerNotStarted(
-                        f"ZooKeeper cannot listen on {host}:{port}: {error.strerror}"
+                        f"ZooKeeper cannot listen on {host}:{port}, for {who}: {error.strerror}"
                     ) from error
 
     def _write_config(self) -> None:

@@ -9,12 +9,15 @@ from fabric.addresses import LOOPBACK
 from fabric.doctor.model import Check, Verdicts, ok, problem, warning
 from fabric.home import ManagedZooKeeper
 from registry.channel import PLAIN
+from registry.quorum import parse_servers
 
 if TYPE_CHECKING:
     from fabric.doctor.scene import Scene
+    from registry.quorum import EnsembleServer
 
 FIRST_PORTS: Final = ((2181, "ZooKeeper"), (8181, "the console"))
 """What `fabric create` begins to look for a free port at."""
+LEADER: Final = "leader"
 RANGE_LOOKED_AT_MAX: Final = 200
 FREE_MIN: Final = 8
 """Ports that one container with a broker of every protocol needs."""
@@ -27,9 +30,7 @@ def zookeeper_ports(scene: Scene) -> Verdicts:
         if settings is None:
             continue
         free = scene.machine.port_is_free(settings.host, settings.port)
-        serves = not free and any(
-            not server.problem for server in scene.machine.servers(_asked_at(settings), PLAIN)
-        )
+        mode = "" if free else _mode(scene, _asked_at(settings))
         what = f"Port {settings.port}, ZooKeeper of container {name},"
         if free and scene.is_running(name):
             yield problem(
@@ -38,13 +39,37 @@ def zookeeper_ports(scene: Scene) -> Verdicts:
             )
         elif free:
             yield ok(f"{what} is free.")
-        elif serves:
+        elif mode:
             yield ok(f"{what} is taken by a ZooKeeper.")
         else:
             yield problem(
                 f"{what} is taken by something that is no ZooKeeper.",
-                f"`ss -ltnp 'sport = :{settings.port}'` says by what.",
+                _who(settings.port),
             )
+        for server in parse_servers(settings.server).values() if free or mode else ():
+            yield from _between_servers(scene, name, settings.host, server, mode)
+
+
+def _mode(scene: Scene, address: str) -> str:
+    """What the server at an address is; empty if it is none or does not say."""
+    said = [server for server in scene.machine.servers(address, PLAIN) if not server.problem]
+    return said[0].mode if said else ""
+
+
+def _between_servers(scene: Scene, name: str, host: str, server: EnsembleServer, mode: str) -> Verdicts:
+    """The ports by which the ensemble's servers reach this one: it listens on one while it leads only."""
+    needed = {server.quorum_port: mode == LEADER, server.election_port: bool(mode)}
+    for port, its_own in needed.items():
+        what = f"Port {port}, for the ensemble's other servers to reach that of container {name},"
+        if its_own or scene.machine.port_is_free(host, port):
+            yield ok(f"{what} is {'its own' if its_own else 'free'}.")
+        else:
+            consequence = "it can follow, and not lead" if mode else "it cannot start"
+            yield problem(f"{what} is taken by something else: {consequence}.", _who(port))
+
+
+def _who(port: int) -> str:
+    return f"`ss -ltnp 'sport = :{port}'` says by what."
 
 
 def _asked_at(settings: ManagedZooKeeper) -> str:

@@ -34,7 +34,12 @@ log = logging.getLogger(__name__)
 
 
 class ManagedServer:
-    """Keeps one ZooKeeper server running: starts or adopts it, restarts it with back-off when it dies."""
+    """Keeps one ZooKeeper server running: starts or adopts it, restarts it with back-off when it dies.
+
+    Attributes:
+        error: why it does not run; None if it does.
+        on_change: called when it could not be started, and when it could after that.
+    """
 
     def __init__(self, reactor: Reactor, settings: ManagedZooKeeper) -> None:
         self._reactor = reactor
@@ -46,6 +51,7 @@ class ManagedServer:
         self._timer: DelayedCall | None = None
         self._on_stopped: Callable[[], None] | None = None
         self.error: str | None = None
+        self.on_change: Callable[[], None] = lambda: None
 
     @property
     def settings(self) -> ManagedZooKeeper:
@@ -114,7 +120,7 @@ class ManagedServer:
         if pid is None:
             self._handle(ChildInput.EXITED)
             return
-        self.error = None
+        was_wrong, self.error = self.error, None
         self._process = identify(pid)
         log.info("The ZooKeeper server runs: pid %d, %s", pid, self.url)
         try:
@@ -124,12 +130,15 @@ class ManagedServer:
             return
         if self._machine.state is ChildState.STOPPING:
             self._signal(signal.SIGTERM)
+        if was_wrong:
+            self.on_change()
 
     def _start_failed(self, failure: Failure) -> None:
         self.error = failure.getErrorMessage()
         if not isinstance(failure.value, RegistryError | OSError):
             log.error("Starting the ZooKeeper server failed:\n%s", failure.getTraceback())
         self._handle(ChildInput.EXITED)
+        self.on_change()
 
     def _exited(self) -> None:
         self._exit = None

@@ -1,6 +1,8 @@
 """The managed ZooKeeper child process."""
 
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
 
 from registry.errors import ServerNotFound, ServerNotStarted
+from registry.quorum import EnsembleServer, QuorumSettings
 from registry.server import ZooKeeperServer, find_zookeeper
 
 pytestmark = pytest.mark.integration
@@ -54,6 +57,17 @@ def test_taken_port_is_named(zookeeper: ZooKeeperForTests, tmp_path: Path) -> No
     """A port in use is reported at the start, with its number."""
     with pytest.raises(ServerNotStarted, match=str(zookeeper.port)):
         ZooKeeperServer(find_zookeeper(), tmp_path, zookeeper.port).start()
+
+
+@pytest.mark.parametrize("taken", ["quorum_port", "election_port"])
+def test_taken_port_of_a_member_is_named(tmp_path: Path, taken: str) -> None:
+    """So is one for the ensemble's other servers, although it is needed later only."""
+    own = EnsembleServer(1, "127.0.0.1", free_port(), free_port(), "127.0.0.1", free_port())
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        own = replace(own, **{taken: other.getsockname()[1]})  # type: ignore[arg-type]  # a port
+        quorum = QuorumSettings(own, (), "secret")
+        with pytest.raises(ServerNotStarted, match=f"{getattr(own, taken)}, for the ensemble's other"):
+            ZooKeeperServer(find_zookeeper(), tmp_path, own.client_port, quorum=quorum).start()
 
 
 def test_failing_start_shows_the_log(tmp_path: Path) -> None:

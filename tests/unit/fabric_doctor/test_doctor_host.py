@@ -20,6 +20,7 @@ from fabric.ensemble_health import ServerHealth
 from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.processes import identify
 from registry.channel import PLAIN, ChannelSettings
+from registry.quorum import EnsembleServer
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -132,11 +133,12 @@ def test_no_home_yet(tmp_path: Path) -> None:
     assert states(files.owners(host)) == [OK]
 
 
-def managed(host: Scene) -> Scene:
-    """The host's root container runs ZooKeeper on port 2181."""
+def managed(host: Scene, server: str = "") -> Scene:
+    """The host's root container runs ZooKeeper on port 2181, perhaps as a member of an ensemble."""
     container = host.home.container("root")
     container.make()
-    container.write_managed_zookeeper(ManagedZooKeeper(2181, "0.0.0.0", str(host.home.zookeeper), 100))
+    settings = ManagedZooKeeper(2181, "0.0.0.0", str(host.home.zookeeper), 100, server)
+    container.write_managed_zookeeper(settings)
     return host
 
 
@@ -177,6 +179,30 @@ def test_certificates_for_zookeeper(tmp_path: Path) -> None:
     channel = ChannelSettings(tls=True, ca=str(tmp_path / "zk-ca.pem"))
     host.home.write_registry_address(RegistryAddress("zk:2281", "secret", channel))
     assert "zk-ca.pem" in only(certificates.expiry(host), PROBLEM).what
+
+
+@pytest.mark.parametrize(
+    ("mode", "taken", "said"),
+    [
+        ("", (), ""),
+        ("", (2888,), "Port 2888"),
+        ("", (3888,), "it cannot start"),
+        ("leader", (2181, 2888, 3888), ""),
+        ("follower", (2181, 3888), ""),
+        ("follower", (2181, 2888, 3888), "it can follow, and not lead"),
+    ],
+)
+def test_ports_between_zookeepers(tmp_path: Path, mode: str, taken: tuple[int, ...], said: str) -> None:
+    """A server that does not lead leaves its quorum port to whoever takes it, and needs it one day."""
+    host = scene(
+        tmp_path,
+        port_is_free=lambda host, port: port not in taken,
+        servers=lambda url, channel: [replace(SERVER, mode=mode)],
+    )
+    own = EnsembleServer(1, "127.0.0.1", 2888, 3888, "127.0.0.1", 2181).line()
+    found = list(ports.zookeeper_ports(managed(host, own)))
+    assert states(found).count(PROBLEM) == bool(said)
+    assert not said or said in only(found, PROBLEM).what
 
 
 def test_first_ports_before_there_is_a_fabric(tmp_path: Path) -> None:
