@@ -237,7 +237,8 @@ docker_lab() {
 docker_test() {
     docker_build
     need_python
-    need_faults
+    need_faults --nfs
+    need_systemd
     install_missing
     make_venv
     exec "$VENV/bin/pytest" -m docker tests/docker "$@"

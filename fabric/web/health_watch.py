@@ -5,6 +5,7 @@ Masters and ZooKeeper are asked every few seconds for all who look together, and
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -194,11 +195,12 @@ class HealthWatch:
             session.exists(paths.ROOT)
             return (time.perf_counter() - begun_s) * 1000
 
-        try:
-            self._round_trip_ms = await self._console.blocking(round_trip_ms)
-            await self._read_clocks()
-        except RegistryError:
-            self._round_trip_ms = None
+        took_ms: float | None = None
+        if session.state is SessionState.CONNECTED:  # what is known to be away is not waited for
+            with contextlib.suppress(RegistryError):
+                took_ms = await self._console.blocking(round_trip_ms)
+                await self._read_clocks()
+        self._round_trip_ms = took_ms
         self.servers = tuple(await self._console.blocking(self.ask_servers, session.url, session.channel))
 
     async def _read_clocks(self) -> None:

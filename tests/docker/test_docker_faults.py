@@ -1,6 +1,5 @@
 """Links between hosts break, hosts freeze and die, clocks and stores fail: one lab, one history."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from itertools import takewhile
@@ -9,7 +8,7 @@ import pytest
 from faults.check import told
 from faults.lab import NamespaceLab
 from faults.plan import Round, random_rounds, suite
-from faults.rounds import Run, report
+from faults.rounds import Run, report, run_over
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -21,20 +20,8 @@ SEED = 20261128
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Seven hosts under load; shared by all rounds, since each begins and ends with everything whole."""
-    lab = NamespaceLab(tmp_path_factory.mktemp("faults"))
-    run: Run | None = None
-    try:
-        lab.start()
-        run = Run(lab)
+    with run_over(NamespaceLab(tmp_path_factory.mktemp("faults"))) as run:
         yield run
-    except BaseException:
-        print(lab.logs())
-        raise
-    finally:
-        if run is not None:
-            run.stop()
-        lab.stop()
-        shutil.rmtree(lab.folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("one", suite(), ids=lambda one: one.kind.name.lower())

@@ -115,6 +115,14 @@ class _Namespaces:
         self._outer.wait()
 
 
+class Networked(Protocol):
+    """Whatever has a network of its own."""
+
+    @property
+    def pid(self) -> int:
+        """Its first process."""
+
+
 class Switch:
     """A bridge to which hosts are connected."""
 
@@ -133,7 +141,7 @@ class Switch:
         """Run a command there."""
         run(["nsenter", "--target", str(self.pid), "--net", *words])
 
-    def connect(self, host: "NamespaceHost", address: str) -> None:
+    def connect(self, host: Networked, address: str) -> None:
         """Give a host an interface."""
         self._count += 1
         port, peer = f"port{self._count}", f"peer{self._count}"
@@ -209,3 +217,6 @@ class NamespaceHost:
     def end(self) -> None:
         """Take the host away with everything that runs at it."""
         self._namespaces.end()
+        for spawned in self._spawned:
+            spawned.kill()  # one that has stopped with its child would not notice
+            spawned.wait()

@@ -267,8 +267,10 @@ class NamespaceLab:
     def ask_console(self, path: str) -> Any:
         """The JSON that the console's API answers to an administrator; asked from the client host."""
         script = (
-            "import sys, urllib.request as u; r = u.Request(sys.argv[1], headers={'Authorization':"
-            " 'Basic YWRtaW46YWRtaW4='}); print(u.urlopen(r, timeout=20).read().decode())"
+            "import sys, urllib.request as u, urllib.error as e\n"
+            "r = u.Request(sys.argv[1], headers={'Authorization': 'Basic YWRtaW46YWRtaW4='})\n"
+            "try: print(u.urlopen(r, timeout=20).read().decode())\n"
+            "except e.HTTPError as error: sys.exit(f'{error.code} {error.read().decode()}')"
         )
         url = f"{self._console}/api/v1{path}"
         return json.loads(run_at(self.hosts["client"], sys.executable, "-c", script, url))

@@ -36,24 +36,29 @@ class Promise:
     Attributes:
         moves: whether another broker must become master; None: it may.
         gap_s: the longest that all clients may wait, by DESIGN; None: nothing is promised (they are cut off).
+        is_gone: whether the master's container loses its session with the registry.
+        said: how the name of what the console is to find wrong begins, while the fault lasts.
     """
 
     moves: bool | None
     gap_s: float | None
+    is_gone: bool = False
+    said: str = ""
 
 
 _NOTICED = SESSION_TIMEOUT_S + TAKEOVER_S
+_GONE = Promise(True, _NOTICED, is_gone=True, said="container-down:")
 
 PROMISES = {
-    Kind.REGISTRY: Promise(True, _NOTICED),
+    Kind.REGISTRY: _GONE,
     Kind.STORE: Promise(True, STALL_TIMEOUT_S + TAKEOVER_S),
     Kind.CLIENTS: Promise(False, None),
-    Kind.EVERYTHING: Promise(True, _NOTICED),
-    Kind.ONE_ZOOKEEPER: Promise(False, TAKEOVER_S),
-    Kind.QUORUM: Promise(False, TAKEOVER_S),
-    Kind.MINORITY: Promise(True, _NOTICED),
-    Kind.PAUSE: Promise(True, _NOTICED),
-    Kind.KILL: Promise(True, _NOTICED),
+    Kind.EVERYTHING: _GONE,
+    Kind.ONE_ZOOKEEPER: Promise(False, TAKEOVER_S, said="zookeeper-server:"),
+    Kind.QUORUM: Promise(False, TAKEOVER_S, said="zookeeper-"),
+    Kind.MINORITY: _GONE,
+    Kind.PAUSE: _GONE,
+    Kind.KILL: _GONE,
     Kind.LINE: Promise(None, None),
     Kind.CLOCK: Promise(False, TAKEOVER_S),
 }
@@ -77,8 +82,12 @@ class Round:
     def moves(self) -> bool | None:
         """Whether another broker must become master: not if the fault is over before it is noticed."""
         promised = PROMISES[self.kind].moves
-        is_noticed = self.hold_s > _NOTICED + 2.0 or self.kind is Kind.KILL
-        return promised if is_noticed or not promised else None
+        return promised if self.is_noticed or not promised else None
+
+    @property
+    def is_noticed(self) -> bool:
+        """Whether the fault lasts so long that its consequences come before its end."""
+        return self.hold_s > min(_NOTICED + 2.0, 0.9 * HOLD_S[self.kind]) or self.kind is Kind.KILL
 
     def __str__(self) -> str:
         return f"{self.kind.value}, {self.hold_s:.1f} s"

@@ -4,13 +4,14 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from faults.check import Breach, check, check_store, longest_gap, slowest_producer, summary
+from faults.console import untrue_afterwards, untrue_meanwhile, untrue_queues
 from faults.history import ACKNOWLEDGED, FAULT, HEALED, Event, HistoryInvalid, event_of, write_history
-from faults.lab import BROKER, GROUP, EpochWatch, Lab, Recorded, host_of, inspection, roles, wait_settled
+from faults.lab import EpochWatch, Lab, NamespaceLab, Recorded, end_folder, inspection, wait_settled
 from faults.plan import PROMISES, Round
 from faults.strikes import Strikes
 from perf.statistics_of_runs import table
@@ -21,6 +22,8 @@ END_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 5.0
 FLOWS = 20
 """Acknowledgements after which messages count as flowing."""
+CONSOLE = "console"
+"""The kind of breach that the checker of histories cannot know of."""
 PATIENCE = 5.0
 """A time of DESIGN is asserted with this factor: it is a promise of the product, not of the machine."""
 
@@ -142,6 +145,7 @@ class Run:
             if one.moves:
                 self._wait_moved(struck, slave, problems)
             hold(struck + one.hold_s - time.monotonic())
+            problems += untrue_meanwhile(self._lab, one, master, slave)
         healed = time.monotonic()
         self.recording.tell(Event(healed, HEALED, str(one)))
         now, _ = wait_settled(self._lab)
@@ -149,7 +153,7 @@ class Run:
         moved = now != master
         if one.moves is False and moved:
             problems.append(f"the mastership has moved from {master} to {now}")
-        problems += self._untrue()
+        problems += untrue_afterwards(self._lab)
         events = self.recording.events()
         gap, slowest = longest_gap(events, struck), slowest_producer(events, struck)
         promised = PROMISES[one.kind].gap_s
@@ -160,7 +164,7 @@ class Run:
         return result
 
     def _wait_moved(self, struck: float, slave: str, problems: list[str]) -> None:
-        """The other broker acknowledges; and the console says so, while the fault lasts."""
+        """The other broker acknowledges."""
         address = self._lab.hosts[slave].addresses
 
         def moved() -> bool:
@@ -170,62 +174,37 @@ class Run:
             wait_until(moved, FLOW_TIMEOUT_S, f"{slave} acknowledges")
         except AssertionError as error:
             problems.append(str(error))
-            return
-        shown = console_masters(self._lab)
-        if shown != [slave]:
-            problems.append(f"the console shows the masters {shown}; {slave} acknowledges")
-
-    def _untrue(self) -> list[str]:
-        """What the console shows that is not so, when all is well."""
-        masters, slaves = roles(self._lab)
-        shown = (console_masters(self._lab), console_slaves(self._lab))
-        truth = ([host_of(name) for name in masters], [host_of(name) for name in slaves])
-        told: list[str] = []
-
-        def agrees() -> bool:
-            nonlocal shown
-            shown = (console_masters(self._lab), console_slaves(self._lab))
-            return shown == truth
-
-        try:
-            wait_until(agrees, 10.0)
-        except AssertionError:
-            told.append(f"the console shows {shown}, and it is {truth}")
-        return told
 
     def finish(self, history: Path) -> list[Breach]:
-        """End the clients, write their history to a file, and check it and the journal."""
+        """End the clients, write their history to a file, and check it, the journal and the console."""
         events = self.recording.finish()
         write_history(history, events)
         self.summary = summary(events)
-        return [*check(events), *check_store(inspection(self._lab), at=time.monotonic())]
+        at = time.monotonic()
+        shown = [Breach(CONSOLE, text, at) for text in untrue_queues(self._lab)]
+        return [*check(events), *check_store(inspection(self._lab), at=at), *shown]
 
     def stop(self) -> None:
         """End the clients if they still run."""
         self.recording.stop()
 
 
-def _shown(lab: Lab) -> dict[str, object]:
-    for row in lab.ask_console("/brokers"):
-        if (row["group"], row["name"]) == (GROUP, BROKER):
-            found: dict[str, object] = row
-            return found
-    return {}
-
-
-def console_masters(lab: Lab) -> list[str]:
-    """The hosts whose broker is master, as the console says."""
-    return [host_of(name) for name in _names(_shown(lab).get("masters"))]
-
-
-def console_slaves(lab: Lab) -> list[str]:
-    """The hosts whose broker stands by, as the console says."""
-    return [host_of(name) for name in _names(_shown(lab).get("slaves"))]
-
-
-def _names(value: object) -> Iterable[str]:
-    assert value is None or isinstance(value, list)
-    return value or []
+@contextlib.contextmanager
+def run_over(lab: NamespaceLab) -> Iterator[Run]:
+    """A lab under load, and its end; its logs are printed if something goes wrong meanwhile."""
+    run: Run | None = None
+    try:
+        lab.start()
+        run = Run(lab)
+        yield run
+    except BaseException:
+        print(lab.logs())
+        raise
+    finally:
+        if run is not None:
+            run.stop()
+        lab.stop()
+        end_folder(lab.folder)
 
 
 def hold(seconds: float) -> None:

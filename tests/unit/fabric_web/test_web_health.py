@@ -2,11 +2,14 @@
 
 from typing import Any, cast
 
+import pytest
 from support.console import ConsoleWorld, parse_response
 from support.figures import HandSamples, usage
 
 from fabric.ensemble_health import ServerHealth
 from fabric.errors import BrokerUnreachable
+from registry import paths
+from registry.session import SessionState
 
 XSS = "<script>alert(1)</script>"
 
@@ -113,6 +116,23 @@ def test_servers_of_zookeeper_are_listed() -> None:
     assert "0 / 1.5 / 9 ms" in text
     assert "z2:2181 does not serve" in text
     assert XSS not in text
+
+
+def test_a_registry_that_is_known_to_be_away_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it is away is said at once."""
+    world, _ = world_with_broker()
+    asked: list[str] = []
+    exists = world.registry.exists
+
+    def noted(path: str) -> bool:
+        asked.append(path)
+        return exists(path)
+
+    world.registry.state = SessionState.SUSPENDED
+    monkeypatch.setattr(world.registry, "exists", noted)
+    found = world.client("viewer").get("/api/v1/health").json["findings"]
+    assert "zookeeper-lost" in {finding["id"] for finding in found}
+    assert paths.ROOT not in asked
 
 
 def test_requirements_that_cannot_be_understood_are_a_finding() -> None:
