@@ -78,8 +78,9 @@ def unit_texts(host: Host) -> dict[str, str]:
 
 
 def _protect_home(needed: Sequence[Path]) -> str:
-    """Hide people's homes, unless something that is needed lies there."""
-    lies_there = any(path.is_relative_to(folder) for path in needed for folder in _HOMES)
+    """Hide people's homes, unless something that is needed lies there, or leads there."""
+    places = {place for path in needed for place in (path, path.resolve())}
+    lies_there = any(place.is_relative_to(folder) for place in places for folder in _HOMES)
     return "read-only" if lies_there else "yes"
 
 

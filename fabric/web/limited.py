@@ -55,10 +55,13 @@ class LimitedRequest(Request):
     _refused = False
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        """Refuse a body that says that it is too long."""
-        too_long = length is not None and length > self.body_bytes_max
-        super().gotLength(0 if too_long else length)  # type: ignore[no-untyped-call]  # its annotations lack some
-        if too_long:
+        """Refuse a body that says that it is too long.
+
+        What is allowed stays in memory. Twisted would take a temporary file for some, and a container that
+        systemd guards has no place for one.
+        """
+        self.content = BytesIO()
+        if length is not None and length > self.body_bytes_max:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
@@ -67,7 +70,7 @@ class LimitedRequest(Request):
         if self._received > self.body_bytes_max:
             self._refuse()
         if not self._refused:
-            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # likewise
+            super().handleContentChunk(data)  # type: ignore[no-untyped-call]  # its annotations lack some
 
     def process(self) -> None:
         """Answer, unless the body was refused, or its address asks too much: then nothing is done."""

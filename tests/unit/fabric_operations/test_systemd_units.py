@@ -36,9 +36,16 @@ def test_the_unit_of_the_root_container(tmp_path: Path) -> None:
 
 def test_homes_are_hidden_unless_they_are_needed(tmp_path: Path) -> None:
     """A fabric in somebody's home can still write there."""
-    python = Path("/usr/bin/python3")
+    python = Path("/usr/bin/env")
     assert "ProtectHome=yes" in unit_texts(Host(Path("/var/lib/fabric"), "f", python))[UNITS[0]]
     assert "ProtectHome=read-only" in unit_texts(Host(Path("/home/f/fabric"), "f", python))[UNITS[0]]
+
+
+def test_a_home_that_holds_the_interpreter_is_not_hidden(tmp_path: Path) -> None:
+    """The one of a virtual environment is a link, which may lead to somebody's home."""
+    link = tmp_path / "python"
+    link.symlink_to("/home/f/python")
+    assert "ProtectHome=read-only" in unit_texts(Host(Path("/var/lib/fabric"), "f", link))[UNITS[0]]
 
 
 @pytest.mark.parametrize("path", ["/with blank", "relative", '/quo"te', "/new\nline"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -146,6 +147,25 @@ def test_a_chunked_body_within_the_limit_is_read(world: ConsoleWorld) -> None:
     head = b"POST /api/v1/echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + BASIC
     body = b'7\r\n{"name"\r\n5\r\n:"x"}\r\n0\r\n\r\n'
     assert world.exchange(head + b"Transfer-Encoding: chunked\r\n\r\n" + body).json["name"] == "x"
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_no_body_needs_a_place_for_temporary_files(
+    world: ConsoleWorld, monkeypatch: pytest.MonkeyPatch, chunked: bool
+) -> None:
+    """A container that systemd guards has none."""
+
+    def no_place(**_: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_place)
+    name = b"x" * 200_000
+    content = b'{"name": "%s"}' % name
+    head = b"POST /api/v1/echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + BASIC
+    length = b"Content-Length: %d\r\n\r\n" % len(content)
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+    answer = world.exchange(head + (chunks if chunked else length + content))
+    assert answer.json["name"] == name.decode()
 
 
 def test_both_a_length_and_chunks_are_refused(world: ConsoleWorld) -> None:
