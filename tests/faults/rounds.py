@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.check import Breach, check, check_store, longest_gap, slowest_producer, summary
-from faults.console import untrue_afterwards, untrue_meanwhile, untrue_queues
+from faults.console import look, untrue_afterwards, untrue_meanwhile, untrue_queues
 from faults.history import ACKNOWLEDGED, FAULT, HEALED, Event, HistoryInvalid, event_of, write_history
 from faults.lab import EpochWatch, Lab, NamespaceLab, Recorded, end_folder, inspection, wait_settled
 from faults.plan import PROMISES, Round
@@ -130,6 +130,7 @@ class Run:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._strikes = Strikes(lab)
+        look(lab)  # a console reads the registry when somebody opens it first
         self.recording = Recording(lab)
         self.results: list[Result] = []
         self.summary = ""
