@@ -17,7 +17,7 @@ from kazoo.protocol.serialization import SASL
 
 from registry.channel import ChannelSettings
 from registry.encryption import LoginRefused, NotSecured, connect, speaks_tls, told_reason
-from registry.errors import ChannelNotSecured, LoginFailed, RegistryError, RegistryUnavailable
+from registry.errors import ChannelNotSecured, LoginFailed, RegistryError
 from registry.login import log_in, refused
 
 TRIES_MAX = 5
@@ -139,18 +139,14 @@ def _ask(connection: Any, server: str, settings: ChannelSettings, token: bytes, 
     return challenge or b""
 
 
-# kazoo is not typed.
-def unanswered(client: Any, settings: ChannelSettings, url: str, timeout_s: float) -> RegistryError:  # noqa: ANN401
-    """Return the error of servers that did not answer in time. Blocks for a moment."""
+def wants_tls(client: Any, url: str) -> RegistryError | None:  # noqa: ANN401 - kazoo is not typed
+    """Return the error of a client that is not answered since it talks without TLS. Blocks shortly."""
     hosts = getattr(client, "hosts", ())
-    if not settings.tls and any(speaks_tls(one, TLS_PROBE_S) for one in hosts[:1]):
-        return ChannelNotSecured(
-            f"ZooKeeper at {url} answers at that port only by TLS. "
-            "Ask for TLS, and name the authority of its servers."
-        )
-    return RegistryUnavailable(
-        f"ZooKeeper at {url} did not answer within {timeout_s:g} s. "
-        "Check that it runs there and that the address is right."
+    if not any(speaks_tls(one, TLS_PROBE_S) for one in hosts[:1]):
+        return None
+    return ChannelNotSecured(
+        f"ZooKeeper at {url} answers at that port only by TLS. "
+        "Ask for TLS, and name the authority of its servers."
     )
 
 

@@ -22,7 +22,7 @@ from registry.address import normal_url
 from registry.channel import PLAIN, ChannelSettings
 from registry.delivery import DeliveryThread, Post
 from registry.errors import InvalidRecord, RegistryError, RegistryUnavailable
-from registry.kazoo_channel import channel_error, unanswered
+from registry.kazoo_channel import channel_error, wants_tls
 from registry.kazoo_edge import (
     DIGEST_USER,
     FAILURES,
@@ -50,6 +50,9 @@ ClientFactory = Callable[[str, str | None, float], Any]
 
 CHANNEL_POLL_S = 0.05
 """How often it is looked whether the servers are there but not to be trusted."""
+
+DOUBT_AFTER_S = 1.0
+"""When a server that does not answer is asked whether it wants TLS, once."""
 
 log = logging.getLogger(__name__)
 
@@ -131,13 +134,22 @@ class NonblockingSession:
     def _first_connection(self, client: Any, timeout_s: float) -> RegistryError | None:  # noqa: ANN401 - kazoo's
         """Wait for it; return why there is none."""
         live = client.start_async()
-        deadline_s = time.monotonic() + timeout_s
-        slice_s = timeout_s if self.channel == PLAIN else CHANNEL_POLL_S
-        while not live.wait(min(slice_s, max(deadline_s - time.monotonic(), 0.0))):
+        begun_s = time.monotonic()
+        deadline_s = begun_s + timeout_s
+        doubtful_s = begun_s + min(DOUBT_AFTER_S, timeout_s)
+        poll_s = DOUBT_AFTER_S if self.channel == PLAIN else CHANNEL_POLL_S
+        while not live.wait(min(poll_s, max(deadline_s - time.monotonic(), 0.0))):
             if error := channel_error(client):
                 return error
+            if not self.channel.tls and time.monotonic() >= doubtful_s:
+                doubtful_s = float("inf")
+                if error := wants_tls(client, self.url):
+                    return error
             if time.monotonic() >= deadline_s:
-                return unanswered(client, self.channel, self.url, timeout_s)
+                return RegistryUnavailable(
+                    f"ZooKeeper at {self.url} did not answer within {timeout_s:g} s. "
+                    "Check that it runs there and that the address is right."
+                )
         return None
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ def test_the_registry_speaks_tls(fabric: FabricForTests) -> None:
     assert "TLS: yes, SASL: no" in fabric.run("ensemble-summary")
     plain = Session(address.zookeeper_url, address.zookeeper_password)
     with pytest.raises(ChannelNotSecured, match="only by TLS"):
-        plain.start(1.0)
+        plain.start()
     foreign = Session(address.zookeeper_url, address.zookeeper_password, channel=ChannelSettings(tls=True))
     with pytest.raises(ChannelNotSecured, match="This system does not know"):
         foreign.start()

@@ -3,16 +3,19 @@
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kazoo.exceptions import ConnectionDropped
+from kazoo.protocol.serialization import SASL, ReplyHeader
 from support.certificates import Keys, expired
 
 from registry.channel import PLAIN, ChannelSettings, channel_from_json
 from registry.encryption import LoginRefused, NotSecured, check_files, connect, speaks_tls
 from registry.errors import ChannelNotSecured, InvalidRecord, LoginFailed
-from registry.kazoo_channel import TRIES_MAX, ChannelTrouble
+from registry.kazoo_channel import TRIES_MAX, ChannelTrouble, SecuredThreads, secure
 
 FULL = ChannelSettings(True, "/ca.pem", "/me.pem", "/me.key", True, "shop", "secret")
 
@@ -124,6 +127,74 @@ def test_a_server_is_trusted_or_not(tmp_path: Path, name: str, is_expired: bool,
         assert why in str(error)
     finally:
         peer.join()
+
+
+def test_what_tls_holds_is_ready(tmp_path: Path) -> None:
+    """Bytes that are decrypted already are found, though nothing arrives at the socket any more."""
+    keys = Keys(tmp_path)
+    settings = ChannelSettings(tls=True, ca=str(keys.trust))
+    threads = SecuredThreads(settings)
+    peer = Peer(keys.server)
+    with threads.create_connection(peer.address, hostname="localhost", timeout=30.0) as connection:
+        connection.settimeout(30.0)
+        assert connection.recv(2) == b"we"
+        assert threads.select([connection], [], [], 0.0) == ([connection], [], [])
+        assert connection.recv(2) == b"ll"
+    peer.join()
+    with pytest.raises(OSError, match="refused"):
+        threads.create_connection(peer.address, hostname="localhost", timeout=30.0)
+    assert threads.trouble.error is None  # who is away is not to be distrusted
+
+
+class Wire:
+    """What `secure` uses of kazoo's connection; `says` are the server's headers and tokens, or errors."""
+
+    def __init__(self, *says: Exception | tuple[int, bytes]) -> None:
+        self._says = list(says)
+        self.sent: list[bytes] = []
+        self._authenticate_with_sasl: Callable[[str, float], None] = lambda host, timeout_s: None
+
+    def _invoke(self, timeout_s: float, request: object, xid: int | None = None) -> object:
+        raise AssertionError
+
+    def _submit(self, request: SASL, timeout_s: float, xid: int) -> None:
+        self.sent.append(request.challenge)
+
+    def _read_header(self, timeout_s: float) -> tuple[ReplyHeader, bytes, int]:
+        said = self._says.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        error, token = said
+        return ReplyHeader(1, 0, error), bytes(SASL(token).serialize()), 0
+
+    def log_in(self) -> None:
+        """As kazoo does when it has a session."""
+        self._authenticate_with_sasl("localhost", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("says", "is_told"),
+    [
+        ((ConnectionDropped("away"),), False),
+        (((-124, b""),), True),
+        (((0, b"no challenge"),), True),
+        (((0, b'nonce="x",algorithm=md5-sess'), (-115, b"")), True),
+        (((0, b'nonce="x",algorithm=md5-sess'), (0, b"rspauth=0")), True),
+        (((0, b'nonce="x",algorithm=md5-sess'), ConnectionDropped("away")), False),
+    ],
+)
+def test_a_login_that_fails_is_tried_again(
+    says: tuple[Exception | tuple[int, bytes], ...], is_told: bool
+) -> None:
+    """Kazoo would give the session up for ever; a refusal is told to who waits, a server that ends is not."""
+    settings = ChannelSettings(sasl_user="shop", sasl_password="secret")
+    threads = SecuredThreads(settings)
+    for _ in range(TRIES_MAX):
+        wire = Wire(*says)
+        secure(wire, threads, settings)
+        with pytest.raises(ConnectionDropped):
+            wire.log_in()
+    assert isinstance(threads.trouble.error, LoginFailed) == is_told
 
 
 def test_a_server_that_speaks_no_tls(tmp_path: Path) -> None:
