@@ -102,10 +102,9 @@ def write_down(context: CommandContext, name: str, login: str, error: BaseExcept
         result=outcome(error),
         host=host,
     )
-    session, home = _session_with_fabric(context), context.home
-    # a host without a fabric is left as it is
-    has_log = session is not None or home.has_fabric() or home.audit_log.exists()
-    for problem in write_entry(session, home.audit_log if has_log else None, entry):
+    home = context.home
+    has_log = home.has_fabric() or home.audit_log.exists()  # a host without a fabric is left as it is
+    for problem in write_entry(_session_with_fabric(context), home.audit_log if has_log else None, entry):
         click.echo(problem, err=True)
 
 

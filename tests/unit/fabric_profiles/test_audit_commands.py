@@ -18,8 +18,9 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture(autouse=True)
-def opened(session: MemorySession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands have opened their session."""
+def opened(session: MemorySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands have opened their session, on a host of a fabric."""
+    (tmp_path / "fabric.json").write_text("{}")
     monkeypatch.setattr(CommandContext, "opened_session", session)
 
 
