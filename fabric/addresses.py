@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from fabric.errors import FabricError
+from registry.address import EVERYWHERE, LOOPBACK
 
 RESOLVERS = ("localip", "localhostname", "publicip", "publichostname", "manualip")
 PUBLIC = ("publicip", "publichostname")
-LOOPBACK = "127.0.0.1"
-EVERYWHERE = ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
 PORTS = (0, 65535)
 """All of them."""
 

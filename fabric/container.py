@@ -26,7 +26,7 @@ from twisted.internet.defer import Deferred
 
 from broker.polling import install_reactor
 from broker.process import prepare_process
-from fabric.addresses import EVERYWHERE, LOOPBACK, host_fields, own_public_fields
+from fabric.addresses import host_fields, own_public_fields
 from fabric.agent import Agent
 from fabric.audit import AuditEntry, AuditFeed, write_entry
 from fabric.children import STOPPED, Children
@@ -59,6 +59,7 @@ from fabric.software import SOFTWARE
 from fabric.store import ContainerStore
 from fabric.stores import substitutions
 from registry import paths
+from registry.address import EVERYWHERE, LOOPBACK
 from registry.errors import NodeExists, RegistryError, RegistryUnavailable
 from registry.session import Session, SessionState
 
@@ -71,10 +72,8 @@ log = logging.getLogger("fabric.container")
 
 CONNECT_TIMEOUT_S = 2.0
 """Of one attempt; short, since a stop has to wait for it."""
-
 COMPLAINT_INTERVAL_S = 15.0
 """How often the log says that ZooKeeper is not there."""
-
 CONNECT_RETRY_S = 0.1
 AUTHENTICATION_RETRY_S = 5.0
 REGISTER_RETRY_S = 1.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fabric.addresses import LOOPBACK, PORTS, address_fields, advertised, certified_names, port_fields
+from fabric.addresses import PORTS, address_fields, advertised, certified_names, port_fields
 from fabric.bootstrap import FIRST_ENSEMBLE, FIRST_VERSION, ensemble_profiles, write_first_content
 from fabric.ensemble_settings import SECRET_BYTES, free_port_in, member_settings, server_of
 from fabric.errors import FabricError
@@ -22,7 +22,7 @@ from fabric.resolvers import set_global_resolver
 from fabric.server_certificates import make_certificate, secured
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
-from registry.address import check_url
+from registry.address import LOOPBACK, check_url
 from registry.channel import PLAIN, ChannelSettings
 from registry.encryption import SECURE_PORT
 from registry.errors import NoPermission

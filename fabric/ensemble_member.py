@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, DeferredLock
 
-from fabric.addresses import LOOPBACK, certified_names
+from fabric.addresses import certified_names
 from fabric.ensemble_settings import CLIENT_PORT, free_port_in, member_settings
 from fabric.ensembles import ServerRequest, ServerState, parse_request, servers_known
 from fabric.errors import FabricError
@@ -25,6 +25,7 @@ from fabric.server_certificates import secured
 from fabric.services.zookeeper import ManagedServer
 from fabric.store import ContainerStore
 from registry import paths
+from registry.address import LOOPBACK
 from registry.encryption import SECURE_PORT
 from registry.errors import RegistryError
 from registry.quorum import parse_servers

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from fabric.addresses import EVERYWHERE, LOOPBACK, PORTS, first_server
+from fabric.addresses import PORTS, first_server
 from fabric.errors import FabricError
 from fabric.home import ContainerHome, ManagedZooKeeper
 from fabric.local import port_is_free
+from registry.address import EVERYWHERE, LOOPBACK
 from registry.errors import RegistryError
 from registry.quorum import ELECTION_PORT, QUORUM_PORT, EnsembleServer, QuorumSettings, parse_servers
 from registry.server import ZooKeeperServer, find_zookeeper

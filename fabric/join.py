@@ -17,16 +17,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fabric.addresses import (
-    EVERYWHERE,
-    LOOPBACK,
-    PORTS,
-    address_fields,
-    advertised,
-    first_server,
-    is_loopback,
-    port_fields,
-)
+from fabric.addresses import PORTS, address_fields, advertised, first_server, is_loopback, port_fields
 from fabric.create import forget_fabric
 from fabric.errors import FabricError
 from fabric.home import Home, RegistryAddress
@@ -37,7 +28,7 @@ from fabric.records import ContainerRecord
 from fabric.resolvers import global_resolver
 from fabric.store import ContainerStore, ProfileStore
 from registry import paths
-from registry.address import path_of
+from registry.address import EVERYWHERE, LOOPBACK, path_of
 from registry.session import Session
 
 CONNECT_TIMEOUT_S = 60.0

@@ -14,6 +14,9 @@ from registry.errors import RegistryUnavailable
 
 FORM = "host:port[,host:port…][/path]"
 PORT_MAX = 65535
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
+"""How it is said that something listens on all addresses of its host."""
 
 ZOOKEEPERS_OWN = "zookeeper"
 """What ZooKeeper itself keeps at its root."""
@@ -29,6 +32,15 @@ def normal_url(url: str) -> str:
     """
     servers, _, path = url.strip().partition("/")
     return "/".join([servers, *(name for name in path.split("/") if name)])
+
+
+def reached_here(bind_address: str) -> str:
+    """Return where this host reaches what listens there.
+
+    >>> reached_here("::"), reached_here("10.0.0.7")
+    ('127.0.0.1', '10.0.0.7')
+    """
+    return LOOPBACK if bind_address in (*EVERYWHERE, "") else bind_address
 
 
 def path_of(url: str) -> str:
@@ -53,7 +65,7 @@ def check_url(url: str) -> str:
     servers, _, path = normal.partition("/")
     for server in servers.split(","):
         match = _SERVER.fullmatch(server.strip())
-        if match is None or not 0 < int(match["port"] or 1) <= PORT_MAX:
+        if match is None or not 0 < int(match["port"] or 1) <= PORT_MAX or not _can_be_looked_up(match[1]):
             raise RegistryUnavailable(
                 f"{url!r} is not a ZooKeeper address ({FORM}): {server.strip()!r} is not host:port."
             )
@@ -67,3 +79,12 @@ def check_url(url: str) -> str:
     if names and names[0] == ZOOKEEPERS_OWN:
         raise RegistryUnavailable(f"{url!r} names a path that ZooKeeper keeps for itself: choose another.")
     return normal
+
+
+def _can_be_looked_up(host: str) -> bool:
+    """Whether a host's name is one that may be asked for: its parts are neither empty nor too long."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True

@@ -91,6 +91,8 @@ def make_client(
 ) -> Any:  # noqa: ANN401 - kazoo's
     """Make a kazoo client that gives every znode to the ensemble's password, and tries for ever to connect.
 
+    Its attribute ``on_end`` is called with an error or None when the thread of its connection ends, in it.
+
     Raises:
         RegistryUnavailable: `url` is not an address.
         ChannelNotSecured: a file of `channel` cannot be used.
@@ -120,6 +122,7 @@ def make_client(
     _limit_replies(client._connection)
     if threads is not None:
         secure(client._connection, threads, channel)
+    _tell_of_end(client)
     return client
 
 
@@ -198,6 +201,25 @@ def _limit_replies(connection: Any) -> None:  # noqa: ANN401 - kazoo is not type
         return answer
 
     connection._invoke = invoke_impatiently
+
+
+def _tell_of_end(client: Any) -> None:  # noqa: ANN401 - kazoo is not typed
+    """Make a client tell that its connection's thread has ended.
+
+    kazoo 2.10 and 2.11 tell of it as of a lost session, and not at all if the session was lost before.
+    """
+    run = client._connection.zk_loop
+
+    def run_and_tell() -> None:
+        error = None
+        try:
+            run()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, this thread is at its end
+            error = failure
+        client.on_end(error)
+
+    client.on_end = lambda error: None
+    client._connection.zk_loop = run_and_tell
 
 
 def session_state(kazoo_state: str) -> SessionState:

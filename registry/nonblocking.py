@@ -14,11 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from kazoo.exceptions import WriterNotClosedException
-from kazoo.protocol.states import KeeperState
-
 from registry import paths
-from registry.address import normal_url
+from registry.address import check_url, normal_url
 from registry.channel import PLAIN, ChannelSettings
 from registry.delivery import DeliveryThread, Post
 from registry.errors import InvalidRecord, RegistryError, RegistryUnavailable
@@ -37,6 +34,7 @@ from registry.kazoo_edge import (
     watch_function,
 )
 from registry.password import ToldPassword, parse_told
+from registry.revival import Revival
 from registry.watches import NodeEvent, NodeWatch, OnValue, Reader, TreeWatch, Watch
 
 T = TypeVar("T")
@@ -96,6 +94,7 @@ class NonblockingSession:
         self.channel = channel
         self._make_client = client_factory or partial(make_client, channel=channel)
         self._client: Any = None
+        self._revival: Revival | None = None
         self._state = SessionState.LOST
         self._session_id = 0
         self._session_password = b""
@@ -121,14 +120,17 @@ class NonblockingSession:
         """
         self._client = self._make_client(self.url, self._password, self._session_timeout_s)
         self._client.add_listener(self._on_kazoo_state)
+        revival = self._revival = Revival(self._client, self.url)
         if self._delivery:
             self._delivery.start()
         if error := self._first_connection(self._client, timeout_s):
-            client, self._client = self._client, None
+            self._client = self._revival = None
             # An attempt to connect that is under way ends after the session timeout; nobody has to wait for
             # that.
-            threading.Thread(target=_dispose, args=(client,), name="registry-dispose", daemon=True).start()
+            threading.Thread(target=revival.dispose, name="registry-dispose", daemon=True).start()
             self.close()
+            if revival.error is not None:
+                error = type(error)(f"{error} The last attempt ended with: {revival.error!r}.")
             raise error
 
     def _first_connection(self, client: Any, timeout_s: float) -> RegistryError | None:  # noqa: ANN401 - kazoo's
@@ -155,9 +157,10 @@ class NonblockingSession:
     def close(self) -> None:
         """End the session; its ephemeral znodes go at once. No callback follows. Blocks for the answer."""
         self._closed = True
-        client, self._client = self._client, None
-        if client is not None:
-            _dispose(client)
+        self._client = None
+        revival, self._revival = self._revival, None
+        if revival is not None:
+            revival.dispose()
         self._connected.clear()
         self._state = SessionState.LOST
         if self._delivery:
@@ -169,8 +172,9 @@ class NonblockingSession:
         Raises:
             RegistryUnavailable: `url` is not an address.
         """
-        client, url = self._client, normal_url(url)
+        client = self._client
         try:
+            url = check_url(url)
             if client is not None:
                 client.set_hosts(url)
         except (ValueError, FAILURES[0]) as error:
@@ -261,19 +265,17 @@ class NonblockingSession:
     def _on_kazoo_state(self, kazoo_state: str) -> None:
         """Note a new state. In kazoo's connection thread."""
         state = session_state(kazoo_state)
-        client = self._client
-        if client is None or self._closed:
+        client, revival = self._client, self._revival
+        if client is None or revival is None or self._closed:
             return
         if state is SessionState.CONNECTED:
+            revival.connected()
             self._session_id, self._session_password = client.client_id
             self._state = state
             self._connected.set()
         else:
             self._connected.clear()
             self._state = state
-            if client.client_state == KeeperState.CLOSED:
-                # kazoo gave up on an error of its own. Its thread cannot restart itself.
-                threading.Thread(target=client.start_async, name="registry-revive", daemon=True).start()
         self.post(lambda: self._tell_state(state))
 
     def _tell_state(self, state: SessionState) -> None:
@@ -402,12 +404,3 @@ class NonblockingSession:
     def _forget_watch(self, watch: NodeWatch[Any]) -> None:
         with self._lock:
             self._watches.pop(watch, None)
-
-
-def _dispose(client: Any) -> None:  # noqa: ANN401 - kazoo is not typed
-    """End a client. Takes as long as a server needs to answer, or to be given up."""
-    try:
-        client.stop()
-        client.close()
-    except WriterNotClosedException:
-        log.warning("A ZooKeeper connection did not end in time; it is left behind")

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.address import EVERYWHERE
+
 SUPER_USER = "super"
 """ZooKeeper's name for who may do everything, reconfigure among it."""
 QUORUM_USER = "fabric"
@@ -74,7 +76,7 @@ def parse_servers(text: str) -> dict[int, EnsembleServer]:
             found["host"],
             int(found["quorum"]),
             int(found["election"]),
-            found["address"] or "0.0.0.0",  # nosec B104  # noqa: S104 - what ZooKeeper means by leaving it out
+            found["address"] or EVERYWHERE[0],  # what ZooKeeper means by leaving it out
             int(found["client"]),
             found["role"] != "observer",
         )
@@ -118,7 +120,7 @@ class QuorumSettings:
             servers.write_text("\n".join(lines) + "\n")
         jaas = directory / "jaas.conf"
         _write_secret(jaas, jaas_text(self.secret))
-        everywhere = (self.bind_address or self.own.client_address) in ("0.0.0.0", "::")  # nosec B104  # noqa: S104 - compared, not bound
+        everywhere = (self.bind_address or self.own.client_address) in EVERYWHERE
         return [
             "standaloneEnabled=false",
             "reconfigEnabled=true",

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from registry.address import LOOPBACK, reached_here
 from registry.errors import ServerNotFound, ServerNotStarted
 from registry.quorum import QuorumSettings
 from registry.server_tls import LOOPBACK, ServerTls
@@ -146,7 +147,7 @@ class ZooKeeperServer:
         installation: Installation,
         data_dir: Path,
         port: int,
-        host: str = "127.0.0.1",
+        host: str = LOOPBACK,
         *,
         tick_time_ms: int = TICK_TIME_MS,
         quorum: QuorumSettings | None = None,
@@ -166,8 +167,7 @@ class ZooKeeperServer:
     @property
     def url(self) -> str:
         """``host:port`` as clients are given it; a server that listens everywhere is reached locally."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # nosec B104  # noqa: S104 - compared, not bound
-        return f"{host}:{self.port}"
+        return f"{reached_here(self.host)}:{self.port}"
 
     @property
     def _plain_address(self) -> tuple[str, int]:

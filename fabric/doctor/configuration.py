@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from fabric.addresses import LOOPBACK
 from fabric.doctor.model import Check, Verdict, Verdicts, ok, problem, warning
 from fabric.errors import FabricError
 from fabric.health import PROBLEM, WARNING, Snapshot, findings
@@ -13,6 +12,7 @@ from fabric.profiles import AGENT_PID
 from fabric.store import ProfileStore
 from fabric.stores import substitutions
 from fabric.znodes import read_reference
+from registry.address import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from fabric.addresses import LOOPBACK
 from fabric.doctor.model import Check, Verdicts, ok, problem, warning
 from fabric.home import ManagedZooKeeper
+from registry.address import LOOPBACK, reached_here
 from registry.channel import PLAIN
 from registry.quorum import parse_servers
 
@@ -76,11 +76,7 @@ def _asked_at(settings: ManagedZooKeeper) -> str:
     """Where it answers this host without TLS."""
     if settings.plain_port:
         return f"{LOOPBACK}:{settings.plain_port}"
-    return f"{_reached(settings.host)}:{settings.port}"
-
-
-def _reached(host: str) -> str:
-    return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # nosec B104  # noqa: S104 - compared, not bound
+    return f"{reached_here(settings.host)}:{settings.port}"
 
 
 def first_ports(scene: Scene) -> Verdicts:

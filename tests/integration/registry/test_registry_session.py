@@ -20,6 +20,7 @@ from registry.errors import (
     InvalidRecord,
     RegistryUnavailable,
 )
+from registry.kazoo_edge import make_client
 from registry.session import Session, SessionState, close_dead_session
 
 pytestmark = pytest.mark.integration
@@ -200,24 +201,49 @@ def test_requests_time_out_during_an_outage(zookeeper_factory: Callable[[], ZooK
         session.close()
 
 
-def test_session_survives_an_error_inside_kazoo(zookeeper: ZooKeeperForTests) -> None:
-    """If kazoo's connection thread dies, the session is replaced like a lost one."""
+def test_session_survives_errors_inside_kazoo(
+    zookeeper: ZooKeeperForTests, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If kazoo's connection thread dies, the session is replaced like a lost one; also if it dies again."""
     with open_session(zookeeper) as session:
         connection = session._client._connection
-        healthy, calls = connection._read_socket, []
+        places = {"_read_socket": 1, "_expand_client_hosts": 2}
 
-        def fail_once(timeout: float) -> object:
-            if not calls:
-                calls.append(timeout)
-                raise RuntimeError("planted")
-            return healthy(timeout)
+        def fail_at_times(place: str) -> None:
+            healthy = getattr(connection, place)
 
-        connection._read_socket = fail_once
+            def fail(*arguments: object) -> object:
+                if places[place]:
+                    places[place] -= 1
+                    raise RuntimeError(f"planted in {place}")
+                return healthy(*arguments)
+
+            setattr(connection, place, fail)
+
+        for place in places:
+            fail_at_times(place)
         old = session.session_id
-        hook, threading.excepthook = threading.excepthook, lambda _: None
-        try:
-            session.exists("/")
-            wait_until(lambda: session.session_id != old and session.state is SessionState.CONNECTED)
-        finally:
-            threading.excepthook = hook
+        session.exists("/")
+        wait_until(lambda: session.session_id != old and session.state is SessionState.CONNECTED)
         assert session.exists("/")
+        assert not any(places.values())
+    ends = [record.getMessage() for record in caplog.records if "it is started again" in record.getMessage()]
+    assert len(ends) == 3
+    assert "planted in _read_socket" in ends[0]
+
+
+def test_a_session_that_cannot_start_says_why(zookeeper: ZooKeeperForTests) -> None:
+    """If kazoo's connection thread dies at once, and again and again, its error is in ours."""
+
+    def broken_client(url: str, password: str | None, session_timeout_s: float) -> object:
+        client = make_client(url, password, session_timeout_s)
+
+        def fail() -> None:
+            raise RuntimeError("planted")
+
+        client._connection._expand_client_hosts = fail
+        return client
+
+    session = Session(zookeeper.url, zookeeper.password, client_factory=broken_client)
+    with pytest.raises(RegistryUnavailable, match=r"The last attempt ended with: RuntimeError\('planted'\)"):
+        session.start(timeout_s=0.5)

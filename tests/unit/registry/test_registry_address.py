@@ -2,7 +2,7 @@
 
 import pytest
 
-from registry.address import check_url, normal_url, path_of
+from registry.address import check_url, normal_url, path_of, reached_here
 from registry.errors import RegistryUnavailable
 
 
@@ -16,6 +16,7 @@ from registry.errors import RegistryUnavailable
         ("zk1:2181,zk2:2181/fabric1/", "zk1:2181,zk2:2181/fabric1"),
         ("zk1:2181//fabrics//a", "zk1:2181/fabrics/a"),
         ("[::1]:2181/a", "[::1]:2181/a"),
+        ("grün.example.:2181", "grün.example.:2181"),
         ("10.0.0.7:2181/zookeepers", "10.0.0.7:2181/zookeepers"),
     ],
 )
@@ -36,6 +37,8 @@ def test_an_address_is_kept_in_one_way(given: str, kept: str) -> None:
         ("zk1:65536", "'zk1:65536' is not host:port"),
         ("zk1:2181:2182", "is not host:port"),
         ("zk 1:2181", "is not host:port"),
+        ("zk1..example:2181", "'zk1..example:2181' is not host:port"),
+        (f"{'z' * 64}.example:2181", ".example:2181' is not host:port"),
         ("zk://zk1:2181", "leave out the scheme"),
         ("zk1:2181/a,zk2:2181/a", "the path stands once, behind the last server"),
         ("zk1:2181/a/../b", "its path is no znode's"),
@@ -54,3 +57,18 @@ def test_the_path_of_an_address() -> None:
     """It begins with a slash, or there is none."""
     assert path_of("zk1:2181,zk2:2181/fabrics/a/") == "/fabrics/a"
     assert path_of("zk1:2181/") == ""
+
+
+@pytest.mark.parametrize(
+    ("bind_address", "reached"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("zk1", "zk1"),
+    ],
+)
+def test_where_a_host_reaches_its_own_server(bind_address: str, reached: str) -> None:
+    """On loopback if it listens everywhere, else only where it listens."""
+    assert reached_here(bind_address) == reached
