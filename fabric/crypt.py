@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import hashlib
 import os
 import re
@@ -31,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fabric.encrypted import encrypted_texts, placeholder, replaced
 from fabric.errors import CryptError
 from fabric.home import DIRECTORY_MODE, SECRET_FILE_MODE
+from fabric.replacing import replace_file
 
 ALGORITHM: Final = "AES-256-GCM"
 KEY_BYTES: Final = 32
@@ -249,18 +249,11 @@ class KeyFile:
     def write(self, keys: MasterKeys) -> None:
         """Replace it as a whole; nobody but the owner can read it at any moment. Raises `CryptError`."""
         target = self.path.resolve()
-        beside = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        content = f"# Master keys of a fabric. The first one encrypts.\n{_lines(keys.all)}"
         try:
             target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"# Master keys of a fabric. The first one encrypts.\n{_lines(keys.all)}")
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
+            replace_file(target, content.encode(), SECRET_FILE_MODE)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink()
             raise CryptError(f"The master key {self.path} cannot be written: {error.strerror}.") from error
 
 

@@ -4,6 +4,7 @@
 FabricError
 ├── NoFabric                   there is no fabric in this FABRIC_HOME
 ├── HomeUnusable               FABRIC_HOME cannot be read or written
+├── HostLocked                 another command changes the same on this host
 ├── RegistryDown               the container of this host that runs ZooKeeper is stopped
 ├── InvalidName                a name breaks the rules for names of its kind
 ├── VersionNotFound
@@ -44,6 +45,7 @@ FabricError
 ├── ConsoleError
 │   ├── ConsoleUnreachable     a console elsewhere does not answer
 │   └── ConsoleRefused         it said why not
+├── PidUnusable                what a profile says about a service cannot be
 ├── ProvisioningFailed
 └── ProvisioningTimedOut
 ```
@@ -79,6 +81,16 @@ class NoFabric(FabricError):
 
 class HomeUnusable(FabricError):
     """FABRIC_HOME cannot be used."""
+
+
+class HostLocked(FabricError):
+    """Another command changes the same on this host."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(
+            f"{holder[0].upper()}{holder[1:]} is not done with this host yet; nothing was changed.",
+            "Repeat the command when it is done.",
+        )
 
 
 class RegistryDown(FabricError):
@@ -367,6 +379,15 @@ class ConsoleUnreachable(ConsoleError):
 
 class ConsoleRefused(ConsoleError):
     """A console said why not."""
+
+
+class PidUnusable(FabricError):
+    """What a profile says about a service cannot be."""
+
+    def __init__(self, pid: str, error: Exception) -> None:
+        super().__init__(
+            f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
+        )
 
 
 class ProvisioningFailed(FabricError):

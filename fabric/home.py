@@ -25,7 +25,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -33,11 +32,14 @@ from pathlib import Path
 from typing import Any
 
 from fabric.errors import HomeUnusable, NoFabric
+from fabric.replacing import replace_file
 from registry.channel import CHANNEL, PLAIN, ChannelSettings, channel_from_json
 from registry.errors import InvalidRecord
 
 HOME_VARIABLE = "FABRIC_HOME"
 MASTER_KEY_VARIABLE = "FABRIC_MASTER_KEY_FILE"
+OF_THE_AUTHORITY = frozenset({"ca", "ca-key", "ca-next-key"})
+"""Names in the folder of certificates that no container's file may have."""
 DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
 
@@ -235,7 +237,8 @@ class Home:
 
     def container_certificate(self, name: str) -> Path:
         """The PEM file with a container's certificate and key (it need not exist)."""
-        return self.certificates / f"{name}.pem"
+        folder = self.certificates / "containers" if name in OF_THE_AUTHORITY else self.certificates
+        return folder / f"{name}.pem"
 
     def user_certificate(self, name: str) -> Path:
         """The PEM file with a user's certificate and key (it need not exist)."""
@@ -349,13 +352,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(content, indent=1).encode())
-        beside.replace(path)
+        replace_file(path, json.dumps(content, indent=1).encode(), SECRET_FILE_MODE, sync=False)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise HomeUnusable(f"Cannot write {path}: {error.strerror}.") from error

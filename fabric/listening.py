@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from twisted.internet.error import CannotListenError
 
-from fabric.errors import FabricError
+from fabric.errors import FabricError, PidUnusable
 from fabric.services.broker import within_ports
 from registry.errors import RegistryError
 
@@ -35,7 +35,7 @@ def wanted_ports(pid: str, properties: Mapping[str, str], default: str, context:
     """The ports that the property `port` of a PID names, as far as the container may take them.
 
     Raises:
-        FabricError: it is no port.
+        PidUnusable: it is no port.
     """
     from broker.connectors import PortRange  # noqa: PLC0415 - a container without such services stays small
     from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
@@ -45,9 +45,7 @@ def wanted_ports(pid: str, properties: Mapping[str, str], default: str, context:
     try:
         return PortRange.parse(ported["own-port"]).candidates
     except ConfigurationInvalid as error:
-        raise FabricError(
-            f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
-        ) from error
+        raise PidUnusable(pid, error) from error
 
 
 def listen(

@@ -19,7 +19,7 @@ from pathlib import Path
 from registry.address import LOOPBACK, reached_here
 from registry.errors import ServerNotFound, ServerNotStarted
 from registry.quorum import QuorumSettings
-from registry.server_tls import LOOPBACK, ServerTls
+from registry.server_tls import ServerTls
 
 MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 DISTRIBUTION_JARS = Path("/usr/share/java")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fabric.errors import FabricError
+from fabric.errors import PidUnusable
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -29,7 +29,7 @@ class BrokerFactory:
     pid_prefix = "io.fabric8.mq.fabric.server-"
 
     def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> HostedBroker:
-        """Make a broker. Raises FabricError for a configuration that cannot be used."""
+        """Make a broker. Raises PidUnusable for a configuration that cannot be used."""
         from broker.config import BrokerConfig  # noqa: PLC0415 - a container without a broker stays small
         from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - likewise
         from broker.service import BrokerService  # noqa: PLC0415 - likewise
@@ -43,9 +43,7 @@ class BrokerFactory:
             try:
                 return BrokerConfig.from_properties({**own, **ported}, container=context.container)
             except ConfigurationInvalid as error:
-                raise FabricError(
-                    f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
-                ) from error
+                raise PidUnusable(pid, error) from error
 
         users = FabricAuthenticator(context)
         config = read(properties)
@@ -93,7 +91,7 @@ class HostedBroker:
         """Take over other properties if that can be done while the broker runs."""
         try:
             return self._broker.reconfigure(self._read(properties))
-        except FabricError:
+        except PidUnusable:
             return False
 
     def readvertise(self) -> None:

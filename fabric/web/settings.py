@@ -16,7 +16,7 @@ from broker.errors import CertificatesUnusable, ConfigurationInvalid
 from broker.proxy_protocol import Network, read_networks
 from broker.values import number
 from fabric.addresses import is_loopback
-from fabric.errors import FabricError
+from fabric.errors import PidUnusable
 
 if TYPE_CHECKING:
     from broker.certificates import CertificateStore
@@ -110,16 +110,14 @@ def read_settings(
         connections_max: unless the properties say something else.
 
     Raises:
-        FabricError: they say something that is not possible.
+        PidUnusable: they say something that is not possible.
     """
     values = {key: value.strip() for key, value in properties.items()}
     try:
         settings = WebSettings.parse(values, connections_max)
         return replace(settings, certificates=read_certificates(values, context, who))
     except (ConfigurationInvalid, CertificatesUnusable) as error:
-        raise FabricError(
-            f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
-        ) from error
+        raise PidUnusable(pid, error) from error
 
 
 def read_certificates(
