@@ -5,7 +5,9 @@
       ca-key.pem                    0600  its key; it never leaves this host
       ca-next-key.pem               0600  the key of the authority that comes next, while a rollover has begun
       <container>.pem               0600  a container's certificate, the authority's, and the container's key
+      containers/<container>.pem    0600  likewise, of a container that is called as a file of the authority
       users/<user>.pem              0600  a user's certificate, the authority's, and the user's key
+      lock                          0600  held by the command that changes them
 
 Nothing of it is in the registry. A container on another host is given its file, and `ca.pem`, by copying.
 What is signed for a container cannot log in as a user, and what is signed for a user is no broker's: the
@@ -21,9 +23,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import ipaddress
-import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -37,7 +38,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fabric.errors import CertificatesInvalid
 from fabric.home import DIRECTORY_MODE, SECRET_FILE_MODE
+from fabric.host_lock import hold
 from fabric.names import validate_container_name, validate_user_name
+from fabric.replacing import replace_file
 
 AUTHORITY_DAYS = 3650
 """How long an authority signs. The original's generated key stores were valid as long."""
@@ -106,6 +109,28 @@ class Authority:
         self.certificate_path = folder / "ca.pem"
         self._key_path = folder / "ca-key.pem"
         self._next_key_path = folder / "ca-next-key.pem"
+        self._own_paths = (self.certificate_path, self._key_path, self._next_key_path)
+
+    @contextlib.contextmanager
+    def changing(self, doing: str, say: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+        """Be the only command that changes the authority and what it has signed here.
+
+        Args:
+            doing: the command.
+            say: told once whom is waited for.
+
+        Raises:
+            HostLocked: another one is at it all the time; nothing was changed.
+            CertificatesInvalid: the folder cannot be written.
+        """
+        path = self._folder / "lock"
+        with contextlib.ExitStack() as held:
+            try:
+                self._folder.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                held.enter_context(hold(path, doing, say=say))
+            except OSError as error:
+                raise CertificatesInvalid(f"{path} cannot be written: {error.strerror}.") from error
+            yield
 
     @property
     def folder(self) -> Path:
@@ -286,6 +311,8 @@ class Authority:
     ) -> Certificate:
         if len(common_name) > COMMON_NAME_MAX:
             raise CertificatesInvalid(f"The name has more than {COMMON_NAME_MAX} characters.")
+        if path.resolve() in (each.resolve() for each in self._own_paths):
+            raise CertificatesInvalid(f"{path} is the authority's own file; it stays.", "Name another one.")
         if not 1 <= days <= DAYS_MAX:
             raise CertificatesInvalid(f"A certificate is valid for 1 to {DAYS_MAX} days, not {days}.")
         authority, authority_key = self._load()
@@ -425,16 +452,8 @@ def _remove(path: Path) -> None:
 
 def _write(path: Path, content: bytes, mode: int = SECRET_FILE_MODE) -> None:
     """Replace a file as a whole; nobody but the owner can read a key at any moment."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_file(path, content, mode)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise CertificatesInvalid(f"{path} cannot be written: {error.strerror}.") from error

@@ -18,13 +18,15 @@ def make_certificate(home: Home, name: str, hosts: Sequence[str]) -> None:
 
     Raises:
         CertificatesInvalid: the files cannot be written, or the authority has ended.
+        HostLocked: another command changes certificates all the time.
     """
     from fabric.certificates import Authority  # noqa: PLC0415 - cryptography takes long to import
 
     authority = Authority(home.certificates)
-    if not authority.exists:
-        authority.create()
-    authority.sign_container(name, hosts, home.container_certificate(name))
+    with authority.changing(f"fabric certificate-create --container {name}"):
+        if not authority.exists:
+            authority.create()
+        authority.sign_container(name, hosts, home.container_certificate(name))
 
 
 def secured(

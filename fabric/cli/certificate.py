@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fabric.addresses import certified_names
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.table import Table
+from registry.address import EVERYWHERE, LOOPBACK
 
 if TYPE_CHECKING:
     from fabric.certificates import Authority, Certificate
@@ -73,13 +75,19 @@ def certificate_create(
         raise click.UsageError("--out is for one certificate; name one container or one user.")
     names = {container: _hosts(context, container, hosts) for container in chosen}
     authority = Authority(context.home.certificates)
-    made = [authority.create()] if new_authority or not authority.exists else []
-    made += _sign(
-        context, authority, containers=names, users=users, out=out, days=DAYS if days is None else days
-    )
+    with changing(authority, "certificate-create"):
+        made = [authority.create()] if new_authority or not authority.exists else []
+        made += _sign(
+            context, authority, containers=names, users=users, out=out, days=DAYS if days is None else days
+        )
     print_records(output, [each.to_json() for each in made], lambda: _table(made))
     if output == "table":
         click.echo(f"\nClients trust what is in {authority.certificate_path}")
+
+
+def changing(authority: Authority, command_name: str) -> AbstractContextManager[None]:
+    """Let no other command change certificates on this host meanwhile; it is said whom is waited for."""
+    return authority.changing(f"fabric {command_name}", lambda text: click.echo(text, err=True))
 
 
 def _sign(

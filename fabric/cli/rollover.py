@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from fabric.cli.certificate import changing
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.table import Table
@@ -60,8 +61,10 @@ def certificate_renew(
     from fabric.renewal import chosen, issued, renew  # noqa: PLC0415 - likewise
 
     authority = Authority(context.home.certificates)
-    old = chosen(issued(authority), containers, users)
-    made = [renew(authority, each, DAYS if days is None else days) for each in old]
+    authority.trusted()  # that there is one
+    with changing(authority, "certificate-renew"):
+        old = chosen(issued(authority), containers, users)
+        made = [renew(authority, each, DAYS if days is None else days) for each in old]
     print_records(output, [each.to_json() for each in made], lambda: _table(made))
     if output == "table":
         _say_what_to_copy(context, old)
@@ -88,15 +91,18 @@ def certificate_rollover(context: CommandContext, step: str | None, *, output: s
     from fabric.certificates import Authority, Stage  # noqa: PLC0415 - cryptography takes long to import
 
     authority = Authority(context.home.certificates)
+    stage = authority.stage()
     made: list[Certificate] = []
     finished = False
-    if step == "begin":
-        authority.begin()
-    elif step == "switch":
-        made = _switch(authority)
-    elif step == "finish":
-        finished = bool(_finish(authority))
-    stage = authority.stage()
+    if step:
+        with changing(authority, f"certificate-rollover {step}"):
+            if step == "begin":
+                authority.begin()
+            elif step == "switch":
+                made = _switch(authority)
+            else:
+                finished = bool(_finish(authority))
+            stage = authority.stage()
     advice = {Stage.SETTLED: SETTLED_NEXT, Stage.BEGUN: BEGIN_NEXT, Stage.SWITCHED: SWITCH_NEXT}[stage]
     following = (FINISH_NEXT if finished else advice).format(ca=authority.certificate_path)
     rows = _authorities(authority)

@@ -10,6 +10,8 @@ from cryptography import x509
 
 from fabric.certificates import Authority
 from fabric.errors import CertificatesInvalid, InvalidName
+from fabric.home import Home
+from fabric.renewal import issued
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -129,3 +131,17 @@ def test_a_damaged_authority_is_named(authority: Authority, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(CertificatesInvalid, match="cannot be written"):
         other.sign_user("ann", tmp_path / "file" / "x.pem")
+
+
+@pytest.mark.parametrize("name", ["ca", "ca-key", "ca-next-key"])
+def test_the_authoritys_files_are_no_containers(authority: Authority, tmp_path: Path, name: str) -> None:
+    """A container may be called as one of them: its file lies elsewhere. Nothing is written over them."""
+    home = Home(tmp_path)
+    before = authority.certificate_path.read_bytes()
+    made = authority.sign_container(name, ["h"], home.container_certificate(name))
+    assert made.path == tmp_path / "certificates" / "containers" / f"{name}.pem"
+    assert [each.path for each in issued(authority)] == [made.path]
+    with pytest.raises(CertificatesInvalid, match="the authority's own file"):
+        authority.sign_user("ann", tmp_path / "certificates" / "users" / ".." / f"{name}.pem")
+    assert authority.certificate_path.read_bytes() == before
+    assert authority.exists

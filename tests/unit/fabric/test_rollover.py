@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -211,3 +212,32 @@ def test_a_new_authority_ends_a_rollover(authority: Authority) -> None:
     (authority.folder / "ca-next-key.pem").write_bytes(b"nothing")
     with pytest.raises(CertificatesInvalid, match="is damaged"):
         authority.stage()
+
+
+def test_commands_change_certificates_one_after_the_other(
+    run: Run, home: Home, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits, says for whom, and gives up with nothing changed; reading waits for nobody."""
+    monkeypatch.setattr("fabric.host_lock.POLL_S", 0.001)
+    monkeypatch.setattr("fabric.host_lock.WAIT_S", 0.002)
+    run("certificate-rollover", "begin")
+    before = {path: path.read_bytes() for path in home.certificates.rglob("*.pem")}
+    commands = [
+        ["certificate-create", "--new-authority", "--user", "bob"],
+        ["certificate-create", "--user", "bob"],
+        ["certificate-renew"],
+        ["certificate-rollover", "switch"],
+    ]
+    with authority.changing("fabric certificate-rollover switch"):
+        for command in commands:
+            refused = run(*command, code=1)
+            assert (
+                f"Waiting for `fabric certificate-rollover switch` (process {os.getpid()} of "
+                in refused.stderr
+            )
+            assert "is not done with this host yet; nothing was changed" in refused.stderr
+            assert "Repeat the command" in refused.stderr
+        assert "certificate-rollover switch" in run("certificate-rollover").output
+    assert {path: path.read_bytes() for path in home.certificates.rglob("*.pem")} == before
+    run("certificate-rollover", "switch")
+    assert stat.S_IMODE((home.certificates / "lock").stat().st_mode) == 0o600
