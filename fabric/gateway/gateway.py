@@ -159,6 +159,11 @@ class Gateway:
         self._look_for_idle()
         return True
 
+    def readvertise(self) -> None:
+        """Tell the registry where it is reached now; clients stay."""
+        if self._listening:
+            self._publish()
+
     @property
     def urls(self) -> list[str]:
         """What clients can be given."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from fabric.errors import FabricError
+from fabric.errors import FabricError, PidUnusable
 from fabric.listening import wanted_ports
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class GatewayFactory:
         self.pid_prefix = pid_prefix
 
     def create(self, pid: str, properties: Mapping[str, str], context: ServiceContext) -> GatewayService:
-        """Make a gateway. Raises FabricError for a configuration that cannot be used."""
+        """Make a gateway. Raises PidUnusable for a configuration that cannot be used."""
         from broker.errors import CertificatesUnusable  # noqa: PLC0415 - a container without one stays small
         from fabric.gateway.gateway import Gateway  # noqa: PLC0415 - likewise
 
@@ -39,7 +39,7 @@ class GatewayFactory:
         try:
             return GatewayService(pid, Gateway(context, config, context.reactor.seconds()), context)
         except CertificatesUnusable as error:
-            raise _unusable(pid, error) from error
+            raise PidUnusable(pid, error) from error
 
 
 class GatewayService:
@@ -64,6 +64,10 @@ class GatewayService:
             return self._gateway.reconfigure(read_config(self._pid, properties, self._context))
         except FabricError:
             return False
+
+    def readvertise(self) -> None:
+        """Publish the container's new address; clients stay."""
+        self._gateway.readvertise()
 
     def status(self) -> Mapping[str, object]:
         """What it is now."""
@@ -93,7 +97,7 @@ def read_config(pid: str, properties: Mapping[str, str], context: ServiceContext
     """What a gateway's properties say.
 
     Raises:
-        FabricError: they say something that is not possible.
+        PidUnusable: they say something that is not possible.
     """
     from broker.errors import ConfigurationInvalid  # noqa: PLC0415 - a container without one stays small
     from fabric.gateway.config import GatewayConfig  # noqa: PLC0415 - likewise
@@ -110,13 +114,7 @@ def read_config(pid: str, properties: Mapping[str, str], context: ServiceContext
     try:
         return GatewayConfig.from_properties(pid, {**own, **given}, candidates)
     except ConfigurationInvalid as error:
-        raise _unusable(pid, error) from error
-
-
-def _unusable(pid: str, error: Exception) -> FabricError:
-    return FabricError(
-        f"The configuration {pid} cannot be used: {error}", "Correct it with: fabric profile-edit"
-    )
+        raise PidUnusable(pid, error) from error
 
 
 detecting = GatewayFactory(DETECTING_PID)

@@ -82,7 +82,7 @@ class SettingsBody(Request):
 
     Attributes:
         location: any text.
-        resolver: which of its addresses it advertises, from its next start on.
+        resolver: which of its addresses it advertises, at once.
         manual_ip: the address of the resolver `manualip`.
     """
 
@@ -207,7 +207,7 @@ async def change_settings(call: Call) -> Done:
     record = await _container(call)
     fields = _changed_fields(record, call.body)
     await call.console.blocking(_write_fields, call.console.containers, record.id, fields)
-    hint = " It advertises another address from its next start on." if "ip" in fields else ""
+    hint = " Another address is told to others at once." if "ip" in fields else ""
     return Done(f"{record.id}: saved.{hint}")
 
 

@@ -12,6 +12,7 @@ from fabric.gateway.link import GOODBYE_S, HALF_CLOSED_S
 from fabric.gateway.opening import OPENING_BYTES
 from fabric.gateway.side import LINGER_S
 from fabric.gateway.targets import LEFT_GRACE_S
+from fabric.services.gateway import GatewayService
 
 CLIENT = Address("192.0.2.1", 40_000)
 HERE = Address("192.0.2.9", 61_616)
@@ -551,6 +552,25 @@ def test_what_the_registry_is_told(bench: GatewayBench) -> None:
     bench.zookeeper.expire(bench.session.session_id)
     bench.pump.run()
     assert [each["masters"] for each in bench.published()] == [record["masters"]]
+
+
+def test_another_address_of_its_container(bench: GatewayBench) -> None:
+    """It is told to who looks for gateways, clients stay, and one that has ended tells nothing more."""
+    bench.serving()
+    client, broker = bench.linked()
+    service = GatewayService(bench.pid, bench.gateway, bench.context)
+    bench.context.advertised_host = "192.0.2.77"
+    service.readvertise()
+    (record,) = bench.published()
+    assert all("://192.0.2.77:" in url for url in record["services"])
+    assert service.status()["services"] == record["services"]
+    client.says(b"more")
+    assert broker.got == STOMP + b"more"
+    service.stopService()
+    service.readvertise()
+    for peer in (client, broker):
+        peer.leaves()
+    assert bench.published() == []
 
 
 def test_other_limits_while_it_runs(bench: GatewayBench) -> None:
