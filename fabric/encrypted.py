@@ -20,6 +20,10 @@ CONFIDENTIAL_WORDS: Final = (
 )
 """What the name of a property, or the last part of a path, says when its value is secret."""
 
+BRING_KEY: Final = (
+    "Bring the key: `fabric crypt-export FILE` on a host that has it, `fabric crypt-import FILE` here."
+)
+
 _PLACEHOLDER: Final = re.compile(r"\$\{crypt:([^${}]*)\}")
 _SECRET_NAME: Final = re.compile(CONFIDENTIAL_WORDS, re.IGNORECASE)
 

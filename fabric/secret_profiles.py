@@ -6,7 +6,7 @@ Everything here blocks on ZooKeeper.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,25 @@ def _secrets(profile: Profile) -> Iterator[tuple[str, str, str]]:
                 yield pid, name, min(keys) or "not known"
             elif stands_in_clear(name, value):
                 yield pid, name, ""
+
+
+def keys_missing(store: ProfileStore, versions: Iterable[str], file: KeyFile) -> list[str]:
+    """The ids of the keys that secrets in these versions are encrypted with, and that this host has not.
+
+    Raises:
+        CryptError: the file of keys cannot be used.
+        ProfileError: a profile cannot be read.
+    """
+    used = {
+        key
+        for version in sorted(set(versions))
+        for profile in store.all(version).values()
+        for values in profile.configuration.values()
+        for value in values.values()
+        for key in keys_in(value)
+    }
+    here = {key.id for key in file.read().all} if file.exists else set()
+    return sorted(used - here - {""})
 
 
 def encrypt_anew(store: ProfileStore, keys: MasterKeys) -> int:

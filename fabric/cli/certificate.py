@@ -13,7 +13,6 @@ from fabric.addresses import certified_names
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.table import Table
-from registry.address import EVERYWHERE, LOOPBACK
 
 if TYPE_CHECKING:
     from fabric.certificates import Authority, Certificate

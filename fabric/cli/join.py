@@ -10,8 +10,9 @@ from fabric.addresses import PORTS
 from fabric.cli.addressing import address_options, check_ports
 from fabric.cli.context import CommandContext, command
 from fabric.cli.waiting import wait_provisioned
-from fabric.errors import RegistryDown
+from fabric.errors import FabricError, RegistryDown
 from fabric.home import RegistryAddress
+from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from fabric.records import ContainerRecord
@@ -103,6 +104,7 @@ def join(context: CommandContext, /, **given: Any) -> None:  # noqa: ANN401 - th
         click.echo("\nThe host has not joined; nothing was left behind.", err=True)
         raise
     _say_joined(context, record)
+    _say_key_missing(context, record)
     if given["wait_for_provisioning"]:
         wait_provisioned(
             context,
@@ -121,6 +123,26 @@ def _say_joined(context: CommandContext, record: ContainerRecord) -> None:
     )
 
 
+def _say_key_missing(context: CommandContext, record: ContainerRecord) -> None:
+    """The ensemble's password opens no secret: the key is another errand."""
+    from fabric.crypt import KeyFile  # noqa: PLC0415 - cryptography takes long to import
+    from fabric.encrypted import BRING_KEY  # noqa: PLC0415 - as in `join`
+    from fabric.secret_profiles import keys_missing  # noqa: PLC0415 - likewise
+
+    try:
+        versions = {record.version, context.profiles.default_version()}
+        missing = keys_missing(context.profiles, versions, KeyFile(context.home.master_key))
+    except (FabricError, RegistryError) as error:
+        click.echo(f"Whether this host can read the fabric's secrets is not known: {error}", err=True)
+        return
+    if missing:
+        click.echo(
+            "Profiles of the fabric hold encrypted secrets, and this host has not the master key "
+            f"{', '.join(missing)}: what needs them does not run here. {BRING_KEY}",
+            err=True,
+        )
+
+
 @command("leave", examples=["fabric leave", "fabric leave --force"])
 @click.argument("name", metavar="[CONTAINER]", default="")
 @click.option(
@@ -136,7 +158,6 @@ def leave(context: CommandContext, name: str, force: bool) -> None:
     """
     from fabric.leave import clean_host, leave_fabric, own_root  # noqa: PLC0415 - starts faster
     from fabric.lifecycle import Lifecycle  # noqa: PLC0415 - likewise
-    from registry.errors import RegistryError  # noqa: PLC0415 - likewise
 
     root = own_root(context.home, name or None)
     url = context.zookeeper_url

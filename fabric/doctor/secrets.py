@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fabric.doctor.model import Check, Verdicts, ok, problem, warning
-from fabric.encrypted import clear_secrets, decrypt_all, has_encrypted
-from fabric.errors import ProfileError
+from fabric.encrypted import BRING_KEY, clear_secrets, decrypt_all, has_encrypted
+from fabric.errors import CryptError, ProfileError
 from fabric.store import ProfileStore
 
 if TYPE_CHECKING:
+    from fabric.crypt import KeyFile
     from fabric.doctor.scene import Scene
 
 NAMED_MAX: Final = 5
 
 
 def decryptable(scene: Scene) -> Verdicts:
-    """Whether the master key of this host opens what its containers' profiles hold."""
+    """Whether the master key of this host opens what its containers' profiles hold, and the others do."""
     from fabric.crypt import KeyFile  # noqa: PLC0415 - takes long to import
 
     key_file = KeyFile(scene.home.master_key)
     store = ProfileStore(scene.session)
-    count = 0
+    count = problems = 0
     for record in scene.own_containers:
         try:
             configuration = store.overlay(record.profiles, record.version).configuration
@@ -32,11 +33,31 @@ def decryptable(scene: Scene) -> Verdicts:
         count += 1
         found = decrypt_all(configuration, lambda text: key_file.read().decrypt(text))
         for pid, text in found.problems.items():
-            yield problem(
-                f"Container {record.id} cannot run {pid}: {text}",
-                "Bring the key: `fabric crypt-export` on a host that has it, `fabric crypt-import` here.",
-            )
+            problems += 1
+            yield problem(f"Container {record.id} cannot run {pid}: {text}", BRING_KEY)
+    if not problems:
+        yield from _keys_missing(scene, store, key_file)
     yield ok(f"{count} containers of this host have encrypted values in their profiles.")
+
+
+def _keys_missing(scene: Scene, store: ProfileStore, key_file: KeyFile) -> Verdicts:
+    """Nothing of this host needs a key that is not here; something that is moved here may."""
+    from fabric.secret_profiles import keys_missing  # noqa: PLC0415 - takes long to import
+
+    wanted = {store.default_version(), *(record.version for record in scene.own_containers)}
+    try:
+        missing = keys_missing(store, wanted.intersection(store.versions()), key_file)
+    except CryptError as error:
+        yield warning(f"No secret can be decrypted on this host: {error.what}", error.do_next or BRING_KEY)
+    except ProfileError:
+        return  # another check's business
+    else:
+        if missing:
+            yield warning(
+                f"This host has not the master key {', '.join(missing)}, which opens secrets in profiles of "
+                "the fabric: a container that is given one of these does not run here what needs them.",
+                BRING_KEY,
+            )
 
 
 def in_the_clear(scene: Scene) -> Verdicts:

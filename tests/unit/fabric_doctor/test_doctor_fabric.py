@@ -248,8 +248,20 @@ def test_secrets_that_this_host_cannot_read(tmp_path: Path, session: MemorySessi
         return list(secrets.decryptable(scene(tmp_path, session)))
 
     assert states(verdicts()) == [OK]
+    key_id = key.read().first.id
     host.home.master_key.unlink()
     assert "cannot run a.pid" in only(verdicts(), PROBLEM).what
+    assert states(verdicts()) == [PROBLEM, OK]
+    ContainerStore(session).remove_profiles("root", ["sealed"])
+    warned = only(verdicts(), WARNING)
+    assert key_id in warned.what
+    assert "crypt-import" in warned.do_next
+    host.home.master_key.write_text("nothing")
+    assert "is open to others" in only(verdicts(), WARNING).what
+    session.put(paths.profile("1.0", "damaged"), b"[")
+    assert states(verdicts()) == [OK], "a damaged profile is another check's business"
+    session.delete(paths.profile("1.0", "damaged"))
+    ContainerStore(session).add_profiles("root", ["sealed"])
     key.write(MasterKeys([MasterKey.generate()]))
     assert "cannot run a.pid" in only(verdicts(), PROBLEM).what
     ProfileStore(session).create(Profile("open", configuration={"a.pid": {"password": "s3cr3t"}}), "1.0")

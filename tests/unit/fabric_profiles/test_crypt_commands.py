@@ -8,9 +8,11 @@ import pytest
 from click.testing import Result
 from support.memory_session import MemorySession
 
+from fabric.cli.context import CommandContext
 from fabric.crypt import KeyFile
 from fabric.encrypted import encrypted_texts
-from fabric.store import ProfileStore
+from fabric.store import ContainerStore, ProfileStore
+from registry import paths
 
 Run = Callable[..., Result]
 PASSPHRASE = "correct horse battery"
@@ -180,3 +182,28 @@ def test_no_key_is_in_the_registry(run: Run, key: KeyFile, session: MemorySessio
         name: session.get(f"/fabric/authentication/crypt/{name}").data for name in ("key", "algorithm")
     }
     assert content == {"key": key.read().first.id.encode(), "algorithm": b"AES-256-GCM"}
+
+
+def test_who_joins_is_told_of_the_key(
+    run: Run, key: KeyFile, session: MemorySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host without it is told how to bring it; one that has it, or whose fabric has no secrets, is not."""
+    monkeypatch.setattr(CommandContext, "join", lambda *_: None)
+    monkeypatch.setattr(CommandContext, "zookeeper_password", "x")
+    monkeypatch.setattr(
+        "fabric.join.join_fabric",
+        lambda home, address, session, options, say: ContainerStore(session).get("root"),
+    )
+    joining = ("join", "--zookeeper-password", "x", "zk:2181", "root")
+    key_id = key.read().first.id
+    key.path.rename(tmp_path / "kept")
+    assert run(*joining).stderr == ""
+    (tmp_path / "kept").rename(key.path)
+    run("mq-create", "--property", "network.password=secret", "shop")
+    assert run(*joining).stderr == ""
+    key.path.unlink()
+    said = run(*joining).stderr
+    assert f"has not the master key {key_id}" in said
+    assert "fabric crypt-import FILE" in said
+    session.put(paths.profile("1.0", "damaged"), b"[")
+    assert "is not known" in run(*joining).stderr
