@@ -95,10 +95,14 @@ class ServerState:
 
 def parse_request(data: bytes) -> ServerRequest:
     """Read a request. Raises StoredRecordInvalid."""
-    fields = _fields(data, paths.ensemble_servers())
-    others = tuple(map(str, fields.get("others", ())))
-    tick_time_ms = int(fields.get("tick_time_ms", TICK_TIME_MS))
-    return ServerRequest(int(fields.get("id", 0)), bool(fields.get("wanted", True)), others, tick_time_ms)
+    path = paths.ensemble_servers()
+    fields = _fields(data, path)
+    try:
+        others = tuple(map(str, fields.get("others", ())))
+        tick_time_ms = int(fields.get("tick_time_ms", TICK_TIME_MS))
+        return ServerRequest(int(fields.get("id", 0)), bool(fields.get("wanted", True)), others, tick_time_ms)
+    except (TypeError, ValueError) as error:
+        raise StoredRecordInvalid(path, f"a field is not what it should be: {error}") from error
 
 
 def parse_state(data: bytes) -> ServerState:
@@ -277,10 +281,10 @@ class Ensemble:
             self._undo(joining, requests, old_url, error)
         for name, server in zip(joining, servers, strict=True):
             self._show(name, server)
-        url = self._note_members(wanted)
         for name in leaving:
             self._hide(name, requests[name].id if name in requests else 0)
         self._withdraw(leaving, requests)
+        url = self._note_members(wanted)  # at the end: until then the command can be repeated
         self._wait_ended([one for one in leaving if self._containers.get(one).connected], deadline_s)
         return url
 
@@ -405,9 +409,10 @@ class Ensemble:
         return url
 
     def _note_members(self, members: Sequence[str]) -> str:
+        url = self._note_url(members)
         number = self._session.get(paths.ensemble()).data.decode()
         self._session.put(paths.ensemble_members(number), ",".join(members).encode())
-        return self._note_url(members)
+        return url
 
     def _show(self, name: str, server: EnsembleServer) -> None:
         """Give the container the profile that shows its server."""
