@@ -17,13 +17,15 @@ import datetime
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from fabric.cli.context import CommandContext
+from fabric.cli.output import render
 from fabric.errors import BrokerError
+from fabric.table import Table
 from registry.errors import RegistryUnavailable
 
 if TYPE_CHECKING:
@@ -144,6 +146,22 @@ class BrokerAccess:
     def show(self, draw: Callable[[], str], *, watch: bool) -> None:
         """Print what `draw` asks the broker for, once or, with `watch`, whenever it is something else."""
         show(draw, watch=watch, when_lost=self.close)
+
+    def show_records(
+        self,
+        records: Callable[[], Iterable[dict[str, Any]]],
+        table: Callable[[list[dict[str, Any]]], Table],
+        *,
+        output: str,
+        watch: bool,
+    ) -> None:
+        """Print what `records` asks the broker for, as `output` says; see `show`."""
+
+        def draw() -> str:
+            found = list(records())
+            return render(output, found, lambda: table(found))
+
+        self.show(draw, watch=watch)
 
 
 def show(draw: Callable[[], str], *, watch: bool, when_lost: Callable[[], None] = lambda: None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +9,7 @@ import click
 
 from fabric.cli.addressing import address_options
 from fabric.cli.context import CommandContext, command
+from fabric.cli.creation import profile_options, say_created
 from fabric.cli.output import output_option, print_watching, render, watch_option
 from fabric.cli.ssh import GivenLogin, delete_by_ssh, login_options, start_by_ssh
 from fabric.cli.waiting import waiting
@@ -173,8 +173,7 @@ def _facts(context: CommandContext, record: ContainerRecord, *, ensemble: bool) 
 @click.argument("parent")
 @click.argument("name")
 @click.argument("number", type=int, default=1)
-@click.option("--profile", "profiles", multiple=True, help="Profile of the containers; default: default.")
-@click.option("--version", help="Version of the profiles; default: the fabric's default version.")
+@profile_options
 @address_options(resolver="the parent's", bind_address="as the parent", ports="as the parent")
 @_credential_options("--jmx-user", "--jmx-password")
 def container_create_child(
@@ -229,15 +228,7 @@ def create_children(
         f"Waiting for containers: {', '.join(names)}", "The containers are created and go on starting."
     ):
         _wait_created(lifecycle, names, created, failed)
-    if created:
-        click.echo("The following containers have been created successfully:")
-        for child in created:
-            click.echo(f"\tContainer: {child}.")
-    if failed:
-        click.echo("The following containers have failed:", err=True)
-        for child, message in failed.items():
-            click.echo(f"\t{child}: {message}", err=True)
-        sys.exit(1)
+    say_created(created, failed)
 
 
 def _wait_created(

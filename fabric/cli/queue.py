@@ -9,7 +9,7 @@ import click
 
 from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, moment, yes_option
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, print_records, render, watch_option
+from fabric.cli.output import output_option, print_records, watch_option
 from fabric.table import Table, fact
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,12 +70,9 @@ def queue_list(
     FILTER is a wildcard such as 'orders.>', a pattern such as 'ord*', or a part of the name.
     """
     del context
-
-    def draw() -> str:
-        records = list(broker.items("queues", filter=filter_text))
-        return render(output, records, lambda: _queue_table(records))
-
-    broker.show(draw, watch=watch)
+    broker.show_records(
+        lambda: broker.items("queues", filter=filter_text), _queue_table, output=output, watch=watch
+    )
 
 
 def _queue_table(records: list[dict[str, Any]]) -> Table:

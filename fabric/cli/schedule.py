@@ -8,7 +8,7 @@ import click
 
 from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, moment, yes_option
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, render, watch_option
+from fabric.cli.output import output_option, watch_option
 from fabric.table import Table
 
 FOR_EVER = -1
@@ -24,12 +24,9 @@ def schedule_list(
 ) -> None:
     """List the messages of a broker that are to be delivered later, the next first."""
     del context
-
-    def draw() -> str:
-        records = list(broker.items("scheduled", limit, preview=60))
-        return render(output, records, lambda: _table(records))
-
-    broker.show(draw, watch=watch)
+    broker.show_records(
+        lambda: broker.items("scheduled", limit, preview=60), _table, output=output, watch=watch
+    )
 
 
 def _table(records: list[dict[str, Any]]) -> Table:

@@ -14,6 +14,7 @@ import click
 
 from fabric.cli.addressing import address_options, check_ports
 from fabric.cli.context import CommandContext, command
+from fabric.cli.creation import profile_options, say_created
 from fabric.cli.waiting import progress
 from fabric.errors import FabricError
 
@@ -136,8 +137,7 @@ class GivenLogin:
 )
 @click.option("--path", default="~/containers/", show_default=True, help="Folder on the host.")
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Variable of the container.")
-@click.option("--profile", "profiles", multiple=True, help="Profile of the containers; default: default.")
-@click.option("--version", help="Version of the profiles; default: the fabric's default version.")
+@profile_options
 @address_options(resolver="the fabric's, else the host's name", bind_address="on all addresses", ports="all")
 @click.option(
     "--ssh-retries", type=click.IntRange(0), default=1, show_default=True, help="Attempts more than one."
@@ -180,15 +180,7 @@ def container_create_ssh(
     for one, home in made.items():
         kept = _kept(access, home, key)
         _note_made(context, one, kept)
-    if made:
-        click.echo("The following containers have been created successfully:")
-        for one in made:
-            click.echo(f"\tContainer: {one}.")
-    if failed:
-        click.echo("The following containers have failed:", err=True)
-        for one, message in failed.items():
-            click.echo(f"\t{one}: {message}", err=True)
-        sys.exit(1)
+    say_created(made, failed)
 
 
 def _plan(context: CommandContext, given: dict[str, Any]) -> Plan:

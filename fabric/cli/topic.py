@@ -8,7 +8,7 @@ import click
 
 from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, yes_option
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, render, watch_option
+from fabric.cli.output import output_option, watch_option
 from fabric.table import Table
 
 
@@ -25,12 +25,9 @@ def topic_list(
     FILTER is a wildcard such as 'prices.>', a pattern such as 'pri*', or a part of the name.
     """
     del context
-
-    def draw() -> str:
-        records = list(broker.items("topics", filter=filter_text))
-        return render(output, records, lambda: _topic_table(records))
-
-    broker.show(draw, watch=watch)
+    broker.show_records(
+        lambda: broker.items("topics", filter=filter_text), _topic_table, output=output, watch=watch
+    )
 
 
 def _topic_table(records: list[dict[str, Any]]) -> Table:
@@ -62,12 +59,12 @@ def subscription_list(
     FILTER is a part of a client id, of a subscription's name or of a topic.
     """
     del context
-
-    def draw() -> str:
-        records = list(broker.items("subscriptions", filter=filter_text))
-        return render(output, records, lambda: _subscription_table(records))
-
-    broker.show(draw, watch=watch)
+    broker.show_records(
+        lambda: broker.items("subscriptions", filter=filter_text),
+        _subscription_table,
+        output=output,
+        watch=watch,
+    )
 
 
 def _subscription_table(records: list[dict[str, Any]]) -> Table:

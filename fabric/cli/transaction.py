@@ -8,7 +8,7 @@ import click
 
 from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, moment, yes_option
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, render, watch_option
+from fabric.cli.output import output_option, watch_option
 from fabric.table import Table
 
 
@@ -25,12 +25,9 @@ def transaction_list(
     FILTER is a part of an xid.
     """
     del context
-
-    def draw() -> str:
-        records = list(broker.items("transactions", filter=filter_text))
-        return render(output, records, lambda: _table(records))
-
-    broker.show(draw, watch=watch)
+    broker.show_records(
+        lambda: broker.items("transactions", filter=filter_text), _table, output=output, watch=watch
+    )
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
