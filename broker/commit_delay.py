@@ -18,14 +18,12 @@ from __future__ import annotations
 
 from typing import Final
 
-SLOW_COMMIT_S: Final = 0.001
-"""Commits that take less are not worth a delay; the journal does them in the reactor's own thread."""
+from journal.options import BUSY_BYTES
+
 DELAY_SHARE: Final = 0.25
 """How long is waited for others, of what a commit takes: what is lost at most where they do not come."""
 DELAY_S_MAX: Final = 0.005
 """And no longer than this: a client that is answered asks again within a millisecond or two."""
-DELAYED_BYTES_MAX: Final = 32 * 1024
-"""More than this keeps the disk at work by itself."""
 
 
 class CommitDelay:
@@ -62,7 +60,7 @@ class CommitDelay:
             0 not at all, None until the commit that is under way has ended; otherwise seconds from now,
             unless somebody comes earlier.
         """
-        if waiting_bytes > DELAYED_BYTES_MAX:
+        if waiting_bytes > BUSY_BYTES:
             return 0.0
         if self._flushed > durable_batch:
             return None

@@ -14,7 +14,7 @@ from broker.connectors import ConnectorConfig, read_connectors
 from broker.errors import ConfigurationInvalid
 from broker.forwarding import DEFAULT_FORWARDING, Forwarding
 from broker.policies import NO_POLICIES, PolicyMap
-from broker.values import flag, number, path, period
+from broker.values import DAY_MS, flag, number, path, period
 
 NAME: Final = re.compile(r"[a-zA-Z0-9]+[.a-zA-Z0-9_-]*")
 START_RETRY_DELAY_MS: Final = 10_000
@@ -25,7 +25,7 @@ IGNORE_MISSING: Final = "ignoreMissingJournalfiles"
 """The property that accepts the loss of data files; the original's journal has it under the same name."""
 TEMPORARY: Final = "tmpDataDirectory"
 """The folder of the temporary files; the original's broker has it under the same name."""
-WAIT_MS_MAX: Final = 7 * 86_400_000
+WAIT_MS_MAX: Final = 7 * DAY_MS
 """Longest `sendFailIfNoSpaceAfterTimeout`; whoever wants to wait longer waits for ever. Likewise of the
 other periods."""
 METRICS_DESTINATIONS: Final = 200

@@ -27,7 +27,7 @@ from broker.admission import (
 from broker.errors import ConfigurationInvalid
 from broker.proxy_protocol import Network, read_networks
 from broker.tls_config import TlsConfig
-from broker.values import flag, number
+from broker.values import DAY_MS, flag, number
 
 PORT_MAX: Final = 65535
 MEBIBYTE: Final = 1024 * 1024
@@ -244,14 +244,14 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         frame_bytes_max=number(
             values, f"{name}-wireFormat.maxFrameSize", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
         ),
-        inactivity_ms=number(values, silence, 30_000, 0, 86_400_000),
+        inactivity_ms=number(values, silence, 30_000, 0, DAY_MS),
         tight_encoding=flag(values, f"{name}-wireFormat.tightEncodingEnabled"),
         cache=flag(values, f"{name}-wireFormat.cacheEnabled"),
         cache_size=number(values, f"{name}-wireFormat.cacheSize", 1024, 101, 16_383),
         stack_traces=flag(values, f"{name}-wireFormat.stackTraceEnabled"),
         openwire_version=number(values, f"{name}-wireFormat.version", 12, 1, 12),
         inactivity_initial_ms=number(
-            values, f"{name}-wireFormat.maxInactivityDurationInitalDelay", 10_000, 0, 86_400_000
+            values, f"{name}-wireFormat.maxInactivityDurationInitalDelay", 10_000, 0, DAY_MS
         ),
         data_bytes_max=number(
             values, f"{name}-wireFormat.maxDataLength", FRAME_BYTES_MAX, 1024, 2 * FRAME_BYTES_MAX
@@ -269,7 +269,7 @@ def _read(values: Mapping[str, str], name: str) -> ConnectorConfig:
         publish_dollar_topics=flag(values, f"{name}-transport.publishDollarTopics"),
         tls=tls,
         requires_tls=is_tls,
-        detection_ms=number(values, f"{name}-protocolDetectionTimeOut", DETECTION_MS, 1, 86_400_000),
+        detection_ms=number(values, f"{name}-protocolDetectionTimeOut", DETECTION_MS, 1, DAY_MS),
         auto_protocols=_auto_protocols(values, f"{name}-auto.protocols"),
         origins=_origins(values, f"{name}-allowedOrigins"),
         proxies=proxies,

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from broker.commit_delay import SLOW_COMMIT_S, CommitDelay
+from broker.commit_delay import CommitDelay
 from broker.reactor import Clock, DelayedCall
+from journal.options import SLOW_COMMIT_S
 
 if TYPE_CHECKING:
     from broker.region.connection import RegionConnection

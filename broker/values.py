@@ -8,7 +8,8 @@ from typing import Final
 
 from broker.errors import ConfigurationInvalid
 
-PERIOD_MS_MAX: Final = 10 * 365 * 86_400_000
+DAY_MS: Final = 86_400_000
+PERIOD_MS_MAX: Final = 10 * 365 * DAY_MS
 """Longest time after which anything is done."""
 
 

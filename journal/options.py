@@ -14,6 +14,12 @@ IDLE_CHECK_S: Final = 0.2
 """A master with nothing to write finds out this soon that it was fenced; a successor needs about as long to
 serve."""
 
+SLOW_COMMIT_S: Final = 0.001
+"""A disk that commits faster is not worth two changes of thread, which cost more than the wait itself, nor a
+delay for what others will ask for."""
+BUSY_BYTES: Final = 32 * 1024
+"""So much keeps the disk at work by itself; less may grow for a moment where commits take long."""
+
 ALLOCATED_BYTES: Final = DATA_FILE_BYTES // 4
 """A data file is allocated in such steps: the next begins while the one before may still be needed (P9)."""
 ALLOCATED_HALVINGS: Final = 5

@@ -23,18 +23,14 @@ from journal.errors import JournalError, StoreFailed
 from journal.fence import run
 from journal.index import Place
 from journal.mastership import Mastership, OpenBatch
-from journal.options import JournalOptions
+from journal.options import BUSY_BYTES, SLOW_COMMIT_S, JournalOptions
 from journal.record import AnyRecord, EpochEnd, Seal
 from journal.state import State
 
-INLINE_COMMIT_S_MAX: Final = 0.001
-"""A disk that commits faster is not worth two changes of thread, which cost more than the wait itself."""
 INLINE_BYTES_MAX: Final = 64 * 1024
 """A larger batch is worth the writer's thread: more arrives while it is written."""
 JOINED_BYTES_MIN: Final = 32 * 1024
 """So much is joined, and its checksum computed, while the batch before is synced: the disk waits the less."""
-LEFT_BYTES_MAX: Final = 32 * 1024
-"""So much keeps the disk at work by itself; less may grow for a moment where commits take long."""
 SMOOTHING: Final = 0.125
 """Weight of the last commit in the time that one is expected to take; TCP smooths round trips so."""
 
@@ -87,7 +83,7 @@ class Writer:
         """Called in the writer's thread when it ends."""
         self._lock = threading.Lock()
         self._disk = threading.Lock()
-        self._commit_s = INLINE_COMMIT_S_MAX * 2  # the first commits show what the disk takes
+        self._commit_s = SLOW_COMMIT_S * 2  # the first commits show what the disk takes
         self.small_commit_s = 0.0
         """What a commit of little takes, once there was one: what the disk takes for a sync. Any thread."""
         self._open = OpenBatch(mastership.epoch, place)
@@ -191,7 +187,7 @@ class Writer:
             return
         if not self._awake:
             if (
-                self._commit_s < INLINE_COMMIT_S_MAX
+                self._commit_s < SLOW_COMMIT_S
                 and not self._closed
                 and batch.size <= INLINE_BYTES_MAX
                 and self._disk.acquire(blocking=False)
@@ -247,12 +243,12 @@ class Writer:
         """
         with self._lock:
             batch = self._open
-            is_asked = is_asked or self._awake or self._stopping or batch.size > LEFT_BYTES_MAX
+            is_asked = is_asked or self._awake or self._stopping or batch.size > BUSY_BYTES
             self._awake = False
             self._committing = None
             if self._closed:
                 self._committing, self._awake = self._closed.popleft(), is_asked
-            elif batch.count and (is_asked or self.small_commit_s < INLINE_COMMIT_S_MAX):
+            elif batch.count and (is_asked or self.small_commit_s < SLOW_COMMIT_S):
                 self._committing = batch
                 self._next()
             return self._committing
@@ -331,7 +327,7 @@ class Writer:
         took_s = time.monotonic() - began_s
         self.asked_s = 0.0
         self._commit_s += SMOOTHING * (took_s - self._commit_s)
-        if batch.size <= LEFT_BYTES_MAX:
+        if batch.size <= BUSY_BYTES:
             self.small_commit_s += SMOOTHING * (took_s - self.small_commit_s)
         self.tally.commit(batch.count, batch.size, took_s)
         self._settled = False

@@ -13,11 +13,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
-from broker.connectors import read_proxies
+from broker.connectors import CONNECTIONS_MAX, read_proxies
 from broker.errors import ConfigurationInvalid
 from broker.proxy_protocol import Network
 from broker.tls_config import TlsConfig
-from broker.values import flag, number, path
+from broker.values import DAY_MS, flag, number, path
 from fabric.gateway.balance import BALANCES, ROUND_ROBIN, STICKY_CLIENTS_MAX
 
 DETECTING_PID: Final = "io.fabric8.gateway.detecting"
@@ -35,8 +35,6 @@ PROTOCOLS: Final[dict[str, tuple[str, str]]] = {
 """Per protocol: how the names of its properties begin, and its port. The original has 5672 for MQTT, too, and
 that is AMQP's."""
 
-CONNECTIONS_MAX: Final = 1000
-"""As of a broker's connector."""
 WAIT_MS: Final = 30_000
 """A takeover takes less than a second, a host that freezes a session timeout; a broker that recovers a large
 journal may take some seconds. Clients give up by themselves after 10 to 60 s."""
@@ -46,7 +44,6 @@ CONNECT_MS: Final = 3_000
 """Time for the connection to a broker: one lost SYN is sent again after 1 s."""
 BUFFER_BYTES: Final = 65_536
 """What is read at a time, and so what waits in one direction for a side that does not read."""
-TIME_MS_MAX: Final = 86_400_000
 PROXY_VERSIONS: Final = ("none", "v1", "v2")
 """What `proxyProtocol` may be, by the version it stands for."""
 BROKER_TLS: Final = (AUTO, "never", "always")
@@ -147,10 +144,10 @@ class GatewayConfig:
             ),
             connections_max=number(values, "maximumConnections", CONNECTIONS_MAX, 1, 100_000),
             connections_per_address_max=number(values, "maximumConnectionsPerAddress", 0, 0, 100_000),
-            wait_ms=number(values, "connectionWait", WAIT_MS, 0, TIME_MS_MAX),
-            detection_ms=number(values, "protocolDetectionTimeOut", DETECTION_MS, 1, TIME_MS_MAX),
-            connect_ms=number(values, "connectTimeout", CONNECT_MS, 1, TIME_MS_MAX),
-            idle_ms=number(values, "idleTimeout", 0, 0, TIME_MS_MAX),
+            wait_ms=number(values, "connectionWait", WAIT_MS, 0, DAY_MS),
+            detection_ms=number(values, "protocolDetectionTimeOut", DETECTION_MS, 1, DAY_MS),
+            connect_ms=number(values, "connectTimeout", CONNECT_MS, 1, DAY_MS),
+            idle_ms=number(values, "idleTimeout", 0, 0, DAY_MS),
             buffer_bytes=number(values, "bufferSize", BUFFER_BYTES, 4_096, 16_777_216),
             tls=tls,
             requires_tls=requires_tls,

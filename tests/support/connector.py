@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from support.region import MemoryStore, RecordingClient
+from support.region import QUEUE, MemoryStore, RecordingClient
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from broker.connector import ClientTransport, TransportConnector
 from broker.connectors import ConnectorConfig, PortRange
 from broker.region.connection import RegionConnection
+from broker.region.consumer import ConsumerOptions
 from broker.region.region import Region
 from broker.turn import Turn
 
@@ -188,6 +189,17 @@ class Bench:
         socket = Socket()
         protocol.makeConnection(socket)
         return protocol, socket, self.servers[-1]
+
+    def consumer(
+        self, options: ConsumerOptions | None = None
+    ) -> tuple[ClientTransport, Socket, FakeServer, RegionConnection]:
+        """A new client that has logged in and consumes the queue."""
+        protocol, socket, server = self.client()
+        protocol.dataReceived(b"L")
+        self.end_turn()
+        assert server.connection is not None
+        server.connection.add_consumer("k", QUEUE, options)
+        return protocol, socket, server, server.connection
 
     def end_turn(self) -> None:
         """This pass of the reactor is over."""

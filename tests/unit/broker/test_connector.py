@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from support.connector import PEER, Bench
-from support.region import QUEUE, Peer
+from support.region import Peer
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -31,11 +31,7 @@ def test_held_replies_leave_when_their_batch_is_durable() -> None:
 def test_dispatches_reach_the_connection_they_are_for() -> None:
     """What the region dispatches is written in the same turn, though nothing arrived from that client."""
     bench = Bench()
-    protocol, socket, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
+    _, socket, _, _ = bench.consumer()
     sender = Peer(bench.region, "sender")
     sender.send("m1")
     sender.send("m2")
@@ -46,11 +42,7 @@ def test_dispatches_reach_the_connection_they_are_for() -> None:
 def test_a_full_socket_stops_dispatch_until_it_is_empty() -> None:
     """A client that does not read gets nothing more until it has read what it was sent."""
     bench = Bench()
-    protocol, socket, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
+    _, socket, _, _ = bench.consumer()
     Peer(bench.region, "sender").send("m1")
     socket.room = 0
     bench.sync()
@@ -68,12 +60,8 @@ def test_a_full_socket_stops_dispatch_until_it_is_empty() -> None:
 def test_a_large_dispatch_goes_out_in_bounded_portions() -> None:
     """A prefetch of thousands is not put into the socket's buffer at once."""
     bench = Bench()
-    protocol, socket, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
-    server.connection.dispatch_budget = 1500
+    _, socket, _, connection = bench.consumer()
+    connection.dispatch_budget = 1500
     sender = Peer(bench.region, "sender")
     for index in range(5):
         sender.send(f"m{index}")
@@ -139,11 +127,7 @@ def test_a_closing_server_closes_its_socket_after_what_it_says(caplog: pytest.Lo
 def test_a_lost_connection_gives_back_what_it_had() -> None:
     """Its messages are dispatched to others at the end of the turn."""
     bench = Bench()
-    protocol, _, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
+    protocol, _, server, _ = bench.consumer()
     other = Peer(bench.region, "other")
     other.send("m1")
     bench.sync()
@@ -205,11 +189,7 @@ def test_pulls_are_answered_by_the_clock() -> None:
 def test_a_halted_turn_only_lets_durable_replies_leave() -> None:
     """While the broker stops, what was taken is answered and nothing else is done."""
     bench = Bench()
-    protocol, socket, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
+    protocol, socket, server, _ = bench.consumer()
     Peer(bench.region, "sender").send("m1")
     server.held_batch = 1
     bench.turn.hold(protocol)

@@ -2,12 +2,13 @@
 
 import pytest
 from support.connector import Bench, FakeServer, Socket
-from support.region import QUEUE, Peer
+from support.region import Peer
 
-from broker.commit_delay import DELAY_SHARE, DELAYED_BYTES_MAX
+from broker.commit_delay import DELAY_SHARE
 from broker.connector import ClientTransport
 from broker.region.consumer import ConsumerOptions
 from broker.turn import GATHER_S_MAX, SWEEP_S, UNAWAITED_S
+from journal.options import BUSY_BYTES
 
 
 def test_a_turn_writes_once_per_connection_and_flushes_once() -> None:
@@ -52,11 +53,7 @@ def test_what_nobody_waits_for_is_committed_soon_and_once() -> None:
 def test_what_a_consumer_waits_for_is_committed_at_once() -> None:
     """A message that would be dispatched is awaited like a reply."""
     bench = Bench()
-    protocol, socket, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
+    _, socket, _, _ = bench.consumer()
     bench.sync()
     flushes = bench.flushes
     Peer(bench.region, "sender").send("n1")
@@ -200,7 +197,7 @@ def test_on_a_slow_disk_a_lone_client_is_committed_at_once() -> None:
 def test_on_a_slow_disk_much_is_committed_at_once() -> None:
     """What keeps the disk at work by itself is not put off."""
     bench, clients = slow_bench()
-    bench.unwritten_bytes = DELAYED_BYTES_MAX + 1
+    bench.unwritten_bytes = BUSY_BYTES + 1
     ask(bench, *clients[:2])
     ask(bench, *clients[2:])
     assert bench.flushes == 2
@@ -255,11 +252,7 @@ def test_a_turn_that_was_held_up_is_told_the_time_again() -> None:
 def test_a_mistake_in_a_dispatch_withholds_nothing_from_others() -> None:
     """A programming error shows in the log; the journal is still flushed and replies are still written."""
     bench = Bench()
-    protocol, _, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE)
+    _, _, server, _ = bench.consumer()
     server.dispatch = None
     Peer(bench.region, "sender").send("n1", persistent=False)
     other, other_socket, other_server = bench.client()
@@ -275,13 +268,9 @@ def test_a_mistake_in_a_dispatch_withholds_nothing_from_others() -> None:
 def test_a_wait_counts_from_its_arrival_however_long_nothing_happened() -> None:
     """The region is told the time before what arrives: an idle broker's clock must not stand still."""
     bench = Bench()
-    protocol, _, server = bench.client()
-    protocol.dataReceived(b"L")
-    bench.end_turn()
+    protocol, _, server, connection = bench.consumer(ConsumerOptions(prefetch_size=0))
     bench.now_ms = 3_600_000
-    assert server.connection is not None
-    server.connection.add_consumer("k", QUEUE, ConsumerOptions(prefetch_size=0))
-    server.on_data = lambda: server.connection.pull("k", 500)
+    server.on_data = lambda: connection.pull("k", 500)
     protocol.dataReceived(b"pull")
     bench.end_turn()
     assert server.none == []
