@@ -19,6 +19,7 @@ from twisted.internet.protocol import ServerFactory
 from broker.admission import Admission
 from broker.errors import PortUnavailable
 from broker.proxy_protocol import is_within
+from broker.remote import remote_of
 from broker.rest import Rest, send_some
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ClientTransport(TwistedProtocol):
         """Begin the dialogue."""
         self._socket = cast("Socket", self.transport)
         peer = self._socket.getPeer()
-        self.remote = f"tcp://{peer.host}:{peer.port}"
+        self.remote = remote_of(peer.host, peer.port)
         self._socket.setTcpNoDelay(True)
         self._socket.setTcpKeepAlive(True)
         self._made_s = self._turn.monotonic_s()

@@ -26,6 +26,7 @@ from typing import Any, Final
 from broker.destination import Destination, DestinationKind
 from broker.errors import ConfigurationInvalid, InvalidDestination
 from broker.policy_names import WITHOUT_MEANING
+from broker.values import DAY_MS
 
 PREFIX: Final = "policy."
 ONE: Final = "*"
@@ -232,7 +233,7 @@ class Policy:
     use_consumer_priority: bool = flag("useConsumerPriority", True)
     strict_order_dispatch: bool = flag("strictOrderDispatch", False)
     consumers_before_start: int = number("consumersBeforeDispatchStarts", 0, 0, 5_000)
-    before_start_ms: int = number("timeBeforeDispatchStarts", 0, 0, 86_400_000)
+    before_start_ms: int = number("timeBeforeDispatchStarts", 0, 0, DAY_MS)
     pending_queue: str = choice(
         "pendingQueuePolicy", "storeCursor", ("storeCursor", "fileQueueCursor", "vmQueueCursor")
     )
@@ -242,13 +243,13 @@ class Policy:
     store_usage_high_water_mark: int = number("storeUsageHighWaterMark", 100, 1, 100)
     producer_flow_control: bool | None = own_flag("producerFlowControl")
     send_fail_if_no_space: bool | None = own_flag("sendFailIfNoSpace")
-    send_fail_after_ms: int | None = own_number("sendFailIfNoSpaceAfterTimeout", 0, 7 * 86_400_000)
-    blocked_producer_warning_ms: int = number("blockedProducerWarningInterval", 30_000, 0, 86_400_000)
+    send_fail_after_ms: int | None = own_number("sendFailIfNoSpaceAfterTimeout", 0, 7 * DAY_MS)
+    blocked_producer_warning_ms: int = number("blockedProducerWarningInterval", 30_000, 0, DAY_MS)
     # consumers that are too slow
     slow_consumer_strategy: str = choice("slowConsumerStrategy", "", (ABORT_SLOW, ABORT_SLOW_ACK))
     slow_max_count: int = number("slowConsumerStrategy.maxSlowCount", -1, -1, 1_000_000)
     slow_max_duration_ms: int = number("slowConsumerStrategy.maxSlowDuration", 30_000, -1, _YEAR_MS)
-    slow_check_period_ms: int = number("slowConsumerStrategy.checkPeriod", 30_000, 1, 86_400_000)
+    slow_check_period_ms: int = number("slowConsumerStrategy.checkPeriod", 30_000, 1, DAY_MS)
     slow_abort_connection: bool = flag("slowConsumerStrategy.abortConnection", False)
     slow_ignores_network: bool = flag("slowConsumerStrategy.ignoreNetworkConsumers", True)
     slow_max_since_ack_ms: int = number("slowConsumerStrategy.maxTimeSinceLastAck", 30_000, -1, _YEAR_MS)
@@ -272,7 +273,7 @@ class Policy:
     recovery_policy: str = text("subscriptionRecoveryPolicy", RETAINED_RECOVERY, check=_recovery)
     recovery_wrapped: str = choice("subscriptionRecoveryPolicy.wrapped", NO_RECOVERY, RECOVERIES)
     recovery_maximum_size: int = number("subscriptionRecoveryPolicy.maximumSize", 0, 1, 1 << 30)
-    recover_duration_ms: int = number("subscriptionRecoveryPolicy.recoverDuration", 60_000, 0, 86_400_000)
+    recover_duration_ms: int = number("subscriptionRecoveryPolicy.recoverDuration", 60_000, 0, DAY_MS)
     # advisories
     send_advisory_if_no_consumers: bool = flag("sendAdvisoryIfNoConsumers", False)
     advisory_for_slow_consumers: bool = flag("advisoryForSlowConsumers", False)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from broker.errors import ProxyHeaderInvalid
 from broker.proxy_protocol import is_within, leading_header
+from broker.remote import host_of, remote_of
 from broker.wrapping import MakeServer, Wrapper
 
 if TYPE_CHECKING:
     from broker.connector import ProtocolServer
     from broker.serving import ServerContext
 
-_SCHEME: Final = "tcp://"
-"""Of clients' addresses as `broker.connector` writes them."""
-
 
 def proxied_server(
     make: MakeServer, context: ServerContext, remote: str, now_s: float, wake: Callable[[], None]
 ) -> ProtocolServer:
     """The server for who has connected: of a trusted proxy what its header says, of others their own."""
-    host = remote.removeprefix(_SCHEME).rpartition(":")[0]
-    if is_within(host, context.config.proxies):
+    if is_within(host_of(remote), context.config.proxies):
         return ProxiedServer(context, remote, wake, make=make)
     return make(context, remote, now_s, wake)
 
@@ -60,7 +57,7 @@ class ProxiedServer(Wrapper):
         if header is None:
             return
         if header.client is not None:
-            self._remote = f"{_SCHEME}{header.client.host}:{header.client.port}"
+            self._remote = remote_of(header.client.host, header.client.port)
         rest = first[header.size :]
         self._first = b""
         inner = self.begin(self._make, now_s)

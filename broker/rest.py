@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def send_some(socket: Socket, data: bytes) -> int:
     """Send what the socket takes at once; returns how many bytes that were.
 
-    None if it fails: the reactor, to which the rest is left, finds the error again and ends the connection.
+    0 if it fails: the reactor, to which the rest is left, finds the error again and ends the connection.
     """
     try:
         return socket.getHandle().send(data)

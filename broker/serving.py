@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from broker.cluster import Cluster
 from broker.errors import AccessDenied
+from broker.remote import host_of
 
 if TYPE_CHECKING:
     from broker.admission import LoginGuard
@@ -222,7 +223,7 @@ class ServerSide(ABC, Generic[Answer, Waiting]):
 
     @property
     def _address(self) -> str:
-        return self.remote.removeprefix("tcp://").rpartition(":")[0]
+        return host_of(self.remote)
 
     def _guarded(
         self,
