@@ -113,6 +113,8 @@ class Turn:
         self._told_s = 0.0
         """When the region was told the time, monotonic."""
         self._end: DelayedCall | None = None
+        self._is_wanted = False
+        """The end of this pass has something to do."""
         self._unawaited: DelayedCall | None = None
         self._delayed: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
@@ -165,8 +167,7 @@ class Turn:
     def touch(self, line: Line) -> None:
         """The line has something to send."""
         self._touched[line] = None
-        if self._end is None:
-            self.schedule()
+        self.schedule()
 
     def heard(self, line: Line) -> None:
         """The line has received something.
@@ -177,12 +178,19 @@ class Turn:
         """
         self._touched[line] = None
         self._heard += 1
-        if self._alone and self._end is None and not self._halted:
+        if not self._alone or self._end is not None or self._halted:
+            self.schedule()
+            return
+        if self._holding:
+            self._commit()
+        if self._touched:  # the journal has not answered at once, or was not asked
             self._finish()
-        self.schedule()
+        if self._end is None and not self._halted:
+            self._end = self._reactor.callLater(0, self._run)
 
     def schedule(self) -> None:
         """Have an end of turn."""
+        self._is_wanted = True
         if self._end is None and not self._halted:
             self._end = self._reactor.callLater(0, self._run)
 
@@ -219,7 +227,9 @@ class Turn:
         self._alone = self._heard <= 1
         self._heard = 0
         self._gather_until_s = 0.0
-        self._finish()
+        if self._is_wanted:
+            self._is_wanted = False
+            self._finish()
 
     def _gathers(self) -> bool:
         """Whether the next pass of the reactor may bring more that one sync is enough for.
@@ -251,8 +261,9 @@ class Turn:
             else:
                 self._write()
                 self._flush_later()
-        if region.deadline_ms is not None:
-            self._set_alarm(region.deadline_ms)
+        deadline_ms = region.deadline_ms
+        if deadline_ms is not None:
+            self._set_alarm(deadline_ms)
 
     def _flush_later(self) -> None:
         """Commit what nobody waits for with what somebody does, if that comes soon."""

@@ -38,9 +38,9 @@ class IdleDestinations:
         self._deleted_max = deleted_max
         self._seen: dict[Queue | Topic, tuple[int, int]] = {}
         """Since when it is idle, and what had been sent to it by then."""
-        self.due_ms = region.now_ms + period_ms if period_ms else None
+        self.due_ms: int | None = region.now_ms + period_ms if period_ms else None
 
-    def sweep(self) -> None:
+    def run(self) -> None:
         """It is due: delete what has been idle for long enough, in one append."""
         region = self._region
         now_ms = region.now_ms

@@ -160,6 +160,15 @@ class Region:
         self.repeats_dropped = 0
         self.pulls = Pulls(self)
         self.idle = IdleDestinations(self, self.limits.purge_period_ms, self.limits.purged_max)
+        self._clocked: tuple[Task, ...] = (
+            self.schedule,
+            self.redelivery,
+            self.expiry,
+            self.slow,
+            self.subscriptions,
+            self.idle,
+            self.pulls,
+        )
         self._recover()
 
     def _recover(self) -> None:
@@ -516,43 +525,23 @@ class Region:
         if self.next_ref != self.arrivals.next_ref:
             self.arrivals.mark(self.next_ref, self.now_ms)
         self.now_ms = now_ms
-        if (due_ms := self.schedule.due_ms) is not None and due_ms <= now_ms:
-            self.schedule.run()
-        if (due_ms := self.redelivery.due_ms) is not None and due_ms <= now_ms:
-            self.redelivery.run()
-        if (due_ms := self.expiry.due_ms) is not None and due_ms <= now_ms:
-            self.expiry.run()
-        if (due_ms := self.slow.due_ms) is not None and due_ms <= now_ms:
-            self.slow.run()
-        if (due_ms := self.subscriptions.due_ms) is not None and due_ms <= now_ms:
-            self.subscriptions.run()
-        if self.idle.due_ms is not None and self.idle.due_ms <= now_ms:
-            self.idle.sweep()
-        for each in self.tasks:
+        for each in (*self._clocked, *self.tasks):
             if (due_ms := each.due_ms) is not None and due_ms <= now_ms:
                 each.run()
-        self.dirty.update(dict.fromkeys(self.alarms.due(now_ms)))
-        if (due_ms := self.pulls.due_ms) is not None and due_ms <= now_ms:
-            self.pulls.run()
+        if (due_ms := self.alarms.due_ms) is not None and due_ms <= now_ms:
+            self.dirty.update(dict.fromkeys(self.alarms.due(now_ms)))
 
     @property
     def deadline_ms(self) -> int | None:
         """When `advance` and `dispatch` must be called at the latest."""
-        times = []
-        if self.idle.due_ms is not None:
-            times.append(self.idle.due_ms)
-        own = (self.schedule, self.redelivery, self.expiry, self.slow, self.subscriptions, self.pulls)
-        every: tuple[Task, ...] = (*own, *self.tasks)
-        for task in every:
-            if (due_ms := task.due_ms) is not None:
-                times.append(due_ms)
+        times = [due_ms for each in (*self._clocked, *self.tasks) if (due_ms := each.due_ms) is not None]
+        if (due_ms := self.alarms.due_ms) is not None:
+            times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
             times.append(deadline_ms)
         if self.unfinished:
             times.append(self.now_ms)
-        if self.alarms.due_ms is not None:
-            times.append(self.alarms.due_ms)
-        return min(times, default=None)
+        return min(times) if times else None
 
     def durable(self, batch: int) -> None:
         """The journal has made everything up to this batch safe."""

@@ -153,6 +153,7 @@ class Bench:
         self.region = Region(self.store)
         self.flushes = 0
         self.flushed_batch = 0
+        self.syncs_at_once = False
         self.commit_s = 0.0
         self.unwritten_bytes = 0
         self.now_ms = 1000
@@ -172,9 +173,11 @@ class Bench:
         self.connector.accept(self.turn, self.build)
 
     def flush(self) -> None:
-        """The journal's writer is woken."""
+        """The journal's writer is woken, or commits at once."""
         self.flushes += 1
         self.flushed_batch = self.region.last_batch
+        if self.syncs_at_once:
+            self.sync()
 
     def build(self, remote: str, now_s: float, wake: Callable[[], None]) -> FakeServer:
         """A server per client."""

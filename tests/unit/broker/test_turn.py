@@ -235,6 +235,31 @@ def test_a_lone_client_is_answered_at_once_and_several_are_gathered() -> None:
     assert socket.writes[3:] == [b"d", b"e"]
 
 
+def test_what_a_lone_client_asks_is_dispatched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the journal commits at once, its answer and what comes of it cost one look at the region."""
+    bench = Bench()
+    _, socket, _, _ = bench.consumer()
+    sender, sender_socket, server = bench.client()
+    sender.dataReceived(b"x")
+    bench.end_turn()
+    bench.syncs_at_once = True
+    dispatch = bench.region.dispatch
+    dispatched: list[int] = []
+
+    def counted() -> None:
+        dispatched.append(len(sender_socket.writes))
+        dispatch()
+
+    monkeypatch.setattr(bench.region, "dispatch", counted)
+    Peer(bench.region, "peer").send("n1")
+    server.held_batch = bench.region.last_batch
+    sender.dataReceived(b"y")
+    bench.end_turn()
+    assert sender_socket.writes[1:] == [b"ydurable"]
+    assert dispatched == [len(sender_socket.writes)], "once, behind the answer"
+    assert socket.writes[-1] == b"D"
+
+
 def test_a_turn_that_was_held_up_is_told_the_time_again() -> None:
     """A process that stood still in the middle of a turn does not take what it reads then for older."""
     bench = Bench()
