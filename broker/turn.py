@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from broker.commit_delay import CommitDelay
+from broker.polling import passes_of
 from broker.reactor import Clock, DelayedCall
 from journal.options import SLOW_COMMIT_S
 
@@ -85,6 +86,7 @@ class Turn:
         *,
         clock_ms: Callable[[], int] = lambda: int(time.time() * 1000),
         monotonic_s: Callable[[], float] = time.monotonic,
+        passes: Callable[[], int] | None = None,
     ) -> None:
         """Make it.
 
@@ -94,6 +96,7 @@ class Turn:
             journal: commits what the region appends.
             clock_ms: wall clock, for expiry.
             monotonic_s: for inactivity.
+            passes: how often the reactor has looked for what arrives; by default see `passes_of`.
         """
         self._reactor = reactor
         self._region = region
@@ -105,6 +108,9 @@ class Turn:
         self._of_connection: dict[RegionConnection, Line] = {}
         self._touched: dict[Line, None] = {}
         self._holding: dict[Line, None] = {}
+        self._passes = passes or passes_of(reactor)
+        self._pass = -1
+        """The last pass of the reactor in which something was heard while nothing was to be done."""
         self._heard = 0
         self._alone = False
         self._held_before = 0
@@ -113,12 +119,12 @@ class Turn:
         self._told_s = 0.0
         """When the region was told the time, monotonic."""
         self._end: DelayedCall | None = None
-        self._is_wanted = False
-        """The end of this pass has something to do."""
         self._unawaited: DelayedCall | None = None
         self._delayed: DelayedCall | None = None
         self._alarm: DelayedCall | None = None
         self._alarm_ms = 0
+        self._due_ms: int | None = 0
+        """When the region has to be told of the time again, as it said at the end of the last turn."""
         self._sweep: DelayedCall = reactor.callLater(SWEEP_S, self._check_deadlines)
         self._dispatching = True
         self._halted = False
@@ -177,20 +183,26 @@ class Turn:
         be heard in this pass, that one waits for its end, and the next passes gather again.
         """
         self._touched[line] = None
-        self._heard += 1
-        if not self._alone or self._end is not None or self._halted:
-            self.schedule()
-            return
+        number = self._passes()
+        if self._end is not None or number == self._pass:
+            self._heard += 1
+        else:
+            self._pass = number
+            self._heard = 1
+            if self._alone and not self._halted:
+                self._answer_alone()
+                return
+        self.schedule()
+
+    def _answer_alone(self) -> None:
+        """End the turn of the only line that was heard."""
         if self._holding:
             self._commit()
         if self._touched:  # the journal has not answered at once, or was not asked
             self._finish()
-        if self._end is None and not self._halted:
-            self._end = self._reactor.callLater(0, self._run)
 
     def schedule(self) -> None:
         """Have an end of turn."""
-        self._is_wanted = True
         if self._end is None and not self._halted:
             self._end = self._reactor.callLater(0, self._run)
 
@@ -227,9 +239,7 @@ class Turn:
         self._alone = self._heard <= 1
         self._heard = 0
         self._gather_until_s = 0.0
-        if self._is_wanted:
-            self._is_wanted = False
-            self._finish()
+        self._finish()
 
     def _gathers(self) -> bool:
         """Whether the next pass of the reactor may bring more that one sync is enough for.
@@ -252,7 +262,11 @@ class Turn:
         region = self._region
         try:
             if self._dispatching:
-                region.advance(self._clock_ms())
+                now_ms = self._clock_ms()
+                if self._due_ms is None or now_ms < self._due_ms:
+                    region.now_ms = now_ms
+                else:
+                    region.advance(now_ms)
                 region.dispatch()
         finally:  # a mistake in one message's dispatch must not withhold what others have to hear
             if self._holding or region.blocked:
@@ -261,7 +275,7 @@ class Turn:
             else:
                 self._write()
                 self._flush_later()
-        deadline_ms = region.deadline_ms
+        self._due_ms = deadline_ms = region.deadline_ms
         if deadline_ms is not None:
             self._set_alarm(deadline_ms)
 

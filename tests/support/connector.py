@@ -153,6 +153,7 @@ class Bench:
         self.region = Region(self.store)
         self.flushes = 0
         self.flushed_batch = 0
+        self.passes = 0
         self.syncs_at_once = False
         self.commit_s = 0.0
         self.unwritten_bytes = 0
@@ -163,6 +164,7 @@ class Bench:
             self,
             clock_ms=lambda: self.now_ms,
             monotonic_s=self.reactor.seconds,
+            passes=lambda: self.passes,
         )
         self.connector = TransportConnector(
             self.reactor,
@@ -206,6 +208,7 @@ class Bench:
 
     def end_turn(self) -> None:
         """This pass of the reactor is over."""
+        self.passes += 1
         self.reactor.advance(0)
 
     def sync(self) -> None:
