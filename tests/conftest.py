@@ -1,7 +1,9 @@
 """Fixtures for all tests."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,19 +19,42 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+TESTS = Path(__file__).parent
 SLOW_FOLDERS = ("integration", "browser", "interop", "docs", "scenario", "simulation")
 """Those whose files take long, the slowest first."""
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each worker of a whole run read other files first: what one has compiled the others find."""
+    if (place := _place_of(session.config)) and session.config.args == ["tests"]:
+        files = [str(path.relative_to(TESTS.parent)) for path in sorted(TESTS.rglob("test_*.py"))]
+        number, count = place
+        begin = len(files) * number // count
+        session.config.args = files[begin:] + files[:begin]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the workers of a parallel run begin with what takes long; the many short files fill the gaps."""
-    if hasattr(config, "workerinput"):
+    if _place_of(config):
         items.sort(key=_rank)
 
 
-def _rank(item: pytest.Item) -> int:
-    folder = item.nodeid.split("/")[1]
-    return SLOW_FOLDERS.index(folder) if folder in SLOW_FOLDERS else len(SLOW_FOLDERS)
+def pytest_collection_finish() -> None:
+    """Look for garbage among what the tests make, not each time among all that was read before them."""
+    gc.collect()
+    gc.freeze()
+
+
+def _place_of(config: pytest.Config) -> tuple[int, int] | None:
+    """The number of a worker, from 0, and how many there are; None: there are none."""
+    found: dict[str, str] | None = getattr(config, "workerinput", None)
+    return (int(found["workerid"].removeprefix("gw")), int(found["workercount"])) if found else None
+
+
+def _rank(item: pytest.Item) -> tuple[int, tuple[str, ...]]:
+    """The same order in all workers, whatever they have read first."""
+    place = item.path.relative_to(TESTS).parts
+    return SLOW_FOLDERS.index(place[0]) if place[0] in SLOW_FOLDERS else len(SLOW_FOLDERS), place
 
 
 @pytest.fixture(scope="session")

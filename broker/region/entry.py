@@ -214,6 +214,9 @@ class Pending:
             return
         last = returned[-1].ref
         front = self.front
+        if front and front[-1].ref < returned[0].ref:  # consumers that leave in turn
+            front.extend(returned)
+            return
         older: list[Entry] = []
         while front and front[0].ref < last:
             older.append(front.popleft())

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from support import javascript
-from support.our_broker import OurBroker, add_user, listening_ports, running
+from support.listening import listening_ports
+from support.our_broker import OurBroker, add_user, running
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
 

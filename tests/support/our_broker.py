@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from support.listening import listening_ports
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests
 
@@ -83,26 +84,6 @@ class OurBroker:
             return self.port in self.listening()
 
         wait_until(listening, START_TIMEOUT_S, lambda: f"it listens:\n{self.log.read_text('utf-8')}")
-
-
-def listening_ports(pid: int) -> set[int]:
-    """The TCP ports on which a process listens, as the kernel says."""
-    sockets = set()
-    with contextlib.suppress(FileNotFoundError):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                sockets.add(str(descriptor.readlink()))
-    ports = set()
-    lines = []
-    for table in ("tcp", "tcp6"):
-        with contextlib.suppress(FileNotFoundError):  # a kernel may be without version 6
-            lines += Path("/proc/net", table).read_text("ascii").splitlines()[1:]
-    for line in lines:
-        fields = line.split()
-        is_listening, inode = fields[3] == "0A", fields[9]
-        if is_listening and f"socket:[{inode}]" in sockets:
-            ports.add(int(fields[1].split(":")[1], 16))
-    return ports
 
 
 @contextlib.contextmanager

@@ -287,3 +287,11 @@ def test_arguments_reach_the_program(checkout: Checkout) -> None:
     assert done.stdout == "python -m simulation.cluster.simulate --seeds 1..9\n", done.stderr
     done = checkout.run(["soak", "--rounds", "3"], ZOOKEEPER_HOME="/opt/zookeeper")
     assert done.stdout == "python -m integration.soak.main --rounds 3\n", done.stderr
+
+
+def test_what_is_compiled_is_kept(checkout: Checkout) -> None:
+    """Also where the environment is against it: the tests start processes by the thousand."""
+    python = checkout.folder / ".venv" / "bin" / "python"
+    checkout.write(python, 'echo "${PYTHONDONTWRITEBYTECODE-kept}"')
+    done = checkout.run(["simulate"], PYTHONDONTWRITEBYTECODE="1")
+    assert (done.returncode, done.stdout) == (0, "kept\n"), done.stderr

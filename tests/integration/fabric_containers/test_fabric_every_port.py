@@ -20,7 +20,7 @@ import requests
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError
 from support.fabric import FabricForTests
-from support.our_broker import listening_ports
+from support.listening import listening_ports
 from support.port_logins import LET_IN, SUBPROTOCOLS, TIMEOUT_S, Credentials, Line, Way
 from support.stomp_client import read_frames, written
 from support.waiting import wait_until

@@ -12,7 +12,7 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.booleans()),
         st.tuples(st.just("take"), st.integers(1, 5)),
-        st.tuples(st.just("give back"), st.integers(1, 3)),
+        st.tuples(st.sampled_from(("give back", "give the oldest back")), st.integers(1, 3)),
         st.tuples(st.just("consume"), st.integers(1, 3)),
         st.tuples(st.just("durable"), st.integers(0, 3)),
     ),
@@ -41,8 +41,9 @@ def test_it_is_in_order_whatever_is_left_to_the_index(
             for _ in range(min(value, len(waiting))):
                 taken.append(pending.head().popleft())
                 assert taken[-1].ref == waiting.pop(0)
-        elif what == "give back":
-            back, taken = taken[-value:], taken[:-value]
+        elif what.startswith("give"):
+            last = what == "give back"
+            back, taken = (taken[-value:], taken[:-value]) if last else (taken[:value], taken[value:])
             pending.give_back(back)
             waiting = sorted(waiting + [entry.ref for entry in back])
         elif what == "consume":
