@@ -4,6 +4,7 @@
 readonly ENGINE=.docker # what we know of an engine that we started
 readonly ENGINE_END_S=60
 readonly LAB_PROJECT=fabric-lab
+readonly LABS=3 # at once: they wait most of their time, for sessions that end and for faults that last
 readonly BASE_DEFAULT=python:3.12-slim
 readonly BASE_MADE=fabric-base:bookworm
 # What images and their making take; the storage driver vfs keeps every layer whole.
@@ -241,7 +242,11 @@ docker_test() {
     need_systemd
     install_missing
     make_venv
-    exec "$VENV/bin/pytest" -m docker tests/docker "$@"
+    if (($# > 0)); then
+        exec "$VENV/bin/pytest" -m docker tests/docker "$@"
+    fi
+    # Each lab with its tests stays on one worker, as tests/docker/conftest.py says.
+    exec "$VENV/bin/pytest" --numprocesses "$LABS" --no-loadscope-reorder -m docker tests/docker
 }
 
 docker_main() {
