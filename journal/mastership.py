@@ -180,10 +180,10 @@ class Mastership:
             yield from self._open_file(place.number, batch.end)
             pieces.insert(0, encode_file_header(FileHeader(self.epoch, place.number, self.salt)))
             offset = 0
+        began_s = time.monotonic()
         self._write(offset, pieces, batch.end)
         assert self._file is not None
         yield f"wrote batch {place.batch}"
-        began_s = time.monotonic()
         self._file.sync()
         self.tally.sync_s.add(time.monotonic() - began_s)
         yield f"synced batch {place.batch}"
@@ -226,7 +226,7 @@ class Mastership:
                 pieces = [*pieces, _ZEROS[: self._zeroed - end]]
         while True:
             try:
-                file.write(offset, pieces)
+                file.write(offset, pieces, syncing=True)
                 return
             except StoreFull:  # on a file system that cannot allocate
                 if not self.reserve.give(end - offset):

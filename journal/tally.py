@@ -27,7 +27,7 @@ SECONDS_BOUNDS: Final = (
     2.5,
     5.0,
 )
-"""Of a sync: from what the write cache of a disk takes to what is a broken one."""
+"""Of a write with its sync: from what the write cache of a disk takes to what is a broken one."""
 
 
 class Histogram:
@@ -73,7 +73,7 @@ class Tally:
     Attributes:
         bytes: of the records of all batches.
         records: of a batch.
-        sync_s: seconds that a sync took.
+        sync_s: seconds that a write and its sync took.
         commit_s: likewise of a batch: write, sync and fence check.
         checkpoints: written.
         files_compacted: data files whose live records were moved forward.

@@ -202,12 +202,15 @@ class Writer:
                     batch.join()
 
     def _commit_inline(self) -> None:
-        """Commits the open batch in the owner's thread; call it with the disk held, which it releases."""
+        """Commits the open batch in the owner's thread; call it with the disk held, which it releases.
+
+        It is told first and counted then: whoever waits need not wait for that.
+        """
         batch = None
         try:
             batch = self._take(is_asked=True)
             if batch is not None:
-                self._commit(batch)
+                took_s = self._commit(batch)
         except JournalError as error:
             self._fail(error)
             self._wakes.put(None)  # the writer ends
@@ -215,7 +218,10 @@ class Writer:
         finally:
             self._disk.release()
         if batch is not None:
-            self._tell(batch.place.batch)
+            try:
+                self._tell(batch.place.batch)
+            finally:
+                self._count(batch, took_s)
 
     def close(self, timeout_s: float) -> None:
         """Commits what was appended, marks the end, gives the rest of the data file back.
@@ -299,7 +305,7 @@ class Writer:
         done: OpenBatch | None = None
         try:
             while (batch := self._take(is_asked=is_asked)) is not None:
-                self._commit(batch, report=done)
+                self._count(batch, self._commit(batch, report=done))
                 done = batch
                 is_asked = False
         finally:
@@ -317,7 +323,8 @@ class Writer:
             self._told = number
             self._on_durable(number)
 
-    def _commit(self, batch: OpenBatch, *, report: OpenBatch | None = None) -> None:
+    def _commit(self, batch: OpenBatch, *, report: OpenBatch | None = None) -> float:
+        """Has a batch written, synced and checked; returns how many seconds that took."""
         self.asked_s = began_s = time.monotonic()
         steps = self._mastership.commit(batch)
         if report is not None:
@@ -326,12 +333,16 @@ class Writer:
         run(steps)
         took_s = time.monotonic() - began_s
         self.asked_s = 0.0
+        self._settled = False
+        self.durable_batch = batch.place.batch
+        return took_s
+
+    def _count(self, batch: OpenBatch, took_s: float) -> None:
+        """Notes a commit, for those who want to know how long one takes, and for upkeep."""
         self._commit_s += SMOOTHING * (took_s - self._commit_s)
         if batch.size <= BUSY_BYTES:
             self.small_commit_s += SMOOTHING * (took_s - self.small_commit_s)
         self.tally.commit(batch.count, batch.size, took_s)
-        self._settled = False
-        self.durable_batch = batch.place.batch
         self.on_committed(batch.place.batch, batch.size)
 
     def _be_idle(self) -> None:
@@ -349,6 +360,6 @@ class Writer:
             batch.count = 1
             batch.size = len(self._end_pieces[0])
             self._next()
-        self._commit(batch)
+        self._count(batch, self._commit(batch))
         self._report(batch)
         self._settled = True

@@ -139,7 +139,7 @@ LOST = _metric(
 )
 BATCH_RECORDS = _metric("journal_batch_records", Kind.HISTOGRAM, "Records of a batch; each has one sync.")
 WRITTEN = _metric("journal_written_bytes", Kind.COUNTER, "Bytes of the records of all batches.")
-SYNC_SECONDS = _metric("journal_sync_seconds", Kind.HISTOGRAM, "How long a sync of the disk took.")
+SYNC_SECONDS = _metric("journal_sync_seconds", Kind.HISTOGRAM, "How long a write with its sync took.")
 COMMIT_SECONDS = _metric(
     "journal_commit_seconds", Kind.HISTOGRAM, "How long a batch took: write, sync and fence check."
 )

@@ -50,11 +50,11 @@ class WatchedFile:
         self._delay_s = delay_s
         self._never = threading.Event()
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+    def write(self, offset: int, pieces: Sequence[bytes], *, syncing: bool = False) -> None:
         """As the journal asks."""
         if self._is_data:
             self._watch.bytes_written += sum(map(len, pieces))
-        self._file.write(offset, pieces)
+        self._file.write(offset, pieces, syncing=syncing)
 
     def sync(self) -> None:
         """As the journal asks; the delay is the disk's, and other threads run meanwhile."""

@@ -155,8 +155,9 @@ class FakeDataFile:
         self._host = host
         self._file = file
 
-    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-        """Puts the sectors in flight."""
+    def write(self, offset: int, pieces: Sequence[bytes], *, syncing: bool = False) -> None:
+        """Puts the sectors in flight, also if `sync` follows at once."""
+        del syncing
         self._disk.count("write", self._file.name)
         data = b"".join(pieces)
         self._disk.take(offset + len(data) - self._file.size, "cannot write fake")

@@ -213,8 +213,8 @@ class CheckBeforeSync(FakeFiles):
         disk = self._disk
 
         class EarlyFile(FakeDataFile):
-            def write(self, offset: int, pieces: Sequence[bytes]) -> None:
-                super().write(offset, pieces)
+            def write(self, offset: int, pieces: Sequence[bytes], *, syncing: bool = False) -> None:
+                super().write(offset, pieces, syncing=syncing)
                 files.answer = live_name(int(name.split("-")[1])) in disk.files
 
         super().create_data(name, allocated)

@@ -77,6 +77,95 @@ def test_a_failed_sync_is_a_failure(files: PosixFiles, monkeypatch: pytest.Monke
     file.close()
 
 
+class Calls:
+    """What a data file asks of the operating system, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, refuses: int = 0) -> None:
+        self.made: list[str] = []
+        pwritev, fdatasync = os.pwritev, os.fdatasync
+
+        def write(descriptor: int, pieces: list[bytes], offset: int, flags: int = 0) -> int:
+            if flags and refuses:
+                raise OSError(refuses, os.strerror(refuses))
+            self.made.append("durable write" if flags == os.RWF_DSYNC else "write")
+            return pwritev(descriptor, pieces, offset, flags)
+
+        def sync(descriptor: int) -> None:
+            self.made.append("sync")
+            fdatasync(descriptor)
+
+        monkeypatch.setattr(os, "pwritev", write)
+        monkeypatch.setattr(os, "fdatasync", sync)
+
+    def of(self, act: Callable[[], None]) -> list[str]:
+        """What something brings about."""
+        self.made.clear()
+        act()
+        return list(self.made)
+
+
+def test_a_write_and_its_sync_are_one_call_where_nothing_else_is_to_be_synced(
+    files: PosixFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done to the file before, an allocation for instance, is synced by a sync of its own."""
+    calls = Calls(monkeypatch)
+    file = files.create_data("data", 100)
+
+    def commit() -> None:
+        file.write(0, [b"abc"], syncing=True)
+        file.sync()
+
+    def forget() -> None:
+        file.write(0, [b"abc"])
+
+    assert calls.of(commit) == ["write", "sync"]
+    assert calls.of(commit) == ["durable write"]
+    for change in (lambda: file.allocate(200), lambda: file.truncate(150), forget):
+        change()
+        assert calls.of(commit) == ["write", "sync"]
+        assert calls.of(commit) == ["durable write"]
+    assert calls.of(forget) == ["write"]
+    assert calls.of(file.sync) == ["sync"]
+    file.close()
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_no_write_syncs_it_is_two_calls(
+    files: PosixFiles, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A kernel, or a sandbox, may not know the one that does both."""
+    calls = Calls(monkeypatch, refuses=number)
+    file = files.create_data("data", 100)
+
+    def commit() -> None:
+        file.write(0, [b"abc"], syncing=True)
+        file.sync()
+
+    assert [calls.of(commit) for _ in range(3)] == [["write", "sync"]] * 3
+    file.close()
+
+
+def test_a_durable_write_that_fails_or_is_cut_short_is_no_sync(
+    files: PosixFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rest is written and synced as ever; its error ends the file."""
+    file = files.create_data("data", 100)
+    file.write(0, [b"abc"], syncing=True)
+    file.sync()
+    real = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda fd, _pieces, offset, *flags: real(fd, [b"de"], offset, *flags))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    file.write(3, [b"defg"], syncing=True)
+    file.sync()
+    assert files.read("data", 0, 7) == b"abcdefg"
+    assert len(synced) == 1
+    monkeypatch.setattr(os, "pwritev", failing(errno.EIO))
+    with pytest.raises(StoreFailed, match=r"cannot write .*: Input/output error"):
+        file.write(7, [b"h"], syncing=True)
+    file.close()
+
+
 def test_a_check_that_fails_is_not_a_fence(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only "no such file" means fenced; anything else is a failure of this instance."""
     monkeypatch.setattr(os, "open", failing(errno.EMFILE))

@@ -29,9 +29,9 @@ class NotedFiles(FakeFiles):
         writes = self.writes
 
         class NotedFile(FakeDataFile):
-            def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+            def write(self, offset: int, pieces: Sequence[bytes], *, syncing: bool = False) -> None:
                 writes.append(sum(map(len, pieces)))
-                super().write(offset, pieces)
+                super().write(offset, pieces, syncing=syncing)
 
         super().create_data(name, allocated)
         return NotedFile(self._disk, self._host, self._disk.files[name])
