@@ -6,6 +6,8 @@ import textwrap
 
 import pytest
 
+from broker.polling import AWAKE_S, MISSES_MAX, Events, Waiting
+
 PREPARED = """
 from broker.polling import install_reactor
 install_reactor()
@@ -117,3 +119,71 @@ def test_what_escapes_a_selectable_is_logged() -> None:
         reactor.run()
         """
     ) == ["logged: unread", "logged: not even lost"]
+
+
+class Kernel:
+    """A poll whose events come so many seconds after the call before; time passes only in it."""
+
+    def __init__(self, *gaps_s: float) -> None:
+        self.now_s = 0.0
+        self.gaps = list(gaps_s)
+        self.due_s = self.gaps.pop(0)
+        self.slept = 0
+
+    def poll(self, timeout_s: float, events_max: int) -> Events:
+        """One look, or a sleep."""
+        assert events_max == 7
+        if self.due_s > self.now_s:
+            if timeout_s == 0:
+                self.now_s += AWAKE_S / 10
+                return []
+            self.slept += 1
+            self.now_s = self.due_s if timeout_s < 0 else min(self.due_s, self.now_s + timeout_s)
+            if self.due_s > self.now_s:
+                return []
+        self.due_s = self.now_s + (self.gaps.pop(0) if self.gaps else 1000.0)
+        return [(1, 1)]
+
+
+def waiting(kernel: Kernel) -> Waiting:
+    """It, on that clock."""
+    return Waiting(kernel.poll, lambda: kernel.now_s)
+
+
+def test_it_stays_awake_for_who_asks_again_at_once() -> None:
+    """Only the first request of a client that is answered and asks again finds it asleep."""
+    kernel = Kernel(1.0, *[AWAKE_S / 2] * 20)
+    wait = waiting(kernel)
+    assert [wait.events(None, 7) for _ in range(21)] == [[(1, 1)]] * 21
+    assert kernel.slept == 1
+
+
+def test_where_nobody_asks_again_at_once_it_falls_asleep_at_once() -> None:
+    """It looks ever more rarely whether that has changed, and notices when it has."""
+    kernel = Kernel(*[AWAKE_S * 3] * 400, *[AWAKE_S / 2] * 200)
+    wait = waiting(kernel)
+    awake_s = 0.0
+    for _ in range(400):
+        before_s = kernel.now_s
+        assert wait.events(None, 7)
+        awake_s += kernel.now_s - before_s - AWAKE_S * 3
+    assert kernel.slept == 400
+    assert awake_s < 400 * AWAKE_S / 20
+    for _ in range(200):
+        assert wait.events(None, 7)
+    assert kernel.slept < 400 + MISSES_MAX + 1
+
+
+def test_it_waits_no_longer_than_it_may_and_stays_awake_only_behind_an_event() -> None:
+    """A timer that is due comes first; an idle process sleeps."""
+    kernel = Kernel(0.5, 1000.0)
+    wait = waiting(kernel)
+    assert wait.events(0.2, 7) == []
+    assert kernel.now_s == 0.2
+    assert wait.events(0, 7) == []
+    assert wait.events(10, 7) == [(1, 1)]
+    now_s = kernel.now_s
+    assert wait.events(AWAKE_S / 2, 7) == []
+    assert kernel.now_s == now_s + AWAKE_S / 2
+    assert wait.events(5.0, 7) == []
+    assert kernel.now_s == now_s + AWAKE_S / 2 + 5.0
