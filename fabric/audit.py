@@ -53,7 +53,7 @@ class AuditEntry:
         at_ms: when it ended, milliseconds since 1970 by the host's clock.
         user: who: a user of the fabric, or of the host where a command was typed.
         role: what he may: `viewer`, `operator`, `admin`, or `ensemble` for who knows the ensemble's password.
-        origin: by what: `command`, `console`, `api`, `metrics` or `broker`.
+        origin: by what: `command`, `console`, `api`, `metrics`, `broker` or `container`.
         source: from where: an address, or user and host.
         action: what, without secrets.
         result: `done`, or why not.

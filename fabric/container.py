@@ -29,6 +29,7 @@ from broker.process import prepare_process
 from fabric.addresses import host_fields, own_public_fields
 from fabric.agent import Agent
 from fabric.audit import AuditEntry, AuditFeed, write_entry
+from fabric.certificate_follower import follow_certificates
 from fabric.children import STOPPED, Children
 from fabric.ensemble_member import EnsembleMembership
 from fabric.ensemble_settings import as_member
@@ -124,8 +125,7 @@ class Container:
         self._is_managed = True
         self._session_timeout_ms = self._files.read_session_timeout_ms() or SESSION_TIMEOUT_MS
         self.exit_code = 0
-        self._stopping = False
-        self._stop_zookeeper = False
+        self._stopping = self._stop_zookeeper = False
         self._zookeeper: ManagedServer | None = None
         self._session: Session | None = None
         self._agent: Agent | None = None
@@ -136,8 +136,7 @@ class Container:
         self._membership: EnsembleMembership | None = None
         self._followers: list[AddressFollower | PasswordFollower] = []
         self._context: ServiceContext | None = None
-        self._registering = False
-        self._has_moved = False
+        self._registering = self._has_moved = False
 
     # Its start.
 
@@ -145,9 +144,10 @@ class Container:
         """Begin. What goes wrong is logged and tried again."""
         settings = self._files.read_managed_zookeeper()
         if settings is not None:
-            settings = as_member(self._files, settings, self._address.zookeeper_url)
-            self._zookeeper = ManagedServer(self._reactor, settings)
-            self._zookeeper.start()
+            member = as_member(self._files, settings, self._address.zookeeper_url)
+            server = ManagedServer(self._reactor, member)
+            self._server_changed(server)
+            server.start()
         Deferred.fromCoroutine(self._run()).addErrback(self._failed)
 
     async def _run(self) -> None:
@@ -217,6 +217,7 @@ class Container:
 
     def _server_changed(self, server: ManagedServer | None) -> None:
         self._zookeeper = server
+        follow_certificates(self._reactor, self._home, self.name, server)
 
     def _registry_moved(self, url: str) -> None:
         self._address = replace(self._address, zookeeper_url=url)

@@ -6,19 +6,24 @@ Source: ZooKeeper administrator's guide, the four letter words.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from registry.channel import PLAIN, ChannelSettings
-from registry.encryption import NotSecured, connect
+from registry.encryption import NotSecured, connect, connect_to_anybody
 
 PORT: Final = 2181
 ANSWER_S: Final = 1.0
 """A server that says nothing for so long is called silent: a page waits for it."""
 ANSWER_BYTES_MAX: Final = 64 * 1024
 SERVERS_MAX: Final = 20
+MODE_S: Final = 3.0
+"""Nobody looks at a page meanwhile, and a server that is busy is not taken for one that is away."""
+VOTING: Final = frozenset({"leader", "follower"})
+"""How a server that votes is called while it serves."""
 
 _LATENCY: Final = re.compile(r"([\d.]+)/([\d.]+)/([\d.]+)")
 
@@ -83,6 +88,20 @@ def _look_at_one(address: tuple[str, int], channel: ChannelSettings) -> ServerHe
     return parse_srvr(name, text)
 
 
+def mode_of(address: tuple[str, int], *, tls: bool) -> str:
+    """How a server is: one of `VOTING`, `observer`, …; empty if it does not serve. Blocks.
+
+    Args:
+        address: where it is.
+        tls: whether it speaks TLS there; whatever certificate it has, since it may be about to get another.
+    """
+    try:
+        with (connect_to_anybody if tls else socket.create_connection)(address, MODE_S) as connection:
+            return parse_srvr("", _answer(connection, b"srvr")).mode
+    except (OSError, ValueError):
+        return ""
+
+
 def parse_srvr(name: str, text: str) -> ServerHealth:
     """What a server says of itself."""
     fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
@@ -107,8 +126,12 @@ def _number(text: str | None) -> int:
 
 def _ask(address: tuple[str, int], word: bytes, channel: ChannelSettings) -> str:
     with connect(address, channel, ANSWER_S) as connection:
-        connection.sendall(word)
-        answer = b""
-        while len(answer) < ANSWER_BYTES_MAX and (data := connection.recv(4096)):
-            answer += data
+        return _answer(connection, word)
+
+
+def _answer(connection: socket.socket, word: bytes) -> str:
+    connection.sendall(word)
+    answer = b""
+    while len(answer) < ANSWER_BYTES_MAX and (data := connection.recv(4096)):
+        answer += data
     return answer.decode(errors="replace")

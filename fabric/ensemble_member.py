@@ -192,8 +192,13 @@ class EnsembleMembership:
             self._context.managed_zookeeper = None
             self._on_server(None)
             await in_thread(self._reactor, self._forget, server.settings)
-        path = paths.ensemble_server_state(self._files.name)
-        await in_thread(self._reactor, lambda: self._session.delete(path, missing_ok=True))
+        await in_thread(self._reactor, self._say_none)
+
+    def _say_none(self) -> None:
+        """Say that there is no server any more (blocking, in a thread)."""
+        name = self._files.name
+        for path in (paths.ensemble_server_certificates(name), paths.ensemble_server_state(name)):
+            self._session.delete(path, missing_ok=True)
 
     def _forget(self, settings: ManagedZooKeeper) -> None:
         self._files.forget_managed_zookeeper()

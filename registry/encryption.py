@@ -121,16 +121,36 @@ def told_reason(server: str, settings: ChannelSettings, error: BaseException | N
     return _what_failed(server, settings, error) if isinstance(error, ssl.SSLError) else ""
 
 
-def speaks_tls(address: tuple[str, int], timeout_s: float) -> bool:
-    """Whether a server that was talked to without TLS wants it. Blocks; nobody is trusted for the answer."""
+def connect_to_anybody(address: tuple[str, int], timeout_s: float) -> ssl.SSLSocket:
+    """Open an encrypted connection with whoever is there: for questions that give nothing away. Blocks.
+
+    Raises:
+        OSError: nobody is, or he does not speak TLS.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    connection = socket.create_connection(address, timeout_s)
     try:
-        with (
-            socket.create_connection(address, timeout_s) as connection,
-            context.wrap_socket(connection, server_hostname=address[0]),
-        ):
+        return context.wrap_socket(connection, server_hostname=address[0])
+    except (OSError, ValueError):
+        connection.close()
+        raise
+
+
+def shown_by(address: tuple[str, int], timeout_s: float) -> bytes | None:
+    """Return the certificate (DER) that somebody shows; None if nobody does. Blocks."""
+    try:
+        with connect_to_anybody(address, timeout_s) as connection:
+            return connection.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return None
+
+
+def speaks_tls(address: tuple[str, int], timeout_s: float) -> bool:
+    """Whether a server that was talked to without TLS wants it. Blocks; nobody is trusted for the answer."""
+    try:
+        with connect_to_anybody(address, timeout_s):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")  # it wants a certificate

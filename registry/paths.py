@@ -128,6 +128,31 @@ def ensemble_server_state(container: str) -> str:
     return _below(ensemble_server(container), "state")
 
 
+def ensemble_server_certificates(container: str) -> str:
+    """Whose certificate the container's server shows, and whose it trusts."""
+    return _below(ensemble_server(container), "certificates")
+
+
+def ensemble_restarts() -> str:
+    """Parent of what the restarts of the ensemble's servers are ordered by. Not the original's."""
+    return f"{ROOT}/registry/ensemble-restarts"
+
+
+def ensemble_restart_turn() -> str:
+    """Ephemeral: the container whose server is restarted now."""
+    return _below(ensemble_restarts(), "turn")
+
+
+def ensemble_restarts_waiting() -> str:
+    """Parent of the containers whose servers are to be restarted."""
+    return _below(ensemble_restarts(), "waiting")
+
+
+def ensemble_restart_waiting(container: str) -> str:
+    """Ephemeral: exists while the container's server is to be restarted."""
+    return _below(ensemble_restarts_waiting(), container)
+
+
 # What profiles were.
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from registry.address import LOOPBACK, reached_here
 from registry.errors import ServerNotFound, ServerNotStarted
 from registry.quorum import QuorumSettings
+from registry.server_files import FilesUnusable, ServerFiles
 from registry.server_tls import ServerTls
 
 MAIN_CLASS = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
@@ -52,6 +53,10 @@ NETTY_FOR_TLS = ("codec", "resolver", "transport-native-unix-common")
 
 PID_FILE = "server.pid"
 """Written when a server is started."""
+TLS_FOLDER = "tls"
+"""Where the certificates lie that it reads."""
+CONFIG_FILE = "zoo.cfg"
+LOG_FILE = "server.log"
 
 PROBE_TIMEOUT_S = 1.0
 PROBE_INTERVAL_MS = 20
@@ -138,7 +143,8 @@ def _find_jars(zookeeper_home: str) -> tuple[tuple[str, ...], str]:
 class ZooKeeperServer:
     """One ZooKeeper server, alone or of an ensemble, started here or adopted from an earlier process of ours.
 
-    Everything it owns lies in `data_dir`: ``zoo.cfg``, ``server.pid``, ``server.log``, its database ``data``.
+    Everything it owns lies in `data_dir`: ``zoo.cfg``, ``server.pid``, ``server.log``, its database ``data``,
+    and with TLS the certificates it reads in ``tls``.
     Not thread-safe; its methods block and belong in a thread of a reactor's process.
     """
 
@@ -155,6 +161,7 @@ class ZooKeeperServer:
     ) -> None:
         self._quorum = quorum
         self._tls = tls
+        self._files = ServerFiles(data_dir / TLS_FOLDER)
         self._installation = installation
         self._data_dir = data_dir
         self.host = host
@@ -192,11 +199,11 @@ class ZooKeeperServer:
     @property
     def log_path(self) -> Path:
         """What the server itself has to say."""
-        return self._data_dir / "server.log"
+        return self._data_dir / LOG_FILE
 
     @property
     def _config_path(self) -> Path:
-        return self._data_dir / "zoo.cfg"
+        return self._data_dir / CONFIG_FILE
 
     @property
     def _pid_path(self) -> Path:
@@ -206,7 +213,8 @@ class ZooKeeperServer:
         """Start the server, or adopt the one that already runs on this data directory.
 
         Raises:
-            ServerNotStarted: the data directory cannot be written, Java cannot be run, or a port is taken.
+            ServerNotStarted: the data directory cannot be written, Java cannot be run, a port is taken, or
+                the certificate for TLS cannot be used.
         """
         if self.running or self.adopt():
             return
@@ -214,6 +222,8 @@ class ZooKeeperServer:
         try:
             self._write_config()
             self._spawn()
+        except FilesUnusable as error:
+            raise ServerNotStarted(f"ZooKeeper cannot be started with TLS: {error}") from error
         except OSError as error:
             raise ServerNotStarted(f"ZooKeeper cannot be started in {self._data_dir}: {error}") from error
 
@@ -304,7 +314,7 @@ class ZooKeeperServer:
         lines = (
             f"dataDir={database.absolute()}",
             *self._place_lines(database),
-            *(self._tls.lines(self.host, self.port) if self._tls else ()),
+            *(self._tls_lines(self._tls) if self._tls else ()),
             f"tickTime={self._tick_time_ms}",
             f"initLimit={INIT_LIMIT_TICKS}",
             f"syncLimit={SYNC_LIMIT_TICKS}",
@@ -323,6 +333,12 @@ class ZooKeeperServer:
         if self._quorum is None:
             return [f"clientPort={self.port}", f"clientPortAddress={self.host}"]
         return self._quorum.write(self._data_dir, database, self._config_path)
+
+    def _tls_lines(self, tls: ServerTls) -> list[str]:
+        """Bring the files it reads up to date, and say where they are."""
+        name = self._quorum.own.host if self._quorum else ""
+        self._files.prepare(Path(tls.certificate), Path(tls.authority), name)
+        return tls.lines(self.host, self.port, self._files)
 
     def _spawn(self) -> None:
         classpath = os.pathsep.join(self._installation.classpath)

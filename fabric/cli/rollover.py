@@ -55,7 +55,8 @@ def certificate_renew(
     """Make certificates anew: a new key, for the names and addresses that they have.
 
     It is about the files in FABRIC_HOME/certificates that the fabric's authority has signed. Brokers,
-    consoles and gateways show the new ones to whoever connects next; they need no restart.
+    consoles and gateways show the new ones to whoever connects next; they need no restart. ZooKeeper servers
+    of the fabric are restarted by their containers, one after the other, if they do not read them themselves.
     """
     from fabric.certificates import DAYS, Authority  # noqa: PLC0415 - cryptography takes long to import
     from fabric.renewal import chosen, issued, renew  # noqa: PLC0415 - likewise

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fabric.doctor.model import Check, Verdict, Verdicts, not_checked, ok, problem, warning
-from registry.server import PID_FILE
+from registry.address import reached_here
+from registry.quorum import parse_servers
+from registry.server_files import FilesUnusable, read_material
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -67,23 +69,33 @@ def _of_time(path: Path, certificate: x509.Certificate, now: datetime.datetime) 
 
 
 def shown_by_zookeeper(scene: Scene) -> Verdicts:
-    """Whether ZooKeeper servers of this host, which read theirs when they start, show what there is now."""
+    """Whether ZooKeeper servers of this host show what was put down for them, and could."""
     for name in scene.home.container_names():
         settings = scene.home.container(name).read_managed_zookeeper()
         if settings is None or not settings.certificate:
             continue
+        shown = scene.machine.shown((reached_here(settings.host), settings.port))
         try:
-            made_s = max(Path(each).stat().st_mtime for each in (settings.certificate, settings.authority))
-            begun_s = (Path(settings.data_directory) / PID_FILE).stat().st_mtime
-        except OSError:
-            continue  # it does not run, or `certificate.expiry` says what is missing
-        if made_s > begun_s:
-            yield warning(
-                f"ZooKeeper of container {name} has not read {settings.certificate} as it is now.",
-                f"Start it anew: fabric container-stop --force {name} && fabric container-start {name}",
+            material = read_material(Path(settings.certificate), Path(settings.authority))
+            for server in parse_servers(settings.server).values():
+                material.prove(server.host)
+        except FilesUnusable as error:
+            yield problem(
+                f"ZooKeeper of container {name} cannot take over {settings.certificate}: {error}",
+                f"The server goes on with what it had. {RENEW} --container {name}",
             )
         else:
-            yield ok(f"ZooKeeper of container {name} shows {settings.certificate}.")
+            if shown is None:
+                continue  # it does not run
+            if shown == material.leaf:
+                yield ok(f"ZooKeeper of container {name} shows {settings.certificate}.")
+            else:
+                yield warning(
+                    f"ZooKeeper of container {name} still shows another certificate than "
+                    f"{settings.certificate}.",
+                    "Its container has it taken over, one server after the other, while all others serve; "
+                    f"what it waits for: fabric container-logs {name}",
+                )
 
 
 CHECKS: Final = (

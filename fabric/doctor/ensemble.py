@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fabric.doctor.model import Check, Verdicts, not_checked, ok, problem, warning
+from fabric.ensemble_health import VOTING
 from fabric.health import OUTSTANDING_MAX, ROUND_TRIP_MS_MAX
 from registry import paths
 
 if TYPE_CHECKING:
     from fabric.doctor.scene import Scene
     from fabric.ensemble_health import ServerHealth
-
-VOTING: Final = frozenset({"leader", "follower"})
 
 
 def reachable(scene: Scene) -> Verdicts:

@@ -23,6 +23,7 @@ from fabric.ensemble_health import ServerHealth, look_at
 from fabric.local import port_is_free
 from fabric.processes import running_process
 from registry.channel import ChannelSettings
+from registry.encryption import shown_by
 
 if TYPE_CHECKING:
     from fabric.facts import ContainerFacts
@@ -35,6 +36,9 @@ SYNCS: Final = 5
 SYNC_BYTES: Final = 4096
 PROGRAM_S_MAX: Final = 20.0
 """A Java that takes longer to say its version is not answering."""
+
+SHOWN_S_MAX: Final = 3.0
+"""A server that takes longer to show its certificate is called down."""
 
 
 class Space(NamedTuple):
@@ -104,6 +108,7 @@ class Machine:
         which: finds one.
         servers: asks the servers of a ZooKeeper connection string, talked to as said.
         port_is_free: whether one could listen at an address and port.
+        shown: the certificate (DER) that somebody at an address shows, None if nobody does.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -119,6 +124,7 @@ class Machine:
     which: Callable[[str], str | None] = shutil.which
     servers: Callable[[str, ChannelSettings], Sequence[ServerHealth]] = look_at
     port_is_free: Callable[[str, int], bool] = port_is_free
+    shown: Callable[[tuple[str, int]], bytes | None] = lambda address: shown_by(address, SHOWN_S_MAX)
 
 
 class Scene:

@@ -38,7 +38,9 @@ class ManagedServer:
 
     Attributes:
         error: why it does not run; None if it does.
+        notice: what people should know although it runs; empty if there is nothing.
         on_change: called when it could not be started, and when it could after that.
+        on_end: called when it is looked after no longer.
     """
 
     def __init__(self, reactor: Reactor, settings: ManagedZooKeeper) -> None:
@@ -51,7 +53,9 @@ class ManagedServer:
         self._timer: DelayedCall | None = None
         self._on_stopped: Callable[[], None] | None = None
         self.error: str | None = None
+        self.notice = ""
         self.on_change: Callable[[], None] = lambda: None
+        self.on_end: Callable[[], object] = lambda: None
 
     @property
     def settings(self) -> ManagedZooKeeper:
@@ -72,8 +76,14 @@ class ManagedServer:
         """Start the server or adopt the one that runs, and keep it running."""
         self._handle(ChildInput.WANTED)
 
+    def restart(self) -> None:
+        """End the server and start it again; one that does not run is started."""
+        self._handle(ChildInput.UNWANTED)
+        self._handle(ChildInput.WANTED)
+
     def release(self) -> None:
         """Supervise no longer, and leave the server running."""
+        self.on_end()
         self._cancel_timer()
         if self._exit is not None:
             self._exit.cancel()
@@ -81,6 +91,7 @@ class ManagedServer:
 
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """End the server. Calls `on_stopped` when it has ended."""
+        self.on_end()
         self._on_stopped = on_stopped
         self._handle(ChildInput.UNWANTED)
         if self._machine.state is ChildState.STOPPED:
@@ -128,7 +139,7 @@ class ManagedServer:
         except ProcessLookupError:
             self._handle(ChildInput.EXITED)
             return
-        if self._machine.state is ChildState.STOPPING:
+        if self._machine.state in (ChildState.STOPPING, ChildState.RESTARTING):
             self._signal(signal.SIGTERM)
         if was_wrong:
             self.on_change()
@@ -182,6 +193,8 @@ class EnsembleMember:
         status: dict[str, object] = {"role": "ensemble member", "services": [self._server.url]}
         if self._server.error:
             status["error"] = self._server.error
+        if self._server.notice:
+            status["notice"] = self._server.notice
         return status
 
 

@@ -34,6 +34,7 @@ def healthy_machine(**planted: Any) -> Machine:
         "program": lambda command: 'openjdk version "17.0.9" 2023-10-17',
         "servers": lambda url, channel: [SERVER],
         "port_is_free": lambda host, port: True,
+        "shown": lambda address: None,
     }
     return Machine(**{**answers, **planted})
 

@@ -28,9 +28,9 @@ class FabricCommands(ABC):
         done = self.execute(*arguments, code=code, program=program)
         return done.stdout + done.stderr
 
-    def json(self, *arguments: str) -> Any:
-        """Run a command with `--output json`."""
-        return json.loads(self.execute(*arguments, "--output", "json").stdout)
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run a command with `--output json`. The exit code must be `code`."""
+        return json.loads(self.execute(*arguments, "--output", "json", code=code).stdout)
 
     def container(self, name: str) -> dict[str, Any]:
         """Return a container's record as `container-list` shows it."""

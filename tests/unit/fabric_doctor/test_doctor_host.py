@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.certificates import HOST, Keys
 from support.doctor import GIB, SERVER, healthy_machine, only, raising, scene, states
 
 from fabric.certificates import Authority
@@ -21,6 +22,7 @@ from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.processes import identify
 from registry.channel import PLAIN, ChannelSettings
 from registry.quorum import EnsembleServer
+from registry.server_files import read_material
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -155,22 +157,25 @@ def test_zookeepers_port(tmp_path: Path) -> None:
 
 
 def test_zookeeper_that_shows_an_old_certificate(tmp_path: Path) -> None:
-    """It reads files when it starts: what was made since is not shown yet."""
-    host = managed(scene(tmp_path))
+    """What it shows counts; what its container will not give it is a problem before the old one ends."""
+    shown: list[bytes | None] = [None]
+    host = managed(scene(tmp_path, shown=lambda address: shown[0]))
     assert states(certificates.shown_by_zookeeper(host)) == []
-    files_of = [host.home.zookeeper / "server.pid", tmp_path / "root.pem", tmp_path / "ca.pem"]
-    settings = ManagedZooKeeper(2281, "0.0.0.0", str(host.home.zookeeper), 100, plain_port=2181)
-    made = replace(settings, certificate=str(files_of[1]), authority=str(files_of[2]))
+    keys = Keys(tmp_path / "keys")
+    own = EnsembleServer(1, HOST, 2888, 3888, "127.0.0.1", 2181)
+    settings = ManagedZooKeeper(2281, "0.0.0.0", str(host.home.zookeeper), 100, own.line(), plain_port=2181)
+    made = replace(settings, certificate=str(keys.server), authority=str(keys.trust))
     host.home.container("root").write_managed_zookeeper(made)
     assert states(certificates.shown_by_zookeeper(host)) == []
-    host.home.zookeeper.mkdir()
-    for age_s, path in enumerate(files_of):
-        path.touch()
-        os.utime(path, (1000 - age_s, 1000 - age_s))
+    shown[0] = read_material(keys.server, keys.trust).leaf
     assert states(certificates.shown_by_zookeeper(host)) == [OK]
-    os.utime(files_of[2], (2000, 2000))
+    keys.sign("server", HOST)
     told = only(certificates.shown_by_zookeeper(host), WARNING)
-    assert "container-stop --force root" in told.do_next
+    assert "container-logs root" in told.do_next
+    keys.sign("server", "elsewhere")
+    told = only(certificates.shown_by_zookeeper(host), PROBLEM)
+    assert "Hostname mismatch" in told.what
+    assert "fabric certificate-create --container root" in told.do_next
 
 
 def test_certificates_for_zookeeper(tmp_path: Path) -> None:

@@ -3,20 +3,24 @@
 from pathlib import Path
 
 from registry.quorum import EnsembleServer, QuorumSettings
+from registry.server_files import ServerFiles
 from registry.server_tls import ServerTls
 
 
 def test_clients_and_servers_are_shown_the_certificate() -> None:
-    """Both have the same files; certificates of clients are not asked for."""
-    lines = ServerTls(2181, "/home/root.pem", "/home/ca.pem").lines("0.0.0.0", 2281)
+    """Both have the same files, read again when replaced; clients are not asked for certificates."""
+    files = ServerFiles(Path("/data/tls"))
+    lines = ServerTls(2181, "/home/root.pem", "/home/ca.pem").lines("0.0.0.0", 2281, files)
     assert {
         "secureClientPort=2281",
         "secureClientPortAddress=0.0.0.0",
         "sslQuorum=true",
-        "ssl.keyStore.location=/home/root.pem",
-        "ssl.quorum.keyStore.location=/home/root.pem",
-        "ssl.quorum.trustStore.location=/home/ca.pem",
+        "ssl.keyStore.location=/data/tls/server.pem",
+        "ssl.quorum.keyStore.location=/data/tls/server.pem",
+        "ssl.quorum.trustStore.location=/data/tls/trusted.pem",
         "ssl.clientAuth=none",
+        "sslQuorumReloadCertFiles=true",
+        "client.certReload=true",
     } <= set(lines)
     assert not [line for line in lines if line.startswith("clientPort")]
 
