@@ -152,6 +152,13 @@ class Place:
         self.shown = installed.leaf
 
     @property
+    def trusted(self) -> list[str]:
+        """Whom the server trusts."""
+        installed = self.files.installed()
+        assert installed is not None
+        return list(installed.trusted)
+
+    @property
     def is_current(self) -> bool:
         """Whether clients see what lies there."""
         text = self.certificate.read_text()
@@ -291,7 +298,7 @@ def test_an_authority_alone_restarts_nobody(world: World) -> None:
         place.authority.write_bytes(both)
     world.run(10)
     assert not world.order
-    assert all(len(place.files.installed().trusted) == 2 for place in world.places)  # type: ignore[union-attr]
+    assert all(len(place.trusted) == 2 for place in world.places)
 
 
 def test_a_single_server(tmp_path: Path) -> None:
@@ -395,7 +402,7 @@ def test_a_rollover_in_its_steps(world: World) -> None:
         place.give(new, certificate=False)
     world.run(5)
     assert len(world.order) == 3
-    assert all(len(place.files.installed().trusted) == 1 for place in world.places)  # type: ignore[union-attr]
+    assert all(len(place.trusted) == 1 for place in world.places)
 
 
 def test_another_authority_all_at_once(world: World) -> None:
@@ -407,9 +414,7 @@ def test_another_authority_all_at_once(world: World) -> None:
     world.run(5)
     assert len(world.order) == 3
     for place in world.places:
-        assert list(place.files.installed().trusted) == list(
-            read_material(place.certificate, new.trust).trusted
-        )  # type: ignore[union-attr]
+        assert place.trusted == list(read_material(place.certificate, new.trust).trusted)
 
 
 def test_a_host_that_is_forgotten_keeps_its_place(world: World) -> None:
@@ -425,11 +430,11 @@ def test_a_host_that_is_forgotten_keeps_its_place(world: World) -> None:
     world.run(40)
     assert sorted(world.order) == ["c1", "c2"]
     assert "show its certificates: c3" in first.agent.notice
-    assert len(first.files.installed().trusted) == 2  # type: ignore[union-attr]
+    assert len(first.trusted) == 2
     forgotten.give(new)
     world.run_until_current()
     world.run(5)
-    assert len(first.files.installed().trusted) == 1  # type: ignore[union-attr]
+    assert len(first.trusted) == 1
     assert first.agent.notice == ""
 
 
