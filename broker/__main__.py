@@ -17,8 +17,8 @@ from broker.process import prepare_process
 from broker.reactor import MainReactor, in_thread
 from broker.security import PasswordAuthenticator, RegistryAuthenticator
 from broker.service import BrokerService
-from registry.channel import ChannelSettings
-from registry.errors import RegistryError
+from registry.channel import OPTIONS, PLAIN, ChannelSettings, make_channel
+from registry.errors import ChannelIncomplete, RegistryError
 from registry.session import Session
 from registry.users import UserRecord, UserStore, hash_password
 
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     prepare_process()
     try:
-        config = _config(options)
-    except ConfigurationInvalid as error:
+        config, channel = _config(options), _channel(options)
+    except (ConfigurationInvalid, ChannelIncomplete) as error:
         raise SystemExit(str(error)) from error
     install_reactor()
     from twisted.internet import reactor as twisted_reactor  # noqa: PLC0415 - not before it is installed
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.zookeeper_password,
         session_timeout_s=options.session_timeout / 1000,
         post=reactor.callFromThread,
-        channel=_channel(options),
+        channel=channel,
     )
     try:
         session.start()
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--zookeeper-ca", default="", metavar="FILE", help="of ZooKeeper's servers; default: the system's")
     add("--zookeeper-certificate", default="", metavar="FILE", help="shown to ZooKeeper, with its key")
     add("--zookeeper-key", default="", metavar="FILE", help="default: in the same file")
+    add("--zookeeper-any-host-name", action="store_true", help="trust it whatever name is in its certificate")
     add("--zookeeper-sasl-user", default="", metavar="NAME", help="of ZooKeeper's login (DIGEST-MD5)")
     add("--zookeeper-sasl-password", default="", metavar="PASSWORD")
     add("--session-timeout", type=int, default=4000, metavar="MS", help="of ZooKeeper; default 4000")
@@ -117,14 +118,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _channel(options: argparse.Namespace) -> ChannelSettings:
-    return ChannelSettings(
-        tls=bool(options.zookeeper_tls or options.zookeeper_ca or options.zookeeper_certificate),
-        ca=options.zookeeper_ca,
-        certificate=options.zookeeper_certificate,
-        key=options.zookeeper_key,
-        sasl_user=options.zookeeper_sasl_user,
-        sasl_password=options.zookeeper_sasl_password,
+    said = ChannelSettings(
+        options.zookeeper_tls,
+        options.zookeeper_ca,
+        options.zookeeper_certificate,
+        options.zookeeper_key,
+        options.zookeeper_any_host_name,
+        options.zookeeper_sasl_user,
+        options.zookeeper_sasl_password,
     )
+    return make_channel(said, OPTIONS) or PLAIN
 
 
 def _config(options: argparse.Namespace) -> BrokerConfig:

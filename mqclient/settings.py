@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mqclient.discovery import RegistryAddress
 from mqclient.tls import TlsFiles
-from registry.channel import CHANNEL, PLAIN, ChannelSettings, channel_from_json
-from registry.errors import InvalidRecord
+from registry.channel import (
+    CHANNEL,
+    PLAIN,
+    ChannelNames,
+    ChannelSettings,
+    channel_from_json,
+    make_channel,
+)
+from registry.errors import ChannelIncomplete, InvalidRecord
 
 DEFAULT_HOME = "~/.local/share/fabric"
 FILE_NAME = "fabric.json"
 TRUE = ("true", "1", "yes")
+
+_NAMES = ChannelNames(
+    "zookeeper.ssl.keyStore.location",
+    "zookeeper.ssl.keyStore.key",
+    "zookeeper.sasl.user",
+    "zookeeper.sasl.password",
+)
 
 
 class SettingsError(Exception):
@@ -55,19 +69,21 @@ def _channel(properties: Mapping[str, str], environment: Mapping[str, str]) -> C
     def find(java: str, variable: str) -> str:
         return properties.get(f"zookeeper.{java}") or environment.get(f"FABRIC_ZOOKEEPER_{variable}", "")
 
-    ca, certificate = find("ssl.trustStore.location", "CA"), find("ssl.keyStore.location", "CERTIFICATE")
-    key, user = find("ssl.keyStore.key", "KEY"), find("sasl.user", "SASL_USER")
-    password = find("sasl.password", "SASL_PASSWORD")
-    secure = find("client.secure", "TLS").lower() in TRUE
-    any_host_name = properties.get("zookeeper.ssl.hostnameVerification", "true").lower() not in TRUE
-    if key and not certificate:
-        raise SettingsError("zookeeper.ssl.keyStore.key is given without zookeeper.ssl.keyStore.location")
-    if bool(user) != bool(password):
-        raise SettingsError("zookeeper.sasl.user and zookeeper.sasl.password are given together")
-    if not (secure or ca or certificate or user):
-        return None
-    tls = bool(secure or ca or certificate)
-    return ChannelSettings(tls, ca, certificate, key, tls and any_host_name, user, password)
+    said = ChannelSettings(
+        find("client.secure", "TLS").lower() in TRUE,
+        find("ssl.trustStore.location", "CA"),
+        find("ssl.keyStore.location", "CERTIFICATE"),
+        find("ssl.keyStore.key", "KEY"),
+        sasl_user=find("sasl.user", "SASL_USER"),
+        sasl_password=find("sasl.password", "SASL_PASSWORD"),
+    )
+    try:
+        channel = make_channel(said, _NAMES)
+    except ChannelIncomplete as error:
+        raise SettingsError(str(error)) from error
+    verifies = properties.get("zookeeper.ssl.hostnameVerification", "true").lower() in TRUE
+    # As for Java's clients it means no TLS by itself.
+    return replace(channel, any_host_name=True) if channel and channel.tls and not verifies else channel
 
 
 def tls_files(properties: Mapping[str, str], environment: Mapping[str, str]) -> TlsFiles:

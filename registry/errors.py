@@ -8,6 +8,7 @@ The first sentence of each docstring is what a command line may print when the e
     ├── AuthenticationFailed
     │   └── LoginFailed
     ├── ChannelNotSecured
+    ├── ChannelIncomplete
     ├── NoPermission
     ├── NoSuchNode
     ├── NodeExists
@@ -42,6 +43,10 @@ class LoginFailed(AuthenticationFailed):
 
 class ChannelNotSecured(RegistryError):
     """The connection with ZooKeeper cannot be made as safe as it was wanted."""
+
+
+class ChannelIncomplete(RegistryError):
+    """Half of what says how ZooKeeper is talked to is missing."""
 
 
 class NoPermission(RegistryError):

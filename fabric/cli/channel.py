@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from registry.channel import ChannelSettings
+from registry.channel import OPTIONS, ChannelSettings, make_channel
+from registry.errors import ChannelIncomplete
 
 _FILES = ("zookeeper_ca", "zookeeper_certificate", "zookeeper_key")
 
@@ -58,23 +59,22 @@ def channel_of(given: Mapping[str, Any]) -> ChannelSettings | None:
         click.UsageError: one is missing that another needs.
     """
     ca, certificate, key = (str(Path(given[name]).absolute()) if given.get(name) else "" for name in _FILES)
-    any_host_name = bool(given.get("zookeeper_any_host_name"))
-    tls = bool(given.get("zookeeper_tls") or ca or certificate or any_host_name)
-    if key and not certificate:
-        raise click.UsageError(
-            "--zookeeper-key is the key of a certificate: name that with --zookeeper-certificate."
-        )
-    user, password = given.get("zookeeper_sasl_user") or "", given.get("zookeeper_sasl_password") or ""
-    if password and not user:
-        raise click.UsageError("--zookeeper-sasl-password is a user's: name him with --zookeeper-sasl-user.")
-    if not tls and not user:
-        return None
-    return ChannelSettings(tls, ca, certificate, key, any_host_name, user, password or _ask_password(user))
+    said = ChannelSettings(
+        bool(given.get("zookeeper_tls")),
+        ca,
+        certificate,
+        key,
+        bool(given.get("zookeeper_any_host_name")),
+        given.get("zookeeper_sasl_user") or "",
+        given.get("zookeeper_sasl_password") or "",
+    )
+    try:
+        return make_channel(said, OPTIONS, _ask_password)
+    except ChannelIncomplete as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _ask_password(user: str) -> str:
-    if not user:
-        return ""
     if not sys.stdin.isatty():
         raise click.UsageError(
             f"The password of {user} is missing: give it with --zookeeper-sasl-password "

@@ -101,13 +101,16 @@ def test_how_the_registry_is_talked_to(tmp_path: Path) -> None:
     )
     secure = registry_address({"zookeeper.client.secure": "true"}, home(tmp_path))
     assert secure.channel == ChannelSettings(tls=True)
+    any_name = {"zookeeper.ssl.hostnameVerification": "false", "zookeeper.url": "other:1"}
+    assert registry_address(any_name, home(tmp_path)).channel == PLAIN
 
 
 @pytest.mark.parametrize(
     ("properties", "content", "why"),
     [
-        ({"zookeeper.sasl.user": "shop"}, "{}", "zookeeper.sasl.password are given together"),
-        ({"zookeeper.ssl.keyStore.key": "me.key"}, "{}", "without zookeeper.ssl.keyStore.location"),
+        ({"zookeeper.sasl.user": "shop"}, "{}", "give it with zookeeper.sasl.password"),
+        ({"zookeeper.sasl.password": "secret"}, "{}", "name him with zookeeper.sasl.user"),
+        ({"zookeeper.ssl.keyStore.key": "me.key"}, "{}", "name that with zookeeper.ssl.keyStore.location"),
         ({}, '{"zookeeper_channel": {"tls": "yes"}}', "in zookeeper_channel, tls is not a truth value"),
     ],
 )
