@@ -4,7 +4,7 @@
 
     when                                    what
     ──────────────────────────────────────  ──────────────────────────────────────────────────
-    at the beginning                        the reserve
+    at the beginning                        what the last masters have left, the reserve
     the disk is full                        everything that may free some of it, every second
     an interval was logged                  checkpoint, removal of dead files, compaction
     the store is large for what is live     removal, checkpoints only if they free files, compaction
@@ -26,7 +26,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from journal.checkpoint import SLICE_BYTES, StateView
 from journal.errors import JournalError, StoreFull
-from journal.fence import DataFileName
+from journal.fence import DataFileName, Steps
 from journal.files import Files
 from journal.moves import Part
 from journal.options import JournalOptions
@@ -91,6 +91,7 @@ class Kept:
         patrol: looks for damage.
         losses: what was damaged.
         options: sizes and rates.
+        leftovers: of the last masters, freed step by step before anything else.
     """
 
     files: Files
@@ -99,6 +100,7 @@ class Kept:
     patrol: Patrol
     losses: Losses
     options: JournalOptions
+    leftovers: Steps[None]
 
 
 class Care:
@@ -125,6 +127,7 @@ class Care:
         self._patrol = kept.patrol
         self._losses = kept.losses
         self._options = kept.options
+        self._leftovers = kept.leftovers
         self._end = end
         self._now_s = now_s
         self._spare = spare
@@ -147,7 +150,7 @@ class Care:
 
     def rounds(self) -> Round[None]:
         """All of it; ends only if it is closed."""
-        looking = self._keep_reserve()
+        looking = self._begin()
         while True:
             try:
                 yield from looking
@@ -155,6 +158,14 @@ class Care:
                 _log.warning("upkeep of the store failed and is tried again later: %s", error)
                 yield Sleep(RETRY_S)
             looking = self._look()
+
+    def _begin(self) -> Round[None]:
+        """What a takeover did not wait for."""
+        try:
+            yield from self._leftovers
+        except JournalError as error:  # the next master tries again
+            _log.warning("what the last master of the store has left cannot be freed: %s", error)
+        yield from self._keep_reserve()
 
     def _look(self) -> Round[None]:
         """Does what is to be done, or waits for it."""

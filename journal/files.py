@@ -7,10 +7,12 @@ Both pass `tests/contract/journal/test_files_contract.py`.
 An `OSError` becomes a `JournalError` here and nowhere else.
 """
 
+import ctypes
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,8 +23,9 @@ _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
 _PIECES_MAX: Final = 1024
 """Linux takes so many in one call (`IOV_MAX`)."""
 _SYNCED_WRITE: Final = getattr(os, "RWF_DSYNC", 0)
-_UNKNOWN = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
 _MISSING = frozenset((errno.ENOENT, errno.ENOTDIR))
+_CANNOT = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
+_ZEROS: Final = bytes(1024 * 1024)
 BLOCK_BYTES: Final = 512
 """Unit of `st_blocks`, whatever the file system's own blocks are."""
 
@@ -50,8 +53,11 @@ class DataFile(Protocol):
                 pages.
         """
 
-    def allocate(self, length: int) -> None:
+    def allocate(self, length: int) -> bool:
         """Allocates bytes up to a length, so that writing there cannot find the disk full.
+
+        Returns:
+            Whether the file system can. If not, nothing is done: who writes there finds out.
 
         Raises:
             StoreFull: there is no space; the file is as long as before.
@@ -98,7 +104,9 @@ class Files(Protocol):
         """
 
     def create_data(self, name: str, allocated: int) -> DataFile:
-        """Creates a data file with so many bytes allocated, all zero.
+        """Creates a data file with so many bytes allocated, all zero; an empty one if that cannot be done.
+
+        See `DataFile.allocate`.
 
         Raises:
             StoreFailed: it exists already.
@@ -107,6 +115,8 @@ class Files(Protocol):
 
     def allocate(self, name: str, length: int) -> None:
         """Makes a file take at least so many bytes of the disk; it is created if it does not exist.
+
+        They are written where the file system cannot allocate.
 
         Raises:
             StoreFull: there is no space; it takes as many as before.
@@ -161,15 +171,54 @@ def _meaning(error: OSError, doing: str, failure: type[JournalError]) -> Journal
     return failure(text)
 
 
-def _grow(descriptor: int, length: int) -> None:
-    """Allocates bytes up to a length, or none."""
+@cache
+def _system_call() -> Callable[[int, int, int, int], int]:
+    library = ctypes.CDLL(None, use_errno=True)
+    call = library.fallocate64 if hasattr(library, "fallocate64") else library.fallocate
+    call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return call
+
+
+def fallocate(descriptor: int, offset: int, length: int) -> None:
+    """The system call of Linux.
+
+    Not `os.posix_fallocate`: where a file system cannot allocate, that writes a byte into every block, and a
+    takeover waits for thousands of writes.
+
+    Raises:
+        OSError: with `EOPNOTSUPP` if the file system cannot.
+    """
+    while _system_call()(descriptor, 0, offset, length):
+        number = ctypes.get_errno()
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+
+
+def _grow(descriptor: int, length: int) -> bool:
+    """Allocates bytes up to a length, or none; False if the file system cannot."""
     before = os.fstat(descriptor).st_size
-    if length > before:
-        try:
-            os.posix_fallocate(descriptor, before, length - before)
-        except OSError:
-            os.ftruncate(descriptor, before)  # some file systems keep what they had found
-            raise
+    if length <= before:
+        return True
+    try:
+        fallocate(descriptor, before, length - before)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        os.ftruncate(descriptor, before)  # some file systems keep what they had found
+        raise
+    return True
+
+
+def _fill(descriptor: int, length: int) -> None:
+    """Writes zeros behind the end of a file up to a length, or none."""
+    before = end = os.fstat(descriptor).st_size
+    try:
+        while end < length:
+            end += os.pwrite(descriptor, _ZEROS[: length - end], end)
+            os.fdatasync(descriptor)  # now: some look for space no sooner, and a commit must not wait for all
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise
 
 
 class PosixDataFile:
@@ -179,9 +228,10 @@ class PosixDataFile:
     each of them 5 µs, so they catch their errors themselves.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, allocates: bool) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._allocates = allocates
         self._is_synced = False
         """Everything so far survives a power failure, what is known of the file included."""
 
@@ -218,7 +268,7 @@ class PosixDataFile:
         try:
             return os.pwritev(self._descriptor, pieces, offset, _SYNCED_WRITE) if _SYNCED_WRITE else 0
         except OSError as error:
-            if error.errno in _UNKNOWN:
+            if error.errno in _CANNOT:
                 return 0
             raise
 
@@ -232,11 +282,11 @@ class PosixDataFile:
             raise _meaning(error, f"cannot sync {self._path}", StoreFailed) from error
         self._is_synced = True
 
-    def allocate(self, length: int) -> None:
-        """One `posix_fallocate`."""
+    def allocate(self, length: int) -> bool:
+        """One `fallocate`."""
         self._is_synced = False
         with _converted(f"cannot allocate {length} bytes for {self._path}", StoreFailed):
-            _grow(self._descriptor, length)
+            return self._allocates and _grow(self._descriptor, length)
 
     def truncate(self, length: int) -> None:
         """One `ftruncate`."""
@@ -319,25 +369,26 @@ class PosixFiles:
         return True
 
     def create_data(self, name: str, allocated: int) -> PosixDataFile:
-        """`O_EXCL` and `posix_fallocate`."""
+        """`O_EXCL` and `fallocate`."""
         path = self._directory / name
         with _converted(f"cannot create {path}", StoreFailed):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
             try:
-                os.posix_fallocate(descriptor, 0, allocated)
+                allocates = _grow(descriptor, allocated)
             except OSError:  # a full disk; nobody but us knows the file
                 os.close(descriptor)
                 path.unlink()
                 raise
-            return PosixDataFile(path, descriptor)
+            return PosixDataFile(path, descriptor, allocates=allocates)
 
     def allocate(self, name: str, length: int) -> None:
-        """One `posix_fallocate`."""
+        """One `fallocate`, or `write` after `write`."""
         path = self._directory / name
         with _converted(f"cannot allocate {length} bytes for {path}", StoreFailed):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                _grow(descriptor, length)
+                if not _grow(descriptor, length):
+                    _fill(descriptor, length)
             finally:
                 os.close(descriptor)
 

@@ -135,7 +135,8 @@ class Journal:
         upkeep = Upkeep(files, state, writer, epoch, opened.first.end, options, mastership.tally)
         losses = Losses(files, state, writer)
         patrol = Patrol(files, state, epoch)
-        caretaker = Caretaker(Kept(files, upkeep, reserve, patrol, losses, options), writer, post)
+        kept = Kept(files, upkeep, reserve, patrol, losses, options, opened.leftovers)
+        caretaker = Caretaker(kept, writer, post)
         reserve.on_change = _Telling(reserve, post, on_full, caretaker.wake).changed
         writer.start()
         caretaker.start()

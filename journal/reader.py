@@ -6,7 +6,7 @@ what that means.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from crc32c import crc32c
 
@@ -16,6 +16,10 @@ from journal.fence import DataFileName
 from journal.files import Files
 from journal.options import READ_BYTES
 from journal.record import BATCH_HEADER_BYTES, FILE_HEADER_BYTES, Location, Seal
+
+FIRST_READ_BYTES: Final = 64 * 1024
+"""Each further read is twice as long, up to the most: what is behind a warm state is little, and the store
+may be at the other end of a network."""
 
 
 class Batch(NamedTuple):
@@ -59,7 +63,8 @@ class EpochReader:
         self._files = files
         self.epoch = epoch
         self._end = end
-        self._read_bytes = read_bytes
+        self._read_bytes_max = read_bytes
+        self._read_bytes = min(FIRST_READ_BYTES, read_bytes)
         self.position = Position(0, FILE_HEADER_BYTES, 0)
         self.salt: int | None = None
         self.damaged_headers: set[str] = set()
@@ -158,6 +163,7 @@ class EpochReader:
                 offset += at
                 at = 0
                 data = self._files.read(name, offset, max(wanted, self._read_bytes))
+                self._read_bytes = min(2 * self._read_bytes, self._read_bytes_max)
                 header = decode_batch_header(data, 0)
                 if header is not None and BATCH_HEADER_BYTES + header.length > len(data):
                     data = self._files.read(name, offset, BATCH_HEADER_BYTES + header.length)

@@ -35,8 +35,10 @@ TICK_TIME_MS = 100
 """ZooKeeper rounds the end of a session up to whole ticks: with 500 ms a frozen master was noticed up to half
 a second later than its session timeout says. A tick costs one wake-up of a thread."""
 INIT_LIMIT_TICKS = 100
-SYNC_LIMIT_TICKS = 50
-"""10 and 5 s for members of an ensemble to follow their leader."""
+"""10 s for a member of an ensemble to begin to follow its leader."""
+SYNC_LIMIT_TICKS = 20
+"""2 s to follow it: half a session timeout. A member that is cut off from its leader keeps its clients for so
+long, and they do not hear meanwhile who has become master."""
 
 SESSION_TIMEOUT_MIN_MS = 1000
 SESSION_TIMEOUT_MAX_MS = 40_000

@@ -9,14 +9,16 @@ lost             P1        a message was acknowledged and never delivered
 never sent       P1        a message was delivered that nobody sent, or from another queue, or was refused
 repeated         P3        a consumer was given a message again without being warned (``redelivered``)
 out of order     P4        a consumer was given a producer's messages in another order than they were sent
-two masters      P2        a send was acknowledged by a broker after another one had taken its place
+two masters      P2        a send was acknowledged by a broker after another one had taken its place, and
+                           was begun after that as well, or never came from the successor
 no end           none      nobody says that a queue was read to its end, so nothing is known of what is lost
 store            P1, P2    what the journal says of itself: damage, or two epochs that may acknowledge
 ===============  ========  =========================================================================
 
 *Two masters* needs no clock that is better than the truth: epoch n+1 has acknowledged something, **then** a
 client began a send, and that send was acknowledged in epoch n. Whatever the network delays, no answer can be
-older than its question. An acknowledgement that was on its way meanwhile is none of these.
+older than its question. An acknowledgement that was on its way meanwhile is none of these, unless the message
+is missing: epoch n+1 has read all that epoch n could acknowledge, so whatever it has not was not n's to give.
 
 *Out of order*: of messages that a consumer sees for the first time the numbers of one producer ascend. What
 it has seen may come again, warned, and then ascends as well, from wherever the repetition began.
@@ -38,6 +40,7 @@ from faults.history import (
     DRAINED,
     EPOCH,
     REFUSED,
+    STAYING,
     Event,
     HistoryInvalid,
     read_history,
@@ -136,8 +139,12 @@ def _sends(events: Iterable[Event]) -> _Sent:
     return sent
 
 
+def _delivered(events: Iterable[Event]) -> set[Key]:
+    return {(event.producer, event.number) for event in events if event.what == DELIVERED}
+
+
 def _lost(events: Iterable[Event], sent: _Sent) -> Iterator[Breach]:
-    delivered = {(event.producer, event.number) for event in events if event.what == DELIVERED}
+    delivered = _delivered(events)
     for key, event in sent.acknowledged.items():
         if key not in delivered:
             text = f"{_name(key)} was acknowledged by {event.broker or 'a broker'} and never delivered"
@@ -213,7 +220,8 @@ def _is_out_of_order(reading: _Reading, number: int, *, is_new: bool) -> bool:
 
 
 def _two_masters(events: Iterable[Event], sent: _Sent) -> Iterator[Breach]:
-    """An answer of an epoch to a question that was put after a later epoch had answered."""
+    """Answers of an epoch that it had no right to give: a later one had answered."""
+    delivered = _delivered(events)
     claimed: dict[str, int] = {}
     answered: list[tuple[float, int, str]] = []  # since when which epoch has answered, and whose; ascending
     for event in events:
@@ -227,13 +235,15 @@ def _two_masters(events: Iterable[Event], sent: _Sent) -> Iterator[Breach]:
             continue
         key = (event.producer, event.number)
         for since, later, broker in answered:
-            if later > epoch and sent.begun[key] > since:
-                text = (
-                    f"{_name(key)} was acknowledged by {event.broker} in epoch {epoch}, and begun"
-                    f" {sent.begun[key] - since:.3f} s after {broker} had acknowledged in epoch {later}"
-                )
-                yield Breach(TWO_MASTERS, text, event.at)
-                break
+            if later <= epoch or (sent.begun[key] <= since and key in delivered):
+                continue
+            if sent.begun[key] > since:
+                when = f"begun {sent.begun[key] - since:.3f} s after {broker} had acknowledged"
+            else:
+                when = f"answered {event.at - since:.3f} s after {broker}, which has it not, had acknowledged"
+            text = f"{_name(key)} was acknowledged by {event.broker} in epoch {epoch}, and {when}"
+            yield Breach(TWO_MASTERS, f"{text} in epoch {later}", event.at)
+            break
 
 
 def _no_end(events: Sequence[Event], sent: _Sent) -> Iterator[Breach]:
@@ -303,10 +313,16 @@ def longest_gap(
 def slowest_producer(
     events: Sequence[Event], since: float = float("-inf"), until: float = float("inf")
 ) -> Gap:
-    """The longest gap that any single producer has seen."""
-    producers = sorted({event.who for event in events if event.what == ACKNOWLEDGED})
+    """The longest gap that any single producer has seen; not of those that stay with a broker."""
+    producers = following(events)
     gaps = [longest_gap(events, since, until, who) for who in producers]
     return max(gaps, key=lambda gap: gap.seconds, default=Gap(0.0, 0.0))
+
+
+def following(events: Iterable[Event]) -> list[str]:
+    """The producers that follow the registry, and were answered."""
+    producers = {event.who for event in events if event.what == ACKNOWLEDGED}
+    return sorted(name for name in producers if not name.startswith(STAYING))
 
 
 def summary(events: Sequence[Event]) -> str:

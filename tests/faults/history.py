@@ -26,6 +26,9 @@ from pathlib import Path
 BEGUN, ACKNOWLEDGED, REFUSED = "begun", "acknowledged", "refused"
 DELIVERED, DRAINED = "delivered", "drained"
 EPOCH, FAULT, HEALED = "epoch", "fault", "healed"
+STAYING = "staying-"
+"""How the names of clients begin that stay with the broker they have, instead of following the registry: what
+they wait for is no measure of a takeover."""
 KINDS = frozenset({BEGUN, ACKNOWLEDGED, REFUSED, DELIVERED, DRAINED, EPOCH, FAULT, HEALED})
 
 

@@ -27,7 +27,7 @@ from faults.hosts import CommandFailed, Host, NamespaceHost, Switch, run, run_at
 from faults.links import Links, wait_reachable
 from support.waiting import wait_until
 
-from registry.server import MAIN_CLASS, find_zookeeper
+from registry.server import INIT_LIMIT_TICKS, MAIN_CLASS, SYNC_LIMIT_TICKS, TICK_TIME_MS, find_zookeeper
 
 GROUP = "faults"
 BROKER = "keeper"
@@ -101,10 +101,16 @@ class Recorded(Protocol):
 
 
 class NamespaceLab:
-    """See the module. `folder` is its own; it must not have spaces."""
+    """See the module.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: its own; it must not have spaces.
+        program: what a broker host runs, a module.
+    """
+
+    def __init__(self, folder: Path, program: str = "fabric.container") -> None:
         self.folder = folder
+        self._program = program
         self.store = folder / "disk" / "store"
         self.password = PASSWORD
         self.hosts: dict[str, Any] = {}  # namespaces, or what a lab puts in their place
@@ -181,7 +187,8 @@ class NamespaceLab:
         ]
         lines = [
             f"dataDir={folder / 'data'}",
-            *("tickTime=500", "initLimit=20", "syncLimit=4", "minSessionTimeout=1000"),
+            *(f"tickTime={TICK_TIME_MS}", f"initLimit={INIT_LIMIT_TICKS}", f"syncLimit={SYNC_LIMIT_TICKS}"),
+            "minSessionTimeout=1000",
             *("maxSessionTimeout=40000", "maxClientCnxns=0", "admin.enableServer=false"),
             "4lw.commands.whitelist=srvr,ruok",
             *servers,
@@ -235,8 +242,9 @@ class NamespaceLab:
         if host in ZOOKEEPERS:
             words, environment = self._zookeeper_command(host), {}
         else:
-            words = [sys.executable, "-m", "fabric.container", "--home", str(self._home(host)), host]
+            words = [sys.executable, "-m", self._program, "--home", str(self._home(host)), host]
             environment = {**self._environment(host), **self._clock_environment(host)}
+            environment["PYTHONPATH"] = str(TESTS)
             if not self._is_mounted(host):
                 self._mount_store(host)
         old = self._processes.get(host)

@@ -1,10 +1,13 @@
 """Clients that write down what they do: ``python -m faults.recorder --zookeeper-url …``.
 
 Producers send numbered durable messages, one at a time, and wait for each answer; every queue has one
-consumer. They find the master by ``discovery:``. Each event is a line of `faults.history`, on standard
-output. The line ``end`` on standard input, or its end, ends the sending; then everything is received, which
-is written down as well, and the process ends. It needs `mqclient`, `faults.history` and three modules of the
-soak, and runs wherever those are: on this machine, or in a container that they were copied into.
+consumer. They find the master by ``discovery:``, and leave it as soon as the registry says so. Some producers
+do not: they have the address of one broker, and ask it until that itself refuses or closes.
+
+Each event is a line of `faults.history`, on standard output. The line ``end`` on standard input, or its end,
+ends the sending; then everything is received, which is written down as well, and the process ends. It needs
+`mqclient`, `faults.history` and three modules of the soak, and runs wherever those are: on this machine, or
+in a container that they were copied into.
 """
 
 import argparse
@@ -15,13 +18,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from urllib.parse import urlsplit
 
-from faults.history import ACKNOWLEDGED, BEGUN, DELIVERED, DRAINED, REFUSED, Event
+from faults.history import ACKNOWLEDGED, BEGUN, DELIVERED, DRAINED, REFUSED, STAYING, Event
 from integration.soak.accounts import Account, Key
 from integration.soak.producers import Producer, Worker, key_of
 
 from mqclient import Connection, ConnectionFactory, Queue, TextMessage
+from mqclient.errors import ClientError
 
 RECEIVE_TIMEOUT_S = 0.2
 QUIET_S = 1.0
@@ -29,6 +34,11 @@ QUIET_S = 1.0
 DRAIN_TIMEOUT_S = 90.0
 """What has not come by then is lost, as far as a client can tell."""
 SIZES = (100, 1024, 4096)
+LOOK_S = 0.05
+"""Between two looks for a master by a client that was left by the one it had."""
+LEAVE_TIMEOUT_S = 10.0
+"""A broker may owe one that stays its answer for ever: its host is gone."""
+CLOSE_TIMEOUT_MS = 1000
 CANNOT_GO_ON = 3
 
 
@@ -101,6 +111,58 @@ class RecordedProducer(Producer):
         return key, message
 
 
+class StayingProducer(RecordedProducer):
+    """Sends to one broker until that refuses or closes, then to whoever is master.
+
+    A send that is not answered by then is in doubt, and is not repeated.
+    """
+
+    def __init__(
+        self, name: str, find: Callable[[], Connection | None], queue: str, book: Book, *, interval_s: float
+    ) -> None:
+        connection = None
+        while connection is None:
+            connection = find()
+        super().__init__(name, connection, queue, book, interval_s=interval_s)
+        self._find = find
+        self._queue = Queue(queue)
+        self._use(connection)
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+        host = host_of(connection.broker_url)
+        self._book.brokers[self.name] = lambda: host
+        self._producer = connection.create_session().create_producer(self._queue)
+
+    def send_some(self) -> None:
+        """Send one message; to another broker next time, if this one does not want it."""
+        try:
+            super().send_some()
+        except ClientError:
+            self._connection.close()
+            self._move()
+
+    def _move(self) -> None:
+        while not (self.stopping.is_set() or self._pausing.is_set()):
+            connection = self._find()
+            if connection is not None:
+                try:
+                    self._use(connection)
+                except ClientError:  # lost again already
+                    connection.close()
+                else:
+                    return
+            self.stopping.wait(LOOK_S)
+
+    def leave(self) -> None:
+        """Send nothing more; wait a while for the last answer."""
+        self.pause()
+        self._paused.wait(LEAVE_TIMEOUT_S)
+        self.stopping.set()
+        self._connection.close()
+        self.end()
+
+
 class RecordedConsumer(Worker):
     """Receives until it is stopped, and acknowledges each message as it comes."""
 
@@ -137,13 +199,32 @@ def host_of(url: str | None) -> str:
 
 
 class Recorder:
-    """All clients, and their end."""
+    """All clients, and their end.
+
+    Args:
+        factory: finds the master.
+        direct: makes one for a broker's URL.
+        lines: take the events.
+        producers: follow the registry.
+        staying: other producers, that do not.
+        queues: each with one consumer.
+        interval_s: between two sends of one producer.
+    """
 
     def __init__(
-        self, factory: ConnectionFactory, lines: Lines, *, producers: int, queues: int, interval_s: float
+        self,
+        factory: ConnectionFactory,
+        direct: Callable[[str], ConnectionFactory],
+        lines: Lines,
+        *,
+        producers: int,
+        staying: int,
+        queues: int,
+        interval_s: float,
     ) -> None:
         self._connections: list[Connection] = []
         self._factory = factory
+        self._direct = direct
         names = [f"recorded.{os.getpid()}.{number}" for number in range(1, queues + 1)]
         books = {name: Book(name, lines) for name in names}
         self._consumers = [
@@ -160,6 +241,32 @@ class Recorder:
             )
             for number in range(producers)
         ]
+        self._scout = self._connect() if staying else None
+        self._staying = [
+            StayingProducer(
+                f"{STAYING}{number + 1}",
+                self._find,
+                names[number % queues],
+                books[names[number % queues]],
+                interval_s=interval_s,
+            )
+            for number in range(staying)
+        ]
+
+    @property
+    def _workers(self) -> list[Worker]:
+        return [*self._consumers, *self._producers, *self._staying]
+
+    def _find(self) -> Connection | None:
+        """A connection to the master's address alone, None if there is no master now."""
+        assert self._scout is not None
+        url = self._scout.broker_url
+        if url is None:
+            return None
+        try:
+            return self._direct(f"{url}?jms.closeTimeout={CLOSE_TIMEOUT_MS}").create_connection()
+        except ClientError:
+            return None
 
     def _connect(self) -> Connection:
         connection = self._factory.create_connection()
@@ -169,18 +276,20 @@ class Recorder:
 
     def start(self) -> None:
         """Let messages flow."""
-        for worker in (*self._consumers, *self._producers):
+        for worker in self._workers:
             worker.start()
 
     def failure(self) -> BaseException | None:
         """What ended a client, if one ended."""
-        failures = [worker.failure for worker in (*self._consumers, *self._producers)]
+        failures = [worker.failure for worker in self._workers]
         return next((failure for failure in failures if failure is not None), None)
 
     def finish(self, waiting: threading.Event) -> None:
         """Send nothing more, wait for all answers and all messages, and leave."""
         for producer in self._producers:
             producer.pause()
+        for staying in self._staying:
+            staying.leave()
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while time.monotonic() < deadline and self.failure() is None:
             if all(each.is_paused for each in self._producers) and all(c.is_done for c in self._consumers):
@@ -218,6 +327,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--zookeeper-url", required=True)
     parser.add_argument("--user", default="admin")
     parser.add_argument("--producers", type=int, default=3, help="each with a connection of its own (3)")
+    parser.add_argument(
+        "--staying", type=int, default=2, help="others, that stay with the broker they have (2)"
+    )
     parser.add_argument("--queues", type=int, default=2, help="each with one consumer (2)")
     parser.add_argument("--interval-ms", type=float, default=10.0, help="between two sends of one (10)")
     return parser.parse_args(arguments)
@@ -227,10 +339,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the clients."""
     wanted = parse(arguments)
     logging.getLogger("mqclient").setLevel(logging.CRITICAL)  # lost connections are no news here
+    login = {"user": wanted.user, "password": os.environ.get("RECORDER_PASSWORD", "admin")}
     factory = ConnectionFactory(
         f"discovery:(fabric:{wanted.group})",
-        user=wanted.user,
-        password=os.environ.get("RECORDER_PASSWORD", "admin"),
+        **login,
         zookeeper_url=wanted.zookeeper_url,
         zookeeper_password=os.environ.get("ZOOKEEPER_PASSWORD", ""),
     )
@@ -241,8 +353,10 @@ def main(arguments: Sequence[str]) -> int:
 
     recorder = Recorder(
         factory,
+        partial(ConnectionFactory, **login),
         Lines(write),
         producers=wanted.producers,
+        staying=wanted.staying,
         queues=wanted.queues,
         interval_s=wanted.interval_ms / 1000,
     )

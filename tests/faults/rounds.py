@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.check import Breach, check, check_store, longest_gap, slowest_producer, summary
+from faults.check import Breach, check, check_store, following, longest_gap, slowest_producer, summary
 from faults.console import look, untrue_afterwards, untrue_meanwhile, untrue_queues
 from faults.history import ACKNOWLEDGED, FAULT, HEALED, Event, HistoryInvalid, event_of, write_history
 from faults.lab import EpochWatch, Lab, NamespaceLab, Recorded, end_folder, inspection, wait_settled
@@ -66,7 +66,7 @@ class Recording:
             return [event for event in self._events if event.what == ACKNOWLEDGED and event.at > moment]
 
     def wait_flow(self, moment: float, what: str) -> None:
-        """Wait until every producer gets on after a moment.
+        """Wait until every producer that follows the registry gets on after a moment.
 
         Raises:
             AssertionError: not in time, or the clients have ended.
@@ -75,9 +75,8 @@ class Recording:
         def flows() -> bool:
             code = self._process.poll()
             assert code is None, f"the clients have ended with exit code {code}"
-            producers = {event.who for event in self.events() if event.what == ACKNOWLEDGED}
             since = self.acknowledged_after(moment)
-            return len(since) >= FLOWS and {event.who for event in since} >= producers
+            return len(since) >= FLOWS and {event.who for event in since} >= set(following(self.events()))
 
         wait_until(flows, FLOW_TIMEOUT_S, what)
 

@@ -17,6 +17,7 @@ from faults.check import (
     TWO_MASTERS,
     check,
     check_store,
+    following,
     longest_gap,
     main,
     slowest_producer,
@@ -28,6 +29,7 @@ from faults.history import (
     DRAINED,
     EPOCH,
     REFUSED,
+    STAYING,
     Event,
     HistoryInvalid,
     event_of,
@@ -178,6 +180,20 @@ def test_an_answer_that_was_on_its_way_is_no_second_master() -> None:
     assert kinds(*events, *late) == []
 
 
+def test_an_answer_that_was_on_its_way_counts_only_if_the_successor_knows_of_it() -> None:
+    """P2: a client that stays with a master that woke up, and is told of what the new one has not."""
+    events = [
+        *(claimed(0.0, 1, "a"), claimed(2.0, 2, "b")),
+        *(begun(1.0, 1), answered(1.1, 1, "a"), delivered(1.2, 1)),
+        begun(1.5, 1, "staying-1"),
+        *(begun(2.1, 2), answered(2.2, 2, "b"), delivered(2.3, 2)),
+        answered(7.0, 1, "a", "staying-1"),
+    ]
+    assert sorted(kinds(*events)) == [LOST, TWO_MASTERS]
+    assert kinds(*events, delivered(2.4, 1, producer="staying-1")) == []
+    assert kinds(*events, delivered(8.0, 1, producer="staying-1")) == []
+
+
 def test_a_broker_may_come_back() -> None:
     """Its next epoch is another one."""
     events = [
@@ -252,6 +268,16 @@ def test_gaps() -> None:
     assert (slowest_producer(events).who, slowest_producer(events).seconds) == ("p", 4.0)
 
 
+def test_clients_that_stay_are_no_measure() -> None:
+    """Who stays with a broker that stands still waits as long as that does."""
+    staying = [
+        event for n in (1, 9) for event in (begun(n, n, "staying-1"), answered(n, n, "a", "staying-1"))
+    ]
+    events = sorted([*sent(1, 2, 3), *staying], key=lambda event: event.at)
+    assert slowest_producer(events).who == "p"
+    assert following(events) == ["p"]
+
+
 def test_a_file_tells_what_was_written(tmp_path: Path) -> None:
     """What a killed writer has not finished is left out; what is no history is refused."""
     path = tmp_path / "history"
@@ -283,11 +309,14 @@ class Cluster:
     """Brokers that keep all promises: what the checker must have nothing to say about.
 
     One consumer, some producers that send one message at a time. Masters change; sends that were not answered
-    are sent again to the next one; what was given and not acknowledged is given again with a warning.
+    are sent again to the next one; what was given and not acknowledged is given again with a warning. One
+    producer stays with the master it has until that has answered, or has closed the connection and not
+    answered. It answers what its successor has read, however late.
     """
 
     rng: Random
     producers: int = 3
+    stays_with: str = ""
     events: list[Event] = field(default_factory=list)
     now: float = 0.0
     epoch: int = 0
@@ -314,9 +343,29 @@ class Cluster:
         self.queue = self.given + self.queue
         self.given = []
 
+    def stay(self) -> None:
+        """The producer that stays sends, or is answered, or left."""
+        producer = f"{STAYING}1"
+        if producer not in self.open:
+            number = self.numbers.get(producer, 0)
+            self.numbers[producer], self.open[producer] = number + 1, number
+            self.stays_with = self.broker
+            self.tell(lambda at: begun(at, number, producer))
+            if self.rng.random() < 0.7:
+                self.queue.append((producer, number))
+            return
+        number = self.open.pop(producer)
+        stored = (producer, number) in self.seen | set(self.queue) | set(self.given)
+        if stored and self.rng.random() < 0.8:
+            self.tell(lambda at: answered(at, number, self.stays_with, producer))
+
     def send(self) -> None:
         """A producer begins a send that is stored, or not; or gets the answer to it."""
-        producer = f"p{self.rng.randrange(self.producers)}"
+        number = self.rng.randrange(self.producers + 1)
+        if number == self.producers:
+            self.stay()
+            return
+        producer = f"p{number}"
         if producer not in self.open:
             number = self.numbers.get(producer, 0)
             self.numbers[producer] = number + 1
@@ -395,6 +444,21 @@ def swap(events: list[Event], rng: Random) -> list[Event]:
     return changed
 
 
+def answer_when_woken(events: list[Event], rng: Random) -> list[Event]:
+    """Planted: a frozen master wakes, and answers what its successor never sees."""
+    del rng
+    last = events[-1].at
+    newest = max(event.number for event in events if event.what == EPOCH)
+    master = next(event for event in events if event.what == EPOCH and event.number == newest).broker
+    staying = f"{STAYING}2"
+    late = [
+        *(begun(last + 1, 0, staying), claimed(last + 2, newest + 1, "heir")),
+        *(begun(last + 3, 0, "x"), answered(last + 4, 0, "heir", "x"), delivered(last + 5, 0, producer="x")),
+        answered(last + 9, 0, master, staying),
+    ]
+    return [*events, *late]
+
+
 def answer_late(events: list[Event], rng: Random) -> list[Event]:
     """Planted: a broker answers once more after its successor has answered."""
     del rng
@@ -424,6 +488,7 @@ def test_nothing_is_found_in_a_history_that_is_right(seed: int, steps: int) -> N
         (invent, NEVER_SENT),
         (swap, OUT_OF_ORDER),
         (answer_late, TWO_MASTERS),
+        (answer_when_woken, TWO_MASTERS),
     ],
 )
 @given(seed=st.integers(0, 2**32))

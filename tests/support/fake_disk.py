@@ -12,6 +12,7 @@ Fault model:
 * `fail(operation, error)`: the next such operation raises an error, or the next on files of one kind.
 * `capacity`: nothing can be allocated or written beyond so many bytes in all; what was allocated can be
   written. Removing and cutting files gives space back at once.
+* `allocates`: whether the file system can allocate what is not written, as most can.
 
 `FakeFiles` passes the same contract tests as `journal.files.PosixFiles`.
 """
@@ -45,6 +46,7 @@ class FakeDisk:
         missing: whether the directory is not there.
         notes_survive: whether what `note` writes is never lost.
         capacity: bytes of all files, None for a disk that is never full.
+        allocates: whether data files can be allocated.
     """
 
     def __init__(self, seed: int = 0, sector_bytes: int = 512) -> None:
@@ -55,6 +57,7 @@ class FakeDisk:
         self.missing = False
         self.notes_survive = False
         self.capacity: int | None = None
+        self.allocates = True
         self._synced_names: dict[str, _File] = {}
         self._failures: dict[str, list[tuple[str, JournalError]]] = {}
 
@@ -175,10 +178,12 @@ class FakeDataFile:
                 _put(self._file.content, offset, data)
         self._file.in_flight = [piece for piece in self._file.in_flight if piece[0] != self._host]
 
-    def allocate(self, length: int) -> None:
-        """Adds zeros."""
+    def allocate(self, length: int) -> bool:
+        """Adds zeros, if that costs nothing."""
         self._disk.count("extend", self._file.name)
-        _allocate(self._disk, self._file, length)
+        if self._disk.allocates:
+            _allocate(self._disk, self._file, length)
+        return self._disk.allocates
 
     def truncate(self, length: int) -> None:
         """Cuts what has landed."""
@@ -241,10 +246,12 @@ class FakeFiles:
         return name in self._disk.files
 
     def create_data(self, name: str, allocated: int) -> FakeDataFile:
-        """Creates a file of zeros."""
+        """Creates a file of zeros, or an empty one."""
         self._disk.count("create_data", name)
         if name in self._disk.files:
             raise StoreFailed(f"cannot create fake/{name}: File exists")
+        if not self._disk.allocates:
+            allocated = 0
         self._disk.take(allocated, f"cannot create fake/{name}")
         file = self._disk.files[name] = _File(self._host, bytearray(allocated), name=name)
         return FakeDataFile(self._disk, self._host, file)

@@ -74,7 +74,8 @@ class SteppedUpkeep:
         ours = opened.mastership
         options = upkeep.options
         losses = Losses(files, state, log)
-        kept = Kept(files, upkeep, ours.reserve, Patrol(files, state, ours.epoch), losses, options)
+        patrol = Patrol(files, state, ours.epoch)
+        kept = Kept(files, upkeep, ours.reserve, patrol, losses, options, opened.leftovers)
         self._log = log
         self._now_s = 0.0
         self._care = Care(kept, end=lambda: ours.end, now_s=lambda: self._now_s)

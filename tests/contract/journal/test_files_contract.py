@@ -1,10 +1,13 @@
 """What every disk promises to the journal: the real one and the one of the simulation."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from support.fake_disk import FakeDisk, FakeFiles
 
+from journal import files as files_module
 from journal.errors import StoreFailed, StoreMissing
 from journal.files import Files, PosixFiles
 
@@ -13,6 +16,21 @@ from journal.files import Files, PosixFiles
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     """An empty directory on each kind of disk."""
     return PosixFiles(tmp_path) if request.param == "posix" else FakeFiles(FakeDisk())
+
+
+@pytest.fixture(params=["posix", "fake"])
+def written_only(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """An empty directory of a file system that cannot allocate, on each kind of disk."""
+    if request.param == "posix":
+
+        def cannot(*_arguments: int) -> None:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        monkeypatch.setattr(files_module, "fallocate", cannot)
+        return PosixFiles(tmp_path)
+    disk = FakeDisk()
+    disk.allocates = False
+    return FakeFiles(disk)
 
 
 @pytest.fixture(params=["posix", "fake"])
@@ -135,8 +153,8 @@ def test_allocating_makes_a_file_longer_and_never_shorter(files: Files) -> None:
     """What is allocated reads as zeros, and what was written stays."""
     file = files.create_data("data", 100)
     file.write(0, [b"x" * 100])
-    file.allocate(5_000)
-    file.allocate(10)
+    assert file.allocate(5_000)
+    assert file.allocate(10)
     file.sync()
     file.close()
     assert files.read("data", 0, 10_000) == b"x" * 100 + bytes(4_900)
@@ -161,3 +179,24 @@ def test_a_note_replaces_all_of_the_content(files: Files) -> None:
     for _ in range(20):
         files.note("claim-1", b"short")
         assert files.read("claim-1", 0, 100) in {b"short", b""}
+
+
+def test_what_cannot_be_allocated_is_written_when_it_is_needed(written_only: Files) -> None:
+    """A takeover does not wait until a whole data file was written with zeros."""
+    file = written_only.create_data("data", 1_000)
+    assert written_only.read("data", 0, 2_000) == b""
+    assert not file.allocate(1_000)
+    assert written_only.read("data", 0, 2_000) == b""
+    file.write(0, [b"x" * 50])
+    file.sync()
+    file.close()
+    assert written_only.read("data", 0, 2_000) == b"x" * 50
+
+
+def test_a_file_that_holds_nothing_takes_space_on_any_file_system(written_only: Files) -> None:
+    """A reserve that was only promised would be none."""
+    written_only.allocate("reserve-1", 3_000_000)
+    written_only.allocate("reserve-1", 10)
+    assert written_only.read("reserve-1", 0, 4_000_000) == bytes(3_000_000)
+    written_only.trim("reserve-1", 7)
+    assert written_only.read("reserve-1", 0, 10) == bytes(7)

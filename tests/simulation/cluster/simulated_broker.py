@@ -182,7 +182,8 @@ class Mastership:
         )
         upkeep = Upkeep(files, state, writer, reign.epoch, opened.first.end, options)
         losses = Losses(files, state, writer)
-        kept = Kept(files, upkeep, reserve, Patrol(files, state, reign.epoch), losses, options)
+        patrol = Patrol(files, state, reign.epoch)
+        kept = Kept(files, upkeep, reserve, patrol, losses, options, opened.leftovers)
         self.caretaker = SteppedCaretaker(broker, kept, writer, world.upkeep_done)
         reserve.on_change = self._full_changed
         self.writer = writer

@@ -100,6 +100,8 @@ class World:
             place = opened.first.next_place(self.options.file_bytes)
             number = 0
             for _ in range(self.random.randint(0, 8)):
+                for _ in range(self.random.choice((0, 0, 1, 5))):
+                    yield next(opened.leftovers, "has nothing left to tidy")
                 batch = OpenBatch(ours.epoch, place)
                 events = []
                 records: list[Record] = []
@@ -325,7 +327,9 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def _violations(runs: int, bug: str | None = None, options: JournalOptions = SEALING) -> Iterator[str]:
     for seed in range(runs):
         rng = random.Random(seed)
-        world = World(FakeDisk(seed, sector_bytes=rng.choice((64, 512))), rng, bug, options)
+        disk = FakeDisk(seed, sector_bytes=rng.choice((64, 512)))
+        disk.allocates = seed % 3 > 0
+        world = World(disk, rng, bug, options)
         try:
             world.run()
         except (JournalError, AssertionError, ValueError, KeyError) as error:

@@ -4,7 +4,7 @@ Fault model: that of `test_fence_simulation`, with the shipped order of upkeep (
 batches: at every step of a master its next batch goes on or its upkeep does, at random; a zombie's too. Most
 brokers follow the log as slaves before they take over. In some worlds bytes of the newest checkpoint that
 counts are changed on the disk now and then, while the one before it is whole. In some the disk has a
-capacity, which changes: others fill it and free it.
+capacity, which changes: others fill it and free it. In a third of all worlds nothing can be allocated.
 
 Checked whenever a master begins to serve:
 
@@ -363,7 +363,9 @@ PATCHES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def violations(of: range, bug: str = "", *, damages: bool = False, fills: bool = False) -> Iterator[str]:
     """What goes wrong in these worlds."""
     for seed in of:
-        world = World(FakeDisk(seed, sector_bytes=512), random.Random(seed), bug, damages, fills)
+        disk = FakeDisk(seed, sector_bytes=512)
+        disk.allocates = seed % 3 > 0
+        world = World(disk, random.Random(seed), bug, damages, fills)
         try:
             violation = world.run()
         except (JournalError, AssertionError, ValueError, KeyError) as error:

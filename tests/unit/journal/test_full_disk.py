@@ -31,10 +31,15 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(care, "FULL_RETRY_S", 0.01)
 
 
-@pytest.fixture
-def disk() -> FakeDisk:
-    """A small disk."""
+ALLOCATING = pytest.mark.parametrize("disk", [True], indirect=True, ids=["allocates"])
+"""For what only a file system that can allocate promises."""
+
+
+@pytest.fixture(params=[True, False], ids=["allocates", "writes"])
+def disk(request: pytest.FixtureRequest) -> FakeDisk:
+    """A small disk, with a file system that can allocate and with one that cannot."""
     disk = FakeDisk()
+    disk.allocates = request.param
     disk.capacity = CAPACITY
     return disk
 
@@ -146,6 +151,7 @@ def test_opening_on_a_full_disk(disk: FakeDisk) -> None:
     assert reserves(disk.files) == []
 
 
+@ALLOCATING
 def test_opening_on_a_disk_without_a_byte_left(disk: FakeDisk) -> None:
     """Even without a reserve the next master finds what the last one had allocated ahead."""
     owner = open_journal(disk)
@@ -204,6 +210,7 @@ def test_live_bytes_are_those_of_all_live_records(disk: FakeDisk) -> None:
     again.close()
 
 
+@ALLOCATING
 def test_a_batch_longer_than_the_rest_of_its_file_is_allocated_first(disk: FakeDisk) -> None:
     """No write finds the disk full in its middle as long as the reserve has space."""
     owner = open_journal(disk)

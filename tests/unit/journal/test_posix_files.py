@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from journal import files as files_module
 from journal.errors import StoreFailed, StoreFull, StoreMissing, StoreReadOnly, StoreUnavailable
 from journal.files import PosixFiles, create_store
 
@@ -39,7 +40,7 @@ def test_a_read_only_directory_is_told(
 
 def test_a_full_disk_is_told(files: PosixFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data file that does not fit is an error with its path, and nothing is left behind."""
-    monkeypatch.setattr(os, "posix_fallocate", failing(errno.ENOSPC))
+    monkeypatch.setattr(files_module, "fallocate", failing(errno.ENOSPC))
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(StoreFull, match=f"cannot create {tmp_path}/data: No space left on device"):
         files.create_data("data", 1000)
@@ -207,7 +208,7 @@ def test_an_error_while_allocating_leaves_the_file_as_it_was(
         os.ftruncate(descriptor, offset + length // 2)  # as some file systems do
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(files_module, "fallocate", full)
     with pytest.raises(StoreFull, match="free some space"):
         files.allocate("reserve-1", 5000)
     with pytest.raises(StoreFull):
@@ -232,3 +233,36 @@ def test_small_files_on_a_full_disk_lose_their_content_only(
     assert not files.create("claim-1", b"who")
     files.note("claim-1", b"who")
     assert (tmp_path / "claim-1").read_bytes() == b""
+
+
+def test_a_reserve_that_can_only_be_written_is_written_whole_or_not_at_all(
+    files: PosixFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is noticed as early as on any other file system, and gets back what was written."""
+    monkeypatch.setattr(files_module, "fallocate", failing(errno.EOPNOTSUPP))
+    files.allocate("reserve-1", 1000)
+    real = os.pwrite
+
+    def full(descriptor: int, data: bytes, offset: int) -> int:
+        if offset > 1000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data[:500], offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StoreFull, match="free some space"):
+        files.allocate("reserve-1", 5000)
+    assert files.read("reserve-1", 0, 9000) == bytes(1000)
+
+
+def test_an_interrupted_system_call_is_made_again(files: PosixFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal is no failure of the disk."""
+    errors = iter([errno.EINTR, errno.EINTR, 0])
+
+    def call(*_arguments: int) -> int:
+        number = next(errors)
+        files_module.ctypes.set_errno(number)
+        return -1 if number else 0
+
+    monkeypatch.setattr(files_module, "_system_call", lambda: call)
+    files.create_data("data", 100).close()
+    assert next(errors, None) is None

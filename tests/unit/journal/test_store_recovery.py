@@ -49,13 +49,17 @@ class Store:
         self.state = State()
         self.batches: list[OpenBatch] = []
 
-    def master(self, *batches: Sequence[bytes], options: JournalOptions | None = None) -> Opened:
-        """Becomes master, commits some batches of messages and dies."""
+    def master(
+        self, *batches: Sequence[bytes], options: JournalOptions | None = None, tidies: bool = True
+    ) -> Opened:
+        """Becomes master, tidies up, commits some batches of messages and dies."""
         self.state = State()
         options = options or self.options
         opened = run(
             become_master(self.files, self.state, owner="test", salt=len(self.disk.files), options=options)
         )
+        if tidies:
+            run(opened.leftovers)
         self.batches = [opened.first]
         for bodies in batches:
             batch = OpenBatch(opened.mastership.epoch, self.batches[-1].next_place(options.file_bytes))
@@ -137,11 +141,48 @@ def test_masters_without_traffic_leave_nothing_behind() -> None:
 
 
 def test_a_dead_masters_allocation_is_freed() -> None:
-    """P9: what was preallocated and not used is given back at the takeover."""
+    """P9: what was preallocated and not used is given back after the takeover."""
     store = Store()
     store.master([b"one"], [b"two"])
     store.master()
     assert len(store.disk.files["data-000001-000000"].content) < 1000
+
+
+def test_a_takeover_waits_for_nothing_to_be_freed() -> None:
+    """P5, P9: only the token goes before the new master serves; reserve, tail and files go afterwards."""
+    store = Store(replace(LARGE, carried_messages_max=10))
+    store.master([b"one"], [b"two"])
+    store.files.allocate("reserve-1", 1000)
+    before = dict(store.disk.operations)
+    opened = store.master(tidies=False)
+    assert store.disk.operations["remove"] == before.get("remove", 0) + 1
+    assert store.disk.operations.get("trim", 0) == before.get("trim", 0)
+    assert {"reserve-1", "data-000001-000000"} <= store.disk.files.keys()
+    run(opened.leftovers)
+    assert not {"reserve-1", "data-000001-000000"} & store.disk.files.keys()
+    assert store.bodies() == [b"one", b"two"]
+
+
+def test_what_a_master_had_no_time_to_free_its_successor_frees() -> None:
+    """P9: a master that dies as soon as it serves leaves nothing behind for ever."""
+    store = Store(replace(LARGE, carried_messages_max=10))
+    store.master([b"one"])
+    store.files.allocate("reserve-1", 1000)
+    store.master([b"two"], tidies=False)
+    store.master()
+    assert store.bodies() == [b"one", b"two"]
+    assert sorted(store.disk.files) == [*(f"claim-{n}" for n in (1, 2, 3)), "data-000003-000000", "live-3"]
+
+
+def test_a_takeover_on_a_nearly_full_disk_frees_first() -> None:
+    """P10: what the last master kept is what the first batch of the next one needs."""
+    store = Store(replace(LARGE, reserve_bytes=1000))
+    store.master([b"one"])
+    store.files.allocate("reserve-1", 1000)
+    store.disk.capacity = store.disk.used + 10
+    assert store.master(tidies=False).mastership.epoch == 2
+    assert "reserve-1" not in store.disk.files
+    assert store.bodies() == [b"one"]
 
 
 def test_a_torn_last_batch_is_the_end() -> None:

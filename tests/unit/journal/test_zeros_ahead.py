@@ -9,7 +9,7 @@ from support.fake_disk import FakeDataFile, FakeDisk, FakeFiles
 
 from journal.errors import JournalError
 from journal.journal import Journal
-from journal.mastership import SMALL_BATCH_BYTES_MAX, ZEROS_BYTES
+from journal.mastership import FIRST_ZEROS_BYTES, SMALL_BATCH_BYTES_MAX, ZEROS_BYTES
 from journal.options import JournalOptions
 from journal.record import AddMessage
 
@@ -73,12 +73,40 @@ def test_most_small_batches_fall_on_written_blocks(disk: FakeDisk) -> None:
     """One batch in many writes zeros as well; the others are as short as they are."""
     files = NotedFiles(disk)
     master = Master(files)
-    for ref in range(1, 101):
+    for ref in range(1, 2001):
         master.store(ref, 1000)
     master.journal.close(10)
     long = [size for size in files.writes if size > SMALL_BATCH_BYTES_MAX]
-    assert 1 <= len(long) <= 2
+    assert 4 <= len(long) <= 8
     assert max(long) <= ZEROS_BYTES + SMALL_BATCH_BYTES_MAX
+
+
+def test_a_takeover_waits_for_few_of_them(disk: FakeDisk) -> None:
+    """The first batch of a file brings some, each further time as many as the file holds already."""
+    files = NotedFiles(disk)
+    master = Master(files)
+    assert files.writes[0] < FIRST_ZEROS_BYTES + 1000
+    for ref in range(1, 301):
+        master.store(ref, 1000)
+    master.journal.close(10)
+    long = [size for size in files.writes if size > SMALL_BATCH_BYTES_MAX]
+    assert long == sorted(long)
+    assert len(long) == 4
+
+
+@pytest.mark.parametrize("allocates", [True, False])
+def test_a_full_disk_does_without_them(disk: FakeDisk, *, allocates: bool) -> None:
+    """They are the first that a disk without space for them gets back; the message is stored."""
+    disk.allocates = allocates
+    master = Master(NotedFiles(disk))
+    while "reserve-1" not in disk.files:
+        master.posted.get(timeout=10)()
+    disk.capacity = disk.used + (2 * MIB if allocates else 10_000)
+    for ref in range(1, 101):
+        master.store(ref, 1000)
+    assert not master.errors
+    assert master.journal.full is not allocates
+    master.journal.close(10)
 
 
 def test_large_batches_are_written_as_they_are(disk: FakeDisk) -> None:
