@@ -101,8 +101,9 @@ class Message:
         origin: where it was sent to before it went on to its destination; None: nowhere else.
         group_first: its consumer gets its group from now on; never journaled.
 
-    A message that was read back knows its frame, `expiration` and `native`; the other attributes are read out
-    of the frame when one of them is asked for. Most messages are dispatched without that.
+    A message that was read back, or whose frame was not read as a whole, knows its frame, `expiration` and
+    `native`, and what else was set; the other attributes are read out of the frame when one of them is asked
+    for. Most messages are dispatched without that.
     """
 
     message_id: str
@@ -315,12 +316,17 @@ def _decode_wire(data: bytes) -> Message:
     wire_format = data[_WIRE_HEADER.size : begin].decode("ascii", "replace")
     if wire_format not in WIRE_READERS:
         raise _unreadable(wire_format)
+    return part_of_frame(wire_format, data[begin:], expiration, native if native >= 0 else None)
+
+
+def part_of_frame(wire_format: str, wire: bytes, expiration: int, native: int | None) -> Message:
+    """A message without a group that knows its frame; see `Message` for the rest of it."""
     message = _new_message(Message)
     message.wire_format = wire_format
-    message.wire = data[begin:]
+    message.wire = wire
     message.expiration = expiration
     message.group_id = None
-    message.native = native if native >= 0 else None
+    message.native = native
     message.decoded = None
     return message
 

@@ -9,7 +9,7 @@ import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
@@ -203,6 +203,32 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
                 return True
         return self._insert(ref, location, length)
 
+    def extend(self, ref: int, locations: Sequence[int], lengths: Sequence[int]) -> bool:
+        """Adds messages with consecutive numbers; False, which changes nothing: not all lie above all others.
+
+        Args:
+            ref: the lowest number.
+            locations: of each.
+            lengths: likewise.
+        """
+        chunks = self._chunks
+        if chunks and ref <= chunks[-1].refs[-1]:
+            return False
+        done, count = 0, len(lengths)
+        while done < count:
+            if not chunks or len(chunks[-1].refs) >= CHUNK_ENTRIES:
+                chunks.append(_empty_chunk())
+                self._firsts.append(ref + done)
+            chunk = self._own(len(chunks) - 1)
+            end = min(count, done + CHUNK_ENTRIES - len(chunk.refs))
+            chunk.refs.extend(range(ref + done, ref + end))
+            chunk.locations.extend(locations[done:end])
+            chunk.lengths.extend(lengths[done:end])
+            chunk.live += end - done
+            done = end
+        self._live += count
+        return True
+
     def _insert(self, ref: int, location: int, length: int) -> bool:
         """Adds a message anywhere."""
         if not self._chunks or ref > self._chunks[-1].refs[-1]:
@@ -303,11 +329,40 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
         chunk.lengths[position] = 0
         chunk.live -= 1
         self._live -= 1
+        self._tidy(at)
+        return former
+
+    def take(self, ref: int, count: int) -> tuple["array[int]", "array[int]"]:
+        """Takes messages with consecutive numbers out, as many as stand side by side; locations and lengths.
+
+        Args:
+            ref: the lowest number; if it is not live, nothing is taken.
+            count: at most so many.
+        """
+        at, start = self._find(ref)
+        if at < 0:
+            return array("Q"), array("I")
+        refs, lengths = self._chunks[at].refs, self._chunks[at].lengths
+        end = min(start + count, len(refs))
+        if refs[end - 1] - ref >= end - start or not all(lengths[start:end]):
+            end = start + 1
+            while end < len(refs) and refs[end] - ref < count and refs[end] - ref == end - start and lengths[end]:
+                end += 1
+        chunk = self._own(at)
+        taken = chunk.locations[start:end], chunk.lengths[start:end]
+        chunk.lengths[start:end] = array("I", [0]) * (end - start)
+        chunk.live -= end - start
+        self._live -= end - start
+        self._tidy(at)
+        return taken
+
+    def _tidy(self, at: int) -> None:
+        """Entries of a chunk are gone."""
+        chunk = self._chunks[at]
         if not chunk.live:
             del self._chunks[at], self._firsts[at]
         elif chunk.live * 2 < len(chunk.refs):
             self._shrink(at)
-        return former
 
     def _shrink(self, at: int) -> None:
         """Gives the memory of gone entries back, and joins neighbours that have become small."""

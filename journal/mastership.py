@@ -45,6 +45,7 @@ from journal.record import (
 from journal.recovery import LogEnd, Recovered, StoreReader
 from journal.report import Damage, Report
 from journal.reserve import Reserve
+from journal.runs import apply_all
 from journal.state import State
 from journal.tally import Tally
 
@@ -109,10 +110,7 @@ class OpenBatch:
         self.pieces += pieces
         self.count += len(lengths)
         self.size += sum(lengths)
-        apply = state.apply
-        for record, length in zip(records, lengths, strict=True):
-            apply(record, location, length)
-            location += length
+        apply_all(state, records, lengths, location)
 
     def add_copies(self, copies: Sequence[Copy], state: State) -> list[Copy]:
         """Takes copies whose message is live where its record was copied and says; returns the others."""

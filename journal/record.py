@@ -88,7 +88,8 @@ TEXTS_CACHED_MAX: Final = 8_192
 """Texts whose encoding is remembered: destinations and producers repeat from record to record."""
 
 
-# Records are not `frozen`: that costs 0.9 µs each, and a store has millions. Nobody changes one.
+# Records are not `frozen`: that costs 0.9 µs each, and a store has millions. Nobody changes one that was
+# appended; what a transaction sends gets its number when it is.
 @dataclass(slots=True)
 class AddMessage:
     """A message was stored.

@@ -284,9 +284,13 @@ class Branches:
         stored, volatile = self._sent(transaction)
         sent: dict[str, list[Held]] = {}
         records: list[Record] = []
-        for ref, (uri, message) in enumerate(stored, region.next_ref):
+        for ref, (uri, message, draft) in enumerate(stored, region.next_ref):
             priority = NORMAL_PRIORITY if uri.startswith("topic:") else message.priority
-            records.append(self._record(ref, uri, message, priority))
+            if draft is None:
+                records.append(self._record(ref, uri, message, priority))
+            else:
+                draft.ref, draft.destination = ref, PREPARED + uri
+                records.append(draft)
             sent.setdefault(uri, []).append(Held(ref, priority, message.expiration))
         consumed, acknowledged = self._taken(transaction)
         names = [*sent, *consumed, *(text for key in acknowledged for text in key)]
@@ -299,21 +303,27 @@ class Branches:
         )
         region.next_ref += len(stored)
         transaction.volatile = volatile
-        transaction.sends = []
+        transaction.sends, transaction.drafts = [], []
         return records
 
-    def _sent(self, transaction: Transaction) -> tuple[list[tuple[str, Message]], list[Route]]:
-        """The messages that the journal keeps, with where they go, and the others."""
+    def _sent(
+        self, transaction: Transaction
+    ) -> tuple[list[tuple[str, Message, AddMessage | None]], list[Route]]:
+        """The messages that the journal keeps, with where they go and perhaps their drafts, and the others."""
         region = self._region
-        stored: list[tuple[str, Message]] = []
+        stored: list[tuple[str, Message, AddMessage | None]] = []
         volatile: list[Route] = []
-        for message in transaction.sends:
+        for message, draft in zip(transaction.sends, transaction.drafts, strict=True):
             if message.properties is not None and region.schedule.wants(message):
-                stored.append((SCHEDULED, message))
+                stored.append((SCHEDULED, message, None))
+                continue
+            target = region.targets.get(message.destination)
+            if draft is not None and target is not None and target.forwards is None:
+                stored.append((target.uri, message, draft))
                 continue
             for target, routed in region.routing.routes(message):
                 if routed.persistent and target.stored:
-                    stored.append((target.uri, routed))
+                    stored.append((target.uri, routed, None))
                 else:
                     volatile.append((target, routed))
         return stored, volatile

@@ -270,7 +270,8 @@ class RegionConnection:
             if message.expiration and message.expiration <= region.now_ms:
                 return region.dead_letters.refuse(routes or [(target, message)])
             return target.send(message, self) if routes is None else send_along(region, routes, self)
-        self.transactions.send(transaction, message)
+        queue = target if routes is None and not later and isinstance(target, Queue) else None
+        self.transactions.send(transaction, message, queue)
         return 0
 
     def _is_repeat(self, message: Message) -> bool:

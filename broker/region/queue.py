@@ -102,6 +102,18 @@ class Queue:
             region.advisories.delivered(self, message, taken=bool(self.consumers))
         return 0
 
+    def draft(self, message: Message) -> AddMessage | None:
+        """The record of a message that may be sent here later, but for its number.
+
+        None: it is not persistent, or too large, which is told when it is sent.
+        """
+        if not (message.persistent and self.stored):
+            return None
+        try:
+            return self.record(message, 0)
+        except ResourceExhausted:
+            return None
+
     def record(self, message: Message, ref: int) -> AddMessage:
         """The journal's record of a persistent message.
 
@@ -134,6 +146,46 @@ class Queue:
         self.statistics.enqueued_bytes += len(message.wire or message.body or b"")
         if self.advised:
             region.advisories.delivered(self, message, taken=bool(self.consumers))
+
+    def accept_all(self, messages: Sequence[Message], ref: int, batch: int, volatile_batch: int) -> None:
+        """The same for several, which have the numbers from one on.
+
+        Args:
+            messages: in the order sent.
+            ref: of the first.
+            batch: of the stored ones.
+            volatile_batch: of the others.
+        """
+        done = self._accept_plain(messages, ref, batch)
+        for number, message in enumerate(messages[done:], ref + done):
+            stored = message.persistent and self.stored
+            self.accept(message, number, batch if stored else volatile_batch, stored)
+
+    def _accept_plain(self, messages: Sequence[Message], ref: int, batch: int) -> int:
+        """Take those at the beginning that are stored, and among which nothing is to choose; says how many.
+
+        In one loop, which takes a third of the time.
+        """
+        if not self.stored or self._choice is not None or self.advised:
+            return 0
+        region, keep, append, tail = self.region, self.usage.keep, self.pending.append, self.pending.tail
+        resident_max, durable_batch = region.limits.resident_messages_max, region.durable_batch
+        number, size = ref, 0
+        for message in messages:
+            if message.priority != NORMAL_PRIORITY or not message.persistent:
+                break
+            entry = Entry(number, None, batch, True)
+            if len(tail) < resident_max:
+                keep(entry, message)
+            append(entry, resident_max, durable_batch)
+            size += len(message.wire or message.body or b"")
+            number += 1
+        if number > ref:
+            region.next_ref = number
+            self.statistics.enqueued += number - ref
+            self.statistics.enqueued_bytes += size
+            region.dirty[self] = None
+        return number - ref
 
     def _line_up(self, entry: Entry, priority: int) -> None:
         region = self.region

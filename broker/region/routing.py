@@ -6,6 +6,8 @@ What is sent to several places becomes one message in each, and one append to th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from broker.destination import Destination, DestinationKind
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.region import Region
     from broker.region.topic import Topic
-    from journal.record import Record
+    from journal.record import AddMessage, Record
 
 COPIES_MAX: Final = 10_000
 """Copies of one message; as many as there can be destinations."""
 
 Route = tuple["Queue | Topic", Message]
+_target_of: Final = itemgetter(0)
 
 
 class Forwards:
@@ -195,12 +198,13 @@ class Arrivals:
         records: of the persistent ones; to be appended before `accept`, with nothing sent in between.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - its parts, as `of` finds them
         self,
         region: Region,
         routes: Sequence[Route],
         connection: RegionConnection | None,
         scheduled: Sequence[Message] = (),
+        drafts: Sequence[AddMessage | None] = (),
     ) -> None:
         """Make the records.
 
@@ -209,6 +213,7 @@ class Arrivals:
             routes: where they go.
             connection: sent them; None: the broker itself.
             scheduled: further messages, which are due later.
+            drafts: for each of `routes` its record but for the number, if there is one; none for any: empty.
 
         Raises:
             ResourceExhausted: a message is too large.
@@ -219,32 +224,61 @@ class Arrivals:
         self._connection = connection
         self._first_ref = region.next_ref
         self.records: list[Record] = [*self._scheduled]
-        for ref, (target, message) in enumerate(routes, self._first_ref):
+        append = self.records.append
+        drawn = drafts or repeat(None, len(routes))
+        for ref, ((target, message), draft) in enumerate(zip(routes, drawn, strict=True), self._first_ref):
+            if draft is not None:
+                draft.ref = ref
+                append(draft)
+                continue
             if not (message.persistent and target.stored):
                 continue
             if isinstance(target, Queue):
-                self.records.append(target.record(message, ref))
+                append(target.record(message, ref))
             else:
                 self.records.extend(target.records(message, ref, connection))
 
     @classmethod
-    def of(cls, region: Region, messages: Sequence[Message], connection: RegionConnection | None) -> Arrivals:
+    def of(
+        cls,
+        region: Region,
+        messages: Sequence[Message],
+        connection: RegionConnection | None,
+        drafts: Sequence[AddMessage | None] = (),
+    ) -> Arrivals:
         """What becomes of messages that were sent together.
+
+        Args:
+            region: where they arrive.
+            messages: in the order sent.
+            connection: sent them; None: the broker itself.
+            drafts: for each of them what `Queue.draft` made of it where it seemed to go; empty: nothing.
 
         Raises:
             ClientError: one of them cannot be taken.
         """
         routes: list[Route] = []
         scheduled: list[Message] = []
+        drawn: list[AddMessage | None] = []
         targets = region.targets
-        for message in messages:
+        destination: Destination | None = None
+        target: Queue | Topic | None = None
+        for message, draft in zip(messages, drafts or repeat(None, len(messages)), strict=True):
             if message.properties is not None and region.schedule.wants(message):
                 scheduled.append(message)
-            elif (target := targets.get(message.destination)) is not None and target.forwards is None:
+                continue
+            if message.destination is not destination:  # most have the one before's
+                destination = message.destination
+                target = targets.get(destination)
+            if target is not None and target.forwards is None:
                 routes.append((target, message))
+                drawn.append(draft if target.stored else None)
             else:
-                routes += region.routing.routes(message)
-        return cls(region, routes, connection, scheduled)
+                destination = None  # a destination may come into being
+                found = region.routing.routes(message)
+                routes += found
+                drawn += [None] * len(found)
+        return cls(region, routes, connection, scheduled, drawn)
 
     def accept(self, batch: int, *, volatile_batch: int = 0) -> None:
         """Put them where they belong.
@@ -255,13 +289,17 @@ class Arrivals:
         """
         if self._scheduled:
             self._region.schedule.accept(self._scheduled)
-        for ref, (target, message) in enumerate(self._routes, self._first_ref):
-            stored = message.persistent and target.stored
-            wait = batch if stored else volatile_batch
+        ref = self._first_ref
+        for target, routes in groupby(self._routes, key=_target_of):
+            messages = [message for _, message in routes]
             if isinstance(target, Queue):
-                target.accept(message, ref, wait, stored)
-            else:
-                target.accept(message, ref, wait, stored, self._connection)
+                target.accept_all(messages, ref, batch, volatile_batch)
+                ref += len(messages)
+                continue
+            for message in messages:
+                stored = message.persistent and target.stored
+                target.accept(message, ref, batch if stored else volatile_batch, stored, self._connection)
+                ref += 1
 
 
 def send_along(region: Region, routes: Sequence[Route], connection: RegionConnection | None) -> int:

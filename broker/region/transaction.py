@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
 
 from broker.errors import SendBlocked, TransactionRefused
 from broker.region.routing import Arrivals
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from broker.region.entry import Entry
     from broker.region.region import Region
     from broker.region.routing import Route
-    from journal.record import Record
+    from journal.record import AddMessage, Record
+
+_consumer_of: Final = itemgetter(0)
 
 
 @dataclass(slots=True, eq=False)
@@ -27,6 +31,7 @@ class Transaction:
         name: of a branch its xid.
         connection: that began it.
         sends: in the order sent.
+        drafts: for each of them its record but for the number, if it can be made before the outcome.
         acknowledged: with the consumer that acknowledged it, in that order.
         bytes_held: what the sends cost in memory.
         refused: why a send of it was refused, which its sender may not have heard: it must not be committed.
@@ -38,6 +43,7 @@ class Transaction:
     name: str
     connection: RegionConnection
     sends: list[Message] = field(default_factory=list)
+    drafts: list[AddMessage | None] = field(default_factory=list)
     acknowledged: list[tuple[Consumer, Entry]] = field(default_factory=list)
     bytes_held: int = 0
     refused: ClientError | None = None
@@ -49,6 +55,12 @@ class Transaction:
     def operations(self) -> int:
         """Sends and acknowledged messages together."""
         return len(self.sends) + len(self.acknowledged)
+
+    def keep(self, message: Message, draft: AddMessage | None = None) -> None:
+        """A message is sent when this is committed; see `drafts`."""
+        self.sends.append(message)
+        self.drafts.append(draft)
+        self.bytes_held += message.size_bytes
 
     def check(self, region: Region) -> None:
         """Its sends have found space, and the disk has room for all of them at once.
@@ -77,7 +89,7 @@ class Transaction:
         Raises:
             InvalidDestination, ResourceExhausted: a send cannot be done; nothing has been done.
         """
-        arrivals = Arrivals.of(region, self.sends, self.connection)
+        arrivals = Arrivals.of(region, self.sends, self.connection, self.drafts)
         records = arrivals.records
         self.finish(records)
         records.extend(further)
@@ -87,10 +99,12 @@ class Transaction:
 
     def finish(self, records: list[Record]) -> None:
         """What it acknowledged is done with: append what the journal must know."""
-        for consumer, entry in self.acknowledged:
-            entry.transaction = None
-            consumer.forget([entry])
-            consumer.source.consumed([entry], records)
+        for consumer, taken in groupby(self.acknowledged, key=_consumer_of):
+            entries = [entry for _, entry in taken]
+            for entry in entries:
+                entry.transaction = None
+            consumer.forget(entries)
+            consumer.source.consumed(entries, records)
             if not consumer.ready:
                 consumer.source.consumer_opened(consumer)
 

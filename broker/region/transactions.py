@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broker.region.connection import RegionConnection
     from broker.region.consumer import Consumer
     from broker.region.entry import Entry
+    from broker.region.queue import Queue
 
 
 class OpenTransactions:
@@ -132,8 +133,14 @@ class OpenTransactions:
         transaction = self._open.get(name)
         return transaction is not None and transaction.repeats
 
-    def send(self, name: str, message: Message) -> None:
+    def send(self, name: str, message: Message, queue: Queue | None = None) -> None:
         """Keep a message until the commit.
+
+        Args:
+            name: of the transaction.
+            message: it.
+            queue: that it goes to now, as it is, and that is stored; what the journal will hold of it is made
+                at once, while the next one is on its way, so that there is less to be done at the commit.
 
         Raises:
             TransactionUnknown: there is no such transaction.
@@ -145,8 +152,7 @@ class OpenTransactions:
         if transaction.repeats:
             self._region.repeats_dropped += 1
             return
-        transaction.sends.append(message)
-        transaction.bytes_held += message.size_bytes
+        transaction.keep(message, None if queue is None else queue.draft(message))
         self._check_size(name, transaction)
 
     def acknowledge(self, name: str, consumer: Consumer, entries: list[Entry]) -> None:

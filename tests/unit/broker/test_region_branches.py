@@ -400,7 +400,7 @@ def test_branches_of_others_are_hidden_where_rights_are_restricted() -> None:
     peer = Peer(region)
     peer.connection.user = "ann"
     begin(peer)
-    peer.connection.transactions.find(X).sends.append(peer.message("a"))
+    peer.connection.transactions.find(X).keep(peer.message("a"))
     other = Peer(region, "other")
     other.connection.user = "bob"
     with refused(XaCode.PROTOCOL):
