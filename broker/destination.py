@@ -57,6 +57,10 @@ class Destination:
         object.__setattr__(self, "encoded", uri.encode("utf-8", "surrogatepass"))
         object.__setattr__(self, "_hash", hash(uri))
 
+    def __eq__(self, other: object) -> bool:
+        """The uri says both; comparing these takes half of the time."""
+        return self.uri == other.uri if isinstance(other, Destination) else NotImplemented
+
     def __hash__(self) -> int:
         return self._hash
 

@@ -252,14 +252,14 @@ def encode_message(message: Message) -> bytes:
     """The journal body of a message."""
     wire = message.wire
     if wire is not None and message.wire_format in WIRE_READERS:
-        name = message.wire_format.encode("ascii")
+        name = _names.get(message.wire_format) or _name(message.wire_format)
         if message.group_id:
             return b"%c%c%b%b" % (FORM_BARE_WIRE, len(name), name, wire)
         native = message.native
         if native.__class__ is not int or not 0 <= native <= _NATIVE_MAX:
             native = -1
         header = _WIRE_HEADER.pack(FORM_WIRE, len(name), message.expiration, native, len(wire))
-        return b"%b%b%b" % (header, name, wire)
+        return header + name + wire
     reply_to, origin = message.reply_to, message.origin
     parts = (
         _encoded(message.message_id),
@@ -288,6 +288,14 @@ def encode_message(message: Message) -> bytes:
         *[-1 if part is None else len(part) for part in parts],
     )
     return header + b"".join([part for part in parts if part])
+
+
+_names: Final[dict[str, bytes]] = {}
+
+
+def _name(wire_format: str) -> bytes:
+    name = _names[wire_format] = wire_format.encode("ascii")
+    return name
 
 
 def decode_message(data: bytes) -> Message:

@@ -153,7 +153,12 @@ class OpenTransactions:
             self._region.repeats_dropped += 1
             return
         transaction.keep(message, None if queue is None else queue.draft(message))
-        self._check_size(name, transaction)
+        limits = self._region.limits
+        if (
+            transaction.bytes_held > limits.transaction_bytes_max
+            or len(transaction.sends) >= limits.transaction_operations_max
+        ):
+            self._check_size(name, transaction)
 
     def acknowledge(self, name: str, consumer: Consumer, entries: list[Entry]) -> None:
         """Lock dispatched messages until the transaction's outcome; its consumer has room for others.
