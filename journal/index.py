@@ -345,9 +345,8 @@ class MessageIndex:  # noqa: PLW1641 - it changes, so it has no hash
         refs, lengths = self._chunks[at].refs, self._chunks[at].lengths
         end = min(start + count, len(refs))
         if refs[end - 1] - ref >= end - start or not all(lengths[start:end]):
-            end = start + 1
-            while end < len(refs) and refs[end] - ref < count and refs[end] - ref == end - start and lengths[end]:
-                end += 1
+            breaks = (n for n in range(start + 1, end) if refs[n] - ref != n - start or not lengths[n])
+            end = next(breaks, end)
         chunk = self._own(at)
         taken = chunk.locations[start:end], chunk.lengths[start:end]
         chunk.lengths[start:end] = array("I", [0]) * (end - start)

@@ -309,7 +309,7 @@ class Branches:
     def _sent(
         self, transaction: Transaction
     ) -> tuple[list[tuple[str, Message, AddMessage | None]], list[Route]]:
-        """The messages that the journal keeps, with where they go and perhaps their drafts, and the others."""
+        """The messages that the journal keeps, with where they go and their drafts if any, and the others."""
         region = self._region
         stored: list[tuple[str, Message, AddMessage | None]] = []
         volatile: list[Route] = []

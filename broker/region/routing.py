@@ -198,7 +198,7 @@ class Arrivals:
         records: of the persistent ones; to be appended before `accept`, with nothing sent in between.
     """
 
-    def __init__(  # noqa: PLR0917 - its parts, as `of` finds them
+    def __init__(
         self,
         region: Region,
         routes: Sequence[Route],

@@ -14,6 +14,7 @@ from broker.errors import (
 )
 from broker.region.consumer import AckKind
 from broker.region.limits import RegionLimits
+from broker.region.routing import Forwards
 
 TEMPORARY = Destination.parse("temp-queue://ID:c1:1")
 ADVISORY = Destination.topic("ActiveMQ.Advisory.TempQueue,ActiveMQ.Advisory.TempTopic")
@@ -53,6 +54,42 @@ def test_a_commit_is_one_batch() -> None:
     batch = peer.connection.commit("tx")
     assert len(store.batches) == before + 1 == batch
     assert len(store.state.queues[QUEUE.uri]) == 1
+
+
+def test_what_a_transaction_sent_gets_its_numbers_at_the_commit() -> None:
+    """P4: what is committed later stands behind what was sent meanwhile; a roll-back leaves no gap."""
+    region = new_region()
+    peer, other = Peer(region, "c1"), Peer(region, "c2")
+    peer.connection.begin("late")
+    other.connection.begin("gone")
+    peer.send("m1", transaction="late")
+    other.send("m0", transaction="gone")
+    other.send("m2")
+    peer.send("m3", transaction="late")
+    other.connection.rollback("gone")
+    peer.connection.commit("late")
+    other.send("m4")
+    first = region.next_ref - 4
+    settle(region)
+    after = Peer(restarted(region), "c3")
+    after.consume("k")
+    settle(after.connection.region)
+    assert after.client.ids() == ["m2", "m1", "m3", "m4"]
+    assert after.client.refs() == [first, first + 1, first + 2, first + 3]
+
+
+def test_a_transaction_sends_to_where_its_destination_leads_at_the_commit() -> None:
+    """What was made of a message while its queue led nowhere else is not used when it does by then."""
+    region = new_region()
+    peer = Peer(region)
+    peer.connection.begin("tx")
+    peer.send("m1", transaction="tx")
+    further = Destination.queue("further")
+    region.targets[QUEUE].forwards = Forwards(False, (further,), {})
+    peer.connection.commit("tx")
+    settle(region)
+    queues = region.store.state.queues
+    assert (len(queues[QUEUE.uri]), len(queues[further.uri])) == (0, 1)
 
 
 def test_a_rolled_back_transaction_leaves_everything_as_it_was() -> None:

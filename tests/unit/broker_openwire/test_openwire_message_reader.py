@@ -93,6 +93,72 @@ def test_plain_messages_are_read_as_the_codec_reads_them(message: Message) -> No
         assert received.message.native == translation.sequence_position(frame)
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("q", "r")),
+            st.sampled_from((None, 1, 2)),
+            st.sampled_from((0, -1, 77)),
+            st.sampled_from((b"", b"body")),
+            st.sampled_from((None, b"", b"properties")),
+            st.sampled_from((None, "type")),
+            st.sampled_from((2, 3)),
+        ),
+        max_size=30,
+    )
+)
+@settings(deadline=None)
+def test_what_is_like_the_message_before_is_read_as_any_other(
+    sent: list[tuple[str, int | None, int, bytes, bytes | None, str | None, int]],
+) -> None:
+    """Producers may change the destination, the transaction and all else from message to message."""
+    for number, (name, transaction, expiration, content, properties, type_, value) in enumerate(sent):
+        producer = replace(PRODUCER, value=value)
+        plain = replace(
+            MESSAGE,
+            command_id=number,
+            producer_id=producer,
+            message_id=MessageId(None, producer, number),
+            destination=ActiveMQQueue(name),
+            expiration=expiration,
+            timestamp=number,
+            content=content,
+            marshalled_properties=properties,
+            type=type_,
+        )
+        transaction_id = None
+        if transaction is not None:
+            transaction_id = LocalTransactionId(transaction, ConnectionId("c"))
+        received = read_message(written(replace(plain, transaction_id=transaction_id)))
+        assert received is not None
+        assert (received.command_id, received.transaction_id) == (number, transaction_id)
+        assert received.message.wire == written(plain)
+        assert received.message.native == translation.sequence_position(written(plain))
+        assert received.message == translation.to_message(plain, written(plain))
+
+
+def test_what_is_like_the_message_before_is_read_when_it_is_asked_for() -> None:
+    """What the region does not ask for is not looked at; unlike ones are soon not tried any more."""
+    producer = ProducerId("ID:host-1-2-3:1", 2, 4)
+    usual = replace(MESSAGE, producer_id=producer, message_id=MessageId(None, producer, 5))
+    assert read_message(written(usual)) is not None
+    received = read_message(written(usual))
+    assert received is not None
+    message = received.message
+    with pytest.raises(AttributeError):
+        object.__getattribute__(message, "message_id")
+    assert (message.message_id, message.body, message.timestamp) == (
+        "ID:host-1-2-3:1:4:2:5",
+        b"\0\0\0\1x",
+        99,
+    )
+    for _ in range(message_reader.MISSES_MAX + 1):
+        assert read_message(written(replace(usual, type="t"))) is not None
+    received = read_message(written(usual))
+    assert received is not None
+    assert object.__getattribute__(received.message, "message_id") == "ID:host-1-2-3:1:4:2:5"
+
+
 @pytest.mark.parametrize("message", RARE, ids=range(len(RARE)))
 def test_rare_messages_are_left_to_the_codec(message: Message) -> None:
     """What the short way does not know it does not guess."""
