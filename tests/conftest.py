@@ -20,8 +20,8 @@ settings.load_profile("patient")
 
 
 TESTS = Path(__file__).parent
-SLOW_FOLDERS = ("integration", "browser", "interop", "docs", "scenario", "simulation")
-"""Those whose files take long, the slowest first."""
+SLOW_FOLDERS = ("simulation", "integration", "browser", "interop", "docs", "scenario")
+"""Those whose files take long, the slowest first; the first one computes while the next ones wait for processes."""
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
