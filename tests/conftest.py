@@ -3,7 +3,6 @@
 import gc
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,23 +18,13 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
-TESTS = Path(__file__).parent
 SLOW_FOLDERS = ("simulation", "integration", "browser", "interop", "docs", "scenario")
-"""Those whose files take long, the slowest first; the first one computes while the next ones wait for processes."""
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let each worker of a whole run read other files first: what one has compiled the others find."""
-    if (place := _place_of(session.config)) and session.config.args == ["tests"]:
-        files = [str(path.relative_to(TESTS.parent)) for path in sorted(TESTS.rglob("test_*.py"))]
-        number, count = place
-        begin = len(files) * number // count
-        session.config.args = files[begin:] + files[:begin]
+"""Those whose files take long, the slowest first: one that computes, while others wait for processes."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the workers of a parallel run begin with what takes long; the many short files fill the gaps."""
-    if _place_of(config):
+    if hasattr(config, "workerinput"):
         items.sort(key=_rank)
 
 
@@ -45,16 +34,9 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def _place_of(config: pytest.Config) -> tuple[int, int] | None:
-    """The number of a worker, from 0, and how many there are; None: there are none."""
-    found: dict[str, str] | None = getattr(config, "workerinput", None)
-    return (int(found["workerid"].removeprefix("gw")), int(found["workercount"])) if found else None
-
-
-def _rank(item: pytest.Item) -> tuple[int, tuple[str, ...]]:
-    """The same order in all workers, whatever they have read first."""
-    place = item.path.relative_to(TESTS).parts
-    return SLOW_FOLDERS.index(place[0]) if place[0] in SLOW_FOLDERS else len(SLOW_FOLDERS), place
+def _rank(item: pytest.Item) -> int:
+    folder = item.nodeid.split("/")[1]
+    return SLOW_FOLDERS.index(folder) if folder in SLOW_FOLDERS else len(SLOW_FOLDERS)
 
 
 @pytest.fixture(scope="session")

@@ -166,8 +166,7 @@ class World:
         peer.connection.close()
         settle(self.region)
         queue = self.model.queues[action.queue]
-        gone = {message_id for _, message_id, _, _ in taken}
-        for message_id in gone:
+        for _, message_id, _, _ in taken:  # a copy that was moved to where its original is has the same
             queue.remove(next(each for each in queue if each[0] == message_id))
 
     def change(self, action: Change) -> None:
