@@ -307,6 +307,7 @@ class PosixFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._prefix = f"{directory}/"
 
     def names(self) -> list[str]:
         """One `readdir` loop."""
@@ -361,7 +362,7 @@ class PosixFiles:
     def opens(self, name: str) -> bool:
         """One `open`; an error other than "no such file" ends this instance: nothing is known then."""
         try:
-            os.close(os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC))
+            os.close(os.open(self._prefix + name, os.O_RDONLY | os.O_CLOEXEC))
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -132,8 +132,9 @@ class OpenBatch:
     def next_place(self, file_bytes: int) -> BatchPlace:
         """Where the next batch stands, now that this one is closed."""
         batch, number, _ = self.place
-        if self.end < file_bytes:
-            return BatchPlace(batch + 1, number, self.end)
+        end = self.end
+        if end < file_bytes:
+            return BatchPlace(batch + 1, number, end)
         return BatchPlace(batch + 1, number + 1, FILE_HEADER_BYTES)
 
 
@@ -172,24 +173,24 @@ class Mastership:
             StoreFull: there is no space left, not even in the reserve.
             StoreFailed: the disk refused. In each case nothing of this epoch may be acknowledged from now on.
         """
-        place = batch.place
+        place, end = batch.place, batch.end
         known = batch.joined, batch.checksum
         pieces = encode_batch(self.salt, self.epoch, place, batch.pieces, batch.count, known=known)
         offset = place.offset
         new_file = place.number != self._number
         if new_file:
-            yield from self._open_file(place.number, batch.end)
+            yield from self._open_file(place.number, end)
             pieces.insert(0, encode_file_header(FileHeader(self.epoch, place.number, self.salt)))
             offset = 0
         began_s = time.monotonic()
-        self._write(offset, pieces, batch.end)
+        self._write(offset, pieces, end)
         assert self._file is not None
         yield f"wrote batch {place.batch}"
         self._file.sync()
         self.tally.sync_s.add(time.monotonic() - began_s)
         yield f"synced batch {place.batch}"
         self.check()
-        self._end = batch.end
+        self._end = end
         yield f"checked batch {place.batch}"
         if new_file:
             self._files.note(claim_name(self.epoch), claim_content(self._owner, place.number + 1))

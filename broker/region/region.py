@@ -534,7 +534,10 @@ class Region:
     @property
     def deadline_ms(self) -> int | None:
         """When `advance` and `dispatch` must be called at the latest."""
-        times = [due_ms for each in (*self._clocked, *self.tasks) if (due_ms := each.due_ms) is not None]
+        times = [due_ms for each in self._clocked if (due_ms := each.due_ms) is not None]
+        for task in self.tasks:
+            if (due_ms := task.due_ms) is not None:
+                times.append(due_ms)
         if (due_ms := self.alarms.due_ms) is not None:
             times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):

@@ -127,6 +127,7 @@ class LeanProducer:
         self._wire = WireFormat(WireFormatOptions(max_inactivity_duration_ms=0), now_s=0.0)
         self._command_id = 0
         self._sequence = 0
+        self._next = b""
         connection_id = f"ID:{name}"
         producer_id = ProducerId(connection_id, 1, 1)
         self._frame = MessageFrame(queue, producer_id, body)
@@ -164,8 +165,9 @@ class LeanProducer:
         return self._frame.filled(self._command_id, self._sequence, int(time.time() * 1000))
 
     def send(self) -> None:
-        """Send one message and wait until it is stored."""
-        self.socket.sendall(self.next_frame())
+        """Send one message and wait until it is stored; the next one is made meanwhile."""
+        self.socket.sendall(self._next or self.next_frame())
+        self._next = self.next_frame()
         while not self.receive():
             pass
 
