@@ -51,8 +51,8 @@ class Commits(Protocol):
         """What is not committed yet."""
         ...
 
-    def flush(self) -> None:
-        """Have what was appended committed."""
+    def flush(self, *, alone: bool = False) -> None:
+        """Have what was appended committed; `alone`: for the only client that speaks, which waits for it."""
         ...
 
 
@@ -318,7 +318,7 @@ class Turn:
             self._delayed.cancel()
             self._delayed = None
         self._delay.flushed(self._region.last_batch, len(self._holding))
-        self._journal.flush()
+        self._journal.flush(alone=self._alone and len(self._holding) == 1)
 
     def _write(self) -> None:
         if self._region.touched:

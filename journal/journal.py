@@ -67,7 +67,7 @@ class Journal:
         self.epoch = epoch
         self.report = report
         self.append: Callable[[Sequence[Record]], int] = writer.append  # saves a call on the hot path
-        self.flush: Callable[[], None] = writer.flush
+        self.flush = writer.flush
 
     @classmethod
     def open(

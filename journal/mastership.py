@@ -75,9 +75,20 @@ class OpenBatch:
         joined: how many of the first pieces were joined from others.
         checksum: CRC of these.
         joined_bytes: their length.
+        first_count: how many records it began with, if they were taken together.
     """
 
-    __slots__ = ("base", "checksum", "count", "joined", "joined_bytes", "pieces", "place", "size")
+    __slots__ = (
+        "base",
+        "checksum",
+        "count",
+        "first_count",
+        "joined",
+        "joined_bytes",
+        "pieces",
+        "place",
+        "size",
+    )
 
     def __init__(self, epoch: int, place: BatchPlace) -> None:
         self.place = place
@@ -88,6 +99,7 @@ class OpenBatch:
         self.joined = 0
         self.joined_bytes = 0
         self.checksum = 0
+        self.first_count = 1
 
     def join(self) -> None:
         """Does what has to be done before the batch is written, for what is in it by now."""
@@ -107,6 +119,8 @@ class OpenBatch:
         encode = encoder.encode
         lengths = [encode(record, pieces) for record in records]
         location = self.base + self.size
+        if not self.count:
+            self.first_count = len(lengths)
         self.pieces += pieces
         self.count += len(lengths)
         self.size += sum(lengths)
@@ -123,6 +137,11 @@ class OpenBatch:
             return []
         taken = {copy.former for copy in moved}
         return [copy for copy in copies if copy.former not in taken]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that is in it was taken at once."""
+        return self.count == self.first_count
 
     @property
     def end(self) -> int:

@@ -28,6 +28,8 @@ from journal.state import State
 
 INLINE_BYTES_MAX: Final = 64 * 1024
 """A larger batch is worth the writer's thread: more arrives while it is written."""
+ALONE_BYTES_MAX: Final = 256 * 1024
+"""The same where only one client speaks and waits for what it appended at once: nothing more arrives."""
 JOINED_BYTES_MIN: Final = 32 * 1024
 """So much is joined, and its checksum computed, while the batch before is synced: the disk waits the less."""
 SMOOTHING: Final = 0.125
@@ -179,8 +181,13 @@ class Writer:
         waiting = self._open.size + sum(batch.size for batch in tuple(self._closed))
         return waiting + (committing.size if committing is not None else 0)
 
-    def flush(self) -> None:
-        """Has what was appended committed, now or by the writer."""
+    def flush(self, *, alone: bool = False) -> None:
+        """Has what was appended committed, now or by the writer.
+
+        Args:
+            alone: one client speaks, and waits for it; what it appended at once, like a transaction, is then
+                committed here although it is much, since nothing arrives meanwhile.
+        """
         batch = self._open
         if not batch.count or self.error is not None:
             return
@@ -188,7 +195,7 @@ class Writer:
             if (
                 self._commit_s < SLOW_COMMIT_S
                 and not self._closed
-                and batch.size <= INLINE_BYTES_MAX
+                and batch.size <= (ALONE_BYTES_MAX if alone and batch.is_whole else INLINE_BYTES_MAX)
                 and self._disk.acquire(blocking=False)
             ):
                 self._commit_inline()

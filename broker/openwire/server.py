@@ -46,7 +46,7 @@ from broker.openwire.transactions import Answer, Later, answer_to
 from broker.openwire.wireformat import (
     CommandReceived,
     Event,
-    MessageReceived,
+    MessagesReceived,
     Negotiated,
     WireFormat,
     WireFormatOptions,
@@ -225,8 +225,11 @@ class OpenWireServer(ServerSide[BaseCommand | int, Event]):
             return
         if self.is_logging_in:
             self.keep(event)
-        elif isinstance(event, MessageReceived):
-            self._take_frame(event.frame)
+        elif isinstance(event, MessagesReceived):
+            for frame in event.frames:
+                self._take_frame(frame)
+                if self.closing:
+                    return
         elif isinstance(event, CommandReceived):
             self._take_command(event.command)
         elif isinstance(event, Negotiated):

@@ -189,10 +189,14 @@ class CommandReceived:
 
 
 @dataclass(slots=True)
-class MessageReceived:
-    """A message came whose frame stands for itself (loose, uncached); only for owners who asked for those."""
+class MessagesReceived:
+    """Messages came in frames that stand for themselves (loose, uncached); only for owners who ask for those.
 
-    frame: bytes
+    Attributes:
+        frames: one or several that came together, with nothing between them.
+    """
+
+    frames: list[bytes]
 
 
 @dataclass(slots=True)
@@ -216,7 +220,7 @@ class PeerInactive:
         return self.reason
 
 
-Event = Negotiated | CommandReceived | MessageReceived | ProtocolViolation | PeerInactive
+Event = Negotiated | CommandReceived | MessagesReceived | ProtocolViolation | PeerInactive
 
 
 class _State(Enum):
@@ -234,7 +238,7 @@ class WireFormat:
     Args:
         options: what this end offers.
         now_s: the time, on the clock that all later calls use.
-        raw_messages: give messages as :class:`MessageReceived` where the agreed encoding allows it.
+        raw_messages: give messages as :class:`MessagesReceived` where the agreed encoding allows it.
     """
 
     def __init__(self, options: WireFormatOptions, *, now_s: float, raw_messages: bool = False) -> None:
@@ -298,6 +302,7 @@ class WireFormat:
         """Decodes the whole frames at the beginning of some data; returns where the rest begins."""
         at = 0
         end = len(data)
+        frames: list[bytes] | None = None
         while True:
             if end - at < 4:
                 self._wanted_size = 4
@@ -312,8 +317,12 @@ class WireFormat:
             frame = data[at + 4 : stop]
             at = stop
             if frame[0] in self._raw_codes:
-                events.append(MessageReceived(frame))
+                if frames is None:
+                    frames = []
+                    events.append(MessagesReceived(frames))
+                frames.append(frame)
                 continue
+            frames = None
             command = self.codec.decode(frame)
             if self._state is _State.NEGOTIATING:
                 events.append(self._negotiate(command))

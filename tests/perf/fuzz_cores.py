@@ -37,7 +37,7 @@ from broker.mqtt.events import ProtocolViolation as MqttViolation
 from broker.openwire import commands as openwire_commands
 from broker.openwire import translation as openwire_translation
 from broker.openwire.message_reader import read_message
-from broker.openwire.wireformat import CommandReceived, MessageReceived, WireFormat, WireFormatOptions
+from broker.openwire.wireformat import CommandReceived, MessagesReceived, WireFormat, WireFormatOptions
 from broker.stomp.connection import ProtocolViolation as StompViolation
 from broker.stomp.connection import StompConnection
 from broker.stomp.destinations import Destinations
@@ -88,13 +88,14 @@ class OpenWireCore:
     def feed(self, data: bytes) -> str:
         """See `Core`."""
         for event in self._wire.receive_data(data, 0.0):
-            if isinstance(event, MessageReceived):
-                try:
-                    self._take_frame(event.frame)
-                except CodecError as error:
-                    return str(error)
-                except BrokerError:
-                    continue
+            if isinstance(event, MessagesReceived):
+                for frame in event.frames:
+                    try:
+                        self._take_frame(frame)
+                    except CodecError as error:
+                        return str(error)
+                    except BrokerError:
+                        continue
             elif isinstance(event, CommandReceived):
                 self._take(event.command)
             elif not self._wire.is_negotiated:

@@ -153,6 +153,7 @@ class Bench:
         self.region = Region(self.store)
         self.flushes = 0
         self.flushed_batch = 0
+        self.flushed_alone = False
         self.passes = 0
         self.syncs_at_once = False
         self.commit_s = 0.0
@@ -174,9 +175,10 @@ class Bench:
         self.servers: list[FakeServer] = []
         self.connector.accept(self.turn, self.build)
 
-    def flush(self) -> None:
+    def flush(self, *, alone: bool = False) -> None:
         """The journal's writer is woken, or commits at once."""
         self.flushes += 1
+        self.flushed_alone = alone
         self.flushed_batch = self.region.last_batch
         if self.syncs_at_once:
             self.sync()

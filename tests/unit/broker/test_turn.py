@@ -235,6 +235,28 @@ def test_a_lone_client_is_answered_at_once_and_several_are_gathered() -> None:
     assert socket.writes[3:] == [b"d", b"e"]
 
 
+def test_the_journal_is_told_who_waits_alone() -> None:
+    """What the only client that speaks waits for can be committed at once, however much it is."""
+    bench = Bench()
+    protocol, _, server = bench.client()
+    other, _, _ = bench.client()
+    protocol.dataReceived(b"a")
+    bench.end_turn()
+    peer = Peer(bench.region, "peer")
+    peer.send("n1")
+    server.held_batch = bench.region.last_batch
+    protocol.dataReceived(b"b")
+    assert (bench.flushes, bench.flushed_alone) == (1, True)
+    bench.sync()
+    peer.send("n2")
+    server.held_batch = bench.region.last_batch
+    other.dataReceived(b"1")
+    protocol.dataReceived(b"c")
+    bench.end_turn()
+    assert bench.flushes > 1
+    assert not bench.flushed_alone
+
+
 def test_what_a_lone_client_asks_is_dispatched_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the journal commits at once, its answer and what comes of it cost one look at the region."""
     bench = Bench()

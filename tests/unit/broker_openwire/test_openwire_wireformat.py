@@ -25,7 +25,7 @@ from broker.openwire.commands import (
 from broker.openwire.wireformat import (
     CommandReceived,
     Event,
-    MessageReceived,
+    MessagesReceived,
     Negotiated,
     PeerInactive,
     ProtocolViolation,
@@ -180,7 +180,12 @@ def test_raw_messages_come_as_frames() -> None:
         if tight or cache:
             assert events[3] == CommandReceived(message)
         else:
-            assert events[3] == MessageReceived(Codec(size_prefix=False).encode(message))
+            frame = Codec(size_prefix=False).encode(message)
+            assert events[3] == MessagesReceived([frame])
+            sized, other = Codec().encode(message), Codec().encode(KeepAliveInfo(response_required=True))
+            runs = end.receive_data(sized + sized + other + sized + b"\0\0\0\0", 1.0)
+            assert runs[:2] == [MessagesReceived([frame, frame]), MessagesReceived([frame])]
+            assert isinstance(runs[2], ProtocolViolation)
 
 
 @pytest.mark.parametrize(

@@ -315,6 +315,33 @@ def test_a_batch_behind_a_closed_one_is_committed_too(disk: FakeDisk) -> None:
     owner.journal.close(10)
 
 
+def test_what_a_lone_client_appended_at_once_is_committed_at_once(disk: FakeDisk) -> None:
+    """A transaction of the only client that speaks is spared the change of threads, unless it is long."""
+    owner = Owner(FakeFiles(disk))
+    for _ in range(40):  # until the owner's thread commits small batches itself
+        batch = owner.append()
+        owner.wait(lambda: batch in owner.durable)  # noqa: B023 - used now
+
+    def flushed(*appends: tuple[int, int], alone: bool = True) -> bool:
+        """Appends so many messages of a size; whether they are durable when `flush` returns."""
+        for count, size in appends:
+            records = [AddMessage(100 + number, QUEUE, "", 0, bytes(size)) for number in range(count)]
+            last = owner.journal.append(records)
+        owner.journal.flush(alone=alone)
+        at_once = last in owner.durable
+        owner.wait(lambda: last in owner.durable)
+        return at_once
+
+    assert flushed((100, 1_000))
+    assert flushed((1, 100_000))
+    assert not flushed((100, 1_000), alone=False)
+    assert not flushed((50, 1_000), (50, 1_000))
+    assert not flushed((1, 10), (100, 1_000))
+    assert not flushed((100, 1_000), (1, 10))
+    assert not flushed((300, 1_000))
+    owner.journal.close(10)
+
+
 def test_numbers_of_durable_batches_only_rise(disk: FakeDisk) -> None:
     """A batch committed by the owner overtakes the news of an older one; nobody goes back."""
     owner = Owner(FakeFiles(disk))
