@@ -31,7 +31,7 @@ def apply_all(state: State, records: Sequence[AnyRecord], lengths: Sequence[int]
     at, count = 0, len(records)
     while at < count:
         kind, end = type(records[at]), at
-        if count - at >= RUN_MIN and not state.ranks:
+        if count - at >= RUN_MIN and state.takes_runs and not state.ranks:
             if kind is AddMessage:
                 end = _add(state, records, lengths, at, location)
             elif kind is RemoveMessage:

@@ -7,7 +7,7 @@ nothing.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from journal import branches
 from journal.branches import Branches
@@ -104,6 +104,9 @@ class State:
         epoch: the last whose beginning was applied.
         checkpoints: those that count, the newest last; the one before it is kept in case it is damaged.
     """
+
+    takes_runs: ClassVar[bool] = True
+    """Many records may be applied as a whole, see `journal.runs`; not where a derived class looks at each."""
 
     def __init__(self, *, producers_max: int = PRODUCERS_MAX) -> None:
         self._producers_max = producers_max

@@ -43,6 +43,8 @@ Event = tuple[int, int]  # epoch, number of the record within it
 class SeenState(State):
     """A state that also remembers every record it was given, in order."""
 
+    takes_runs = False
+
     def add_message(
         self,
         ref: int,

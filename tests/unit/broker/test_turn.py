@@ -246,7 +246,7 @@ def test_the_journal_is_told_who_waits_alone() -> None:
     peer.send("n1")
     server.held_batch = bench.region.last_batch
     protocol.dataReceived(b"b")
-    assert (bench.flushes, bench.flushed_alone) == (1, True)
+    assert bench.flushed_alone
     bench.sync()
     peer.send("n2")
     server.held_batch = bench.region.last_batch
