@@ -75,10 +75,21 @@ own_engine() {
     grep -qa dockerd "/proc/$pid/cmdline" 2>/dev/null && printf '%s' "$pid"
 }
 
+# Becomes a command that has nothing open but its input and outputs: what goes on when this script has ended must
+# not hold a lock that was taken around it.
+become_alone() {
+    local each
+    for each in /proc/self/fd/*; do
+        each=${each##*/}
+        ((each <= 2)) || eval "exec $each>&-"
+    done
+    exec setsid nohup "$@"
+}
+
 # Tries an engine with some options; one that does not answer is ended.
 try_engine() {
     local pid
-    setsid nohup dockerd "$@" >"$ENGINE/dockerd.log" 2>&1 </dev/null &
+    become_alone dockerd "$@" >"$ENGINE/dockerd.log" 2>&1 </dev/null &
     pid=$!
     printf '%s' "$pid" >"$ENGINE/dockerd.pid"
     for _ in {1..120}; do
