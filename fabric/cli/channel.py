@@ -7,7 +7,7 @@ an ensemble show them in their help.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,14 @@ def channel_options(*, hidden: bool = False) -> list[click.Option]:
     ]
 
 
-def channel_of(given: Mapping[str, Any]) -> ChannelSettings | None:
+def channel_of(
+    given: Mapping[str, Any], kept_password: Callable[[str], str] = lambda user: ""
+) -> ChannelSettings | None:
     """Return what the options say, None if they say nothing.
 
     Args:
         given: values by the options' names; others stand beside them.
+        kept_password: of a user who is given without one, if the home has it; else he is asked for it.
 
     Raises:
         click.UsageError: one is missing that another needs.
@@ -69,7 +72,7 @@ def channel_of(given: Mapping[str, Any]) -> ChannelSettings | None:
         given.get("zookeeper_sasl_password") or "",
     )
     try:
-        return make_channel(said, OPTIONS, _ask_password)
+        return make_channel(said, OPTIONS, lambda user: kept_password(user) or _ask_password(user))
     except ChannelIncomplete as error:
         raise click.UsageError(str(error)) from error
 

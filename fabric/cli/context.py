@@ -118,7 +118,14 @@ class CommandContext:
     @cached_property
     def given_channel(self) -> ChannelSettings | None:
         """How the ensemble is to be talked to, as the command line says it; None if it says nothing."""
-        return channel_of(self._given_channel)
+        return channel_of(self._given_channel, self._kept_password)
+
+    def _kept_password(self, user: str) -> str:
+        """What the home knows of a user's login to the same ensemble; empty: nothing."""
+        address = self.home.read_registry_address() if self.home.has_fabric() else None
+        if address is None or self._url not in (None, address.zookeeper_url):
+            return ""
+        return address.channel.sasl_password if address.channel.sasl_user == user else ""
 
     @property
     def channel(self) -> ChannelSettings:

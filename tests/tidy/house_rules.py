@@ -46,6 +46,7 @@ MAINS = frozenset(
         "broker/__main__.py",
         "fabric/cli/main.py",
         "fabric/container.py",
+        "fabric/docker_host.py",
         "fabric/lab.py",
         "fabric/lab_docker.py",
         "journal/__main__.py",

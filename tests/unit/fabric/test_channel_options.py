@@ -50,6 +50,21 @@ def test_what_is_missing(given: dict[str, object], why: str) -> None:
         channel_of(given)
 
 
+def test_a_password_that_is_kept_is_not_asked_for(tmp_path: Path) -> None:
+    """That of the same user at the same ensemble; a host in Docker has the user in its environment."""
+    kept = ChannelSettings(sasl_user="shop", sasl_password="secret")
+    Home(tmp_path).write_registry_address(RegistryAddress("zk:2281", "secret", kept))
+    user = {"zookeeper_sasl_user": "shop"}
+    assert CommandContext(tmp_path, channel=user).channel == kept
+    with CliRunner().isolation():
+        for context in (
+            CommandContext(tmp_path, "other:2281", channel=user),
+            CommandContext(tmp_path, channel={"zookeeper_sasl_user": "ann"}),
+        ):
+            with pytest.raises(click.UsageError, match="password of"):
+                _ = context.channel
+
+
 def test_what_the_home_says_is_for_its_own_ensemble(tmp_path: Path) -> None:
     """Another ensemble is not talked to as this fabric's; what is given goes before."""
     kept = ChannelSettings(tls=True, ca="/ca.pem")
