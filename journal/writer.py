@@ -20,6 +20,7 @@ from typing import Final
 from journal.batch import BatchPlace
 from journal.copier import Copy
 from journal.errors import JournalError, StoreFailed
+from journal.fence import run
 from journal.index import Place
 from journal.mastership import Mastership, OpenBatch
 from journal.options import BUSY_BYTES, SLOW_COMMIT_S, JournalOptions
@@ -336,8 +337,7 @@ class Writer:
         if report is not None:
             next(steps)  # up to the first thing done on the disk, as a rule the write
             self._report(report)
-        for _ in steps:  # one after the other, to the end
-            pass
+        run(steps)
         took_s = time.monotonic() - began_s
         self.asked_s = 0.0
         self._settled = False

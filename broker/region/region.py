@@ -534,17 +534,14 @@ class Region:
     @property
     def deadline_ms(self) -> int | None:
         """When `advance` and `dispatch` must be called at the latest."""
-        times = [due_ms for each in self._clocked if (due_ms := each.due_ms) is not None]
-        for task in self.tasks:
-            if (due_ms := task.due_ms) is not None:
-                times.append(due_ms)
+        times = [due_ms for each in (*self._clocked, *self.tasks) if (due_ms := each.due_ms) is not None]
         if (due_ms := self.alarms.due_ms) is not None:
             times.append(due_ms)
         if self.usage.is_watching and (deadline_ms := self.usage.deadline_ms):
             times.append(deadline_ms)
         if self.unfinished:
             times.append(self.now_ms)
-        return min(times) if times else None
+        return min(times, default=None)
 
     def durable(self, batch: int) -> None:
         """The journal has made everything up to this batch safe."""
