@@ -1,4 +1,4 @@
-"""Limits of the host: open files and memory."""
+"""Limits of the host: open files, memory, and processors that halt as soon as they wait."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from fabric.doctor.model import Check, Verdict, Verdicts, not_checked, ok, problem, warning
+from fabric.doctor.scene import HALT_POLL, HALT_POLL_NS
 from fabric.processes import running_process
 
 if TYPE_CHECKING:
@@ -58,7 +59,27 @@ def memory(scene: Scene) -> Verdicts:
         yield ok(what)
 
 
+def halting(scene: Scene) -> Verdicts:
+    """Whether processors that wait for the disk or a client halt at once."""
+    try:
+        driver, poll_ns = scene.machine.halting()
+    except FileNotFoundError:
+        yield not_checked("The system does not say how its processors wait.")
+        return
+    if driver != HALT_POLL:
+        yield ok(f"Processors wait as {driver} has them.")
+    elif poll_ns:
+        yield ok(f"Processors look for work for {poll_ns / 1000:g} µs before they halt.")
+    else:
+        yield warning(
+            "The processors of this virtual machine halt as soon as they wait. A producer that waits for each"
+            " message sends a fifth less.",
+            f"As root: `echo 200000 > {HALT_POLL_NS}`; docs/howto/tune-a-host.md says what that costs.",
+        )
+
+
 CHECKS: Final = (
     Check("limit.files", "open files of a process", open_files),
     Check("limit.memory", "memory that is left", memory),
+    Check("limit.halting", "processors that halt as soon as they wait", halting),
 )

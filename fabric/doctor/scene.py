@@ -37,6 +37,11 @@ SYNC_BYTES: Final = 4096
 PROGRAM_S_MAX: Final = 20.0
 """A Java that takes longer to say its version is not answering."""
 
+IDLE_DRIVER: Final = Path("/sys/devices/system/cpu/cpuidle/current_driver")
+HALT_POLL: Final = "haltpoll"
+"""The driver of virtual machines, whose processors cost a change to the host and back when they halt."""
+HALT_POLL_NS: Final = Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns")
+
 SHOWN_S_MAX: Final = 3.0
 """A server that takes longer to show its certificate is called down."""
 
@@ -79,6 +84,15 @@ def sync_ms(directory: Path) -> float:
     return statistics.median(took_ms)
 
 
+def halting() -> tuple[str, int]:
+    """What governs waiting processors, and for how many ns they look for work before they halt.
+
+    Raises OSError where the system does not say.
+    """
+    driver = IDLE_DRIVER.read_text().strip()
+    return driver, int(HALT_POLL_NS.read_text()) if driver == HALT_POLL else 0
+
+
 def run_program(command: Sequence[str]) -> str:
     """What a program prints, both streams. Raises OSError, also if it does not end."""
     try:
@@ -102,6 +116,7 @@ class Machine:
         mountinfo: text of `/proc/self/mountinfo`.
         meminfo: text of `/proc/meminfo`.
         open_files: how many files a process may have open: usual and highest number; 0 is this one.
+        halting: what governs waiting processors, and for how many ns they look for work before they halt.
         space: of the file system of a path.
         sync_ms: of a directory.
         program: runs a program.
@@ -118,6 +133,7 @@ class Machine:
     mountinfo: Callable[[], str] = Path("/proc/self/mountinfo").read_text
     meminfo: Callable[[], str] = Path("/proc/meminfo").read_text
     open_files: Callable[[int], tuple[int, int]] = lambda pid: resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    halting: Callable[[], tuple[str, int]] = halting
     space: Callable[[Path], Space] = space_of
     sync_ms: Callable[[Path], float] = sync_ms
     program: Callable[[Sequence[str]], str] = run_program

@@ -1,5 +1,6 @@
 """Figures over the repetitions of a benchmark: pure functions, and the tables they are printed in."""
 
+import contextlib
 import math
 import os
 import platform
@@ -7,6 +8,8 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from fabric.doctor.scene import halting
 
 SYNC_SAMPLES = 200
 SYNC_BYTES = 4096
@@ -61,9 +64,13 @@ def sync_time_ms(directory: Path) -> float:
 
 def machine(directory: Path) -> dict[str, str]:
     """What the figures depend on."""
-    return {
+    facts = {
         "date": time.strftime("%Y-%m-%d"),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
         "fdatasync": f"{sync_time_ms(directory):.2f} ms",
     }
+    with contextlib.suppress(OSError):
+        driver, poll_ns = halting()
+        facts["waiting processors"] = f"{driver}, {poll_ns / 1000:g} µs awake" if poll_ns else driver
+    return facts

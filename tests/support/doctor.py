@@ -29,6 +29,7 @@ def healthy_machine(**planted: Any) -> Machine:
         "mountinfo": lambda: mount_line("/", "ext4"),
         "meminfo": lambda: "MemTotal: 9999999 kB\nMemAvailable: 4000000 kB\n",
         "open_files": lambda pid: (1024, 524_288),
+        "halting": lambda: ("acpi_idle", 0),
         "space": lambda path: Space(100 * GIB, 50 * GIB),
         "sync_ms": lambda path: 1.0,
         "program": lambda command: 'openjdk version "17.0.9" 2023-10-17',

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from simulation.cluster import plan as plans
 from simulation.cluster.bugs import BUGS, planted
-from simulation.cluster.faults import FAULTS
+from simulation.cluster.mishaps import FAULTS
 from simulation.cluster.plan import Plan, plan_of
 from simulation.cluster.world import Outcome, live
 

@@ -16,7 +16,7 @@ from simulation.cluster.clients import Consumer, Producer
 from simulation.cluster.clock import Clock, Killed, Process
 from simulation.cluster.contents import live_messages, subscribers
 from simulation.cluster.disk import SharedDisk, host_files
-from simulation.cluster.faults import FAULTS, repair
+from simulation.cluster.mishaps import FAULTS, repair
 from simulation.cluster.network import Network
 from simulation.cluster.plan import TROUBLE_S, Fault, Plan
 from simulation.cluster.promises import Promises, is_topic

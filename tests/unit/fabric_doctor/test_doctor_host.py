@@ -59,6 +59,25 @@ def test_memory(tmp_path: Path, text: str, state: State) -> None:
 
 
 @pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (("acpi_idle", 0), OK),
+        (("haltpoll", 200_000), OK),
+        (("haltpoll", 0), WARNING),
+    ],
+)
+def test_halting(tmp_path: Path, found: tuple[str, int], state: State) -> None:
+    """Only a virtual machine can halt too soon."""
+    assert states(limits.halting(scene(tmp_path, halting=lambda: found))) == [state]
+
+
+def test_halting_where_the_system_does_not_say(tmp_path: Path) -> None:
+    """As in many containers."""
+    machine = scene(tmp_path, halting=raising(FileNotFoundError()))
+    assert states(limits.halting(machine)) == [NOT_CHECKED]
+
+
+@pytest.mark.parametrize(
     ("space", "state"),
     [
         (Space(100 * GIB, 50 * GIB), OK),
