@@ -32,6 +32,17 @@ _WORKERS: Mapping[Action, type[Worker]] = {
 }
 
 
+class _News(logging.Filter):
+    """Passes a line once: all threads wait for the same broker."""
+
+    _last = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is another line than the one before."""
+        before, self._last = self._last, record.getMessage()
+        return self._last != before
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where lines go; each is flushed at once."""
@@ -62,6 +73,16 @@ class Output:
         root.handlers[:] = [handler]
         root.setLevel(logging.WARNING)
         logging.getLogger("mqclient").setLevel(logging.INFO)
+        self._tell_waits(handler.formatter)
+
+    def _tell_waits(self, formatter: logging.Formatter | None) -> None:
+        """That there is no broker people hear also when the output goes to a file, once for all threads."""
+        handler = logging.StreamHandler(self.err)
+        handler.setFormatter(formatter)
+        handler.addFilter(_News())
+        logger = logging.getLogger("mqclient.waiting")
+        logger.handlers[:] = [handler]
+        logger.propagate = False
 
     @staticmethod
     def _write(stream: TextIO, line: str) -> None:

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from broker.openwire.commands import (
     BaseCommand,
@@ -42,6 +43,7 @@ from mqclient.identity import new_connection_id
 from mqclient.modes import AcknowledgeMode
 from mqclient.network import Link
 from mqclient.options import UNLIMITED
+from mqclient.outlook import notice, notice_times, unreached
 from mqclient.replay import ConnectionState
 from mqclient.session import Session
 from mqclient.tls import ClientTls
@@ -49,12 +51,10 @@ from mqclient.url import BrokerAddress, BrokerUrl
 
 FAILOVER_LOG = logging.getLogger("mqclient.failover")
 DISCOVERY_LOG = logging.getLogger("mqclient.discovery")
+WAITING_LOG = logging.getLogger("mqclient.waiting")
 
 THREAD_JOIN_TIMEOUT_S = 5.0
 """How long close waits for the network thread, which is then left to die with the process."""
-
-NO_BROKER_NOTICE_S = 3.0
-"""After so long without a broker the first connect says that it waits."""
 
 PROVIDER_NAME = "Fabric client"
 
@@ -97,6 +97,7 @@ class Connection:
         self._temporary_count = 0
         self._closing = threading.Lock()
         self._closed = False
+        self._last_failure = ""
         self._notices: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._notifier: threading.Thread | None = None
         info = ConnectionInfo(
@@ -190,6 +191,10 @@ class Connection:
                 self._discovery.subscribe(self._set_addresses)
             with self.link.lock:
                 self.wait_connected()
+        except FailoverTimeout as error:
+            explained = FailoverTimeout(f"{error} No broker: {self._why_no_broker()}")
+            self.close()
+            raise explained from error
         except BaseException:
             self.close()
             raise
@@ -242,15 +247,18 @@ class Connection:
             ConnectionFailed: none will come.
         """
         transport, changed = self.link.transport, self.link.changed
+        began_s, limit_s = time.monotonic(), self.failover_timeout_s
 
         def settled() -> bool:
             return transport.connected or transport.error is not None
 
-        if not changed.wait_for(settled, NO_BROKER_NOTICE_S):
-            names = ", ".join(each.url for each in transport.addresses)
-            FAILOVER_LOG.warning("No broker yet, waiting; known are: [%s]", names)
-            if not changed.wait_for(settled, self.failover_timeout_s):
+        for notice_s in notice_times():
+            until_s = notice_s if limit_s is None else min(notice_s, limit_s)
+            if changed.wait_for(settled, began_s + until_s - time.monotonic()):
+                break
+            if until_s == limit_s:
                 raise FailoverTimeout(f"Failover timeout of {self._failover_timeout_ms} ms reached.")
+            self.notify_later(partial(self._tell_waiting, notice_s))
         self.check_open()
 
     def next_transaction_id(self) -> LocalTransactionId:
@@ -320,6 +328,20 @@ class Connection:
         if listener is not None:
             self.notify_later(lambda: listener(address.url))
 
+    def _tell_waiting(self, waited_s: float) -> None:
+        """Log that there is no broker; in the notification thread, since it asks the registry."""
+        why = self._why_no_broker()
+        if self.broker_url is None and not self._closed:
+            limitable = self._url.failover is not None
+            WAITING_LOG.warning("%s", notice(why, waited_s, self._failover_timeout_ms, limitable=limitable))
+
+    def _why_no_broker(self) -> str:
+        with self.link.lock:
+            addresses, reason = self.link.transport.addresses, self._last_failure
+        if addresses or self._discovery is None:
+            return unreached(addresses, reason)
+        return self._discovery.why_nobody()
+
     def _tell_error(self, error: ClientError) -> None:
         listener = self.on_error
         if listener is not None:
@@ -386,6 +408,7 @@ class Connection:
                 attempt.failed_rounds,
                 attempt.reason,
             )
+        self._last_failure = attempt.reason
         FAILOVER_LOG.debug("Connecting to %s failed: %s", attempt.address, attempt.reason)
 
     @property

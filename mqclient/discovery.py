@@ -6,6 +6,7 @@ after the last one. The registry package, and with it the ZooKeeper client, is i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mqclient.errors import InvalidUrl, RegistryUnreachable
 from mqclient.options import WireOptions
+from mqclient.outlook import Sight, unknown
 from mqclient.url import TCP_SCHEMES, TLS_SCHEMES, BrokerAddress, DiscoveryAgent, parse_address
 from registry.channel import PLAIN, ChannelSettings
 
@@ -100,6 +102,20 @@ class Discovery:
             self._session.close()
             self._session = self._view = None
             self._known = ()
+
+    def why_nobody(self) -> str:
+        """A sentence that says why no broker is known. Blocks while the registry is asked."""
+        session, view = self._session, self._view
+        sight = Sight(self._registry.url, answers=False)
+        if session is not None and view is not None:
+            # Imported already, by whoever has opened the session.
+            from registry.discovery import groups_with_members  # noqa: PLC0415 - see above
+            from registry.errors import RegistryError  # noqa: PLC0415 - see above
+
+            with contextlib.suppress(RegistryError):
+                groups = groups_with_members(session)
+                sight = Sight(self._registry.url, True, view.masters, tuple(groups))
+        return unknown(self._agent, sight, tls_only=self._schemes == TLS_SCHEMES)
 
     def _forget(self, listener: Listener) -> bool:
         """Returns whether others are left."""

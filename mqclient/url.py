@@ -164,7 +164,7 @@ def _parse_agent(text: str) -> DiscoveryAgent:
     if given:
         raise InvalidUrl(f"unknown option {next(iter(given))} of the fabric discovery agent; known here: id")
     group = group.removeprefix("//").strip("/") or DEFAULT_GROUP
-    if any(part in ("", ".", "..") or not part.isprintable() for part in group.split("/")):
+    if group in (".", "..") or "/" in group or not group.isprintable():
         raise InvalidUrl(f"{group!r} is not a group name")
     return DiscoveryAgent(group, broker_id)
 

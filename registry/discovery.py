@@ -9,13 +9,34 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from registry import paths
+from registry.errors import NoSuchNode, RegistryUnavailable
 from registry.group import GroupView
 from registry.members import MemberRecord, active_members, masters
 from registry.nonblocking import NonblockingSession
 from registry.placeholders import has_placeholder, resolve_later
+from registry.session import Session, SessionState
 
 CLIENT_SCHEMES = ("tcp", "ssl", "nio", "nio+ssl")
 """What an OpenWire client can connect to."""
+
+GROUPS_ASKED_MAX = 100
+"""Groups that are asked for their members, one after the other, for a hint."""
+
+
+def groups_with_members(session: Session) -> list[str]:
+    """Names of the groups of brokers that have members, sorted; of very many only the first. Blocks.
+
+    Raises:
+        RegistryUnavailable: there is no connection now; that is not waited for.
+        RegistryError: they cannot be read.
+    """
+    if session.state is not SessionState.CONNECTED:
+        raise RegistryUnavailable(f"No connection with ZooKeeper at {session.url}.")
+    try:
+        names = session.children(paths.amq_groups())[:GROUPS_ASKED_MAX]
+        return [name for name in names if session.children(paths.amq_group(name))]
+    except NoSuchNode:
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +159,18 @@ class DiscoveryView:
         self._broker_id = broker_id
         self._schemes = frozenset(schemes)
         self._urls: tuple[str, ...] = ()
+        self._masters: tuple[Master, ...] = ()
         self._view = MastersView(session, group, self._on_masters)
 
     @property
     def urls(self) -> tuple[str, ...]:
         """What was told last."""
         return self._urls
+
+    @property
+    def masters(self) -> tuple[Master, ...]:
+        """All masters of the group as they were seen last, also those whose urls are not told."""
+        return self._masters
 
     def start(self) -> None:
         """Begin to read. From any thread."""
@@ -154,6 +181,7 @@ class DiscoveryView:
         self._view.close()
 
     def _on_masters(self, found: tuple[Master, ...]) -> None:
+        self._masters = found
         chosen = (one for one in found if self._broker_id is None or one.broker == self._broker_id)
         urls = (url for one in chosen for url in one.urls if url.partition("://")[0] in self._schemes)
         usable = tuple(dict.fromkeys(urls))

@@ -19,7 +19,8 @@ import click
 from fabric.addresses import is_loopback
 from fabric.errors import ConsoleRefused, ConsoleUnreachable
 
-CONNECT_S: Final = 10.0
+CONNECT_S_MAX: Final = 10.0
+"""For the connection, and again for the beginning of TLS."""
 SILENT_S_MAX: Final = 60.0
 """The console says every few seconds that it is there."""
 ERROR_BYTES_MAX: Final = 64 * 1024
@@ -56,6 +57,7 @@ def run_outside(outside: Outside, argv: Sequence[str]) -> int:
     body = json.dumps({"argv": list(argv), "columns": columns})
     headers = {"Content-Type": "application/json", "Authorization": _authorization(outside)}
     try:
+        _connect(connection, outside)
         connection.request("POST", f"{urlsplit(outside.url).path.rstrip('/')}{PATH}", body, headers)
         with connection.getresponse() as response:
             if response.status != http.client.OK:
@@ -90,13 +92,32 @@ def _connection(outside: Outside) -> http.client.HTTPConnection:
     if parts.scheme == "http":
         if not is_loopback(host):
             click.echo(f"What is sent to {host} can be read on the way: it is not https.", err=True)
-        return http.client.HTTPConnection(host, port, timeout=SILENT_S_MAX)
+        return http.client.HTTPConnection(host, port, timeout=CONNECT_S_MAX)
     try:
         authority = str(outside.authority) if outside.authority else None
         context = ssl.create_default_context(cafile=authority)
     except (OSError, ssl.SSLError) as error:
         raise click.BadParameter(f"{outside.authority} cannot be read: {error}", param_hint="--ca") from error
-    return http.client.HTTPSConnection(host, port, timeout=SILENT_S_MAX, context=context)
+    return http.client.HTTPSConnection(host, port, timeout=CONNECT_S_MAX, context=context)
+
+
+def _connect(connection: http.client.HTTPConnection, outside: Outside) -> None:
+    """Connect, and be patient from then on.
+
+    Raises:
+        ConsoleUnreachable: nobody answers, by this protocol at least.
+    """
+    try:
+        connection.connect()
+    except TimeoutError as error:
+        is_tls = isinstance(connection, http.client.HTTPSConnection)
+        hint = " A console without TLS does not answer to https: its URL begins with http." if is_tls else ""
+        raise ConsoleUnreachable(
+            outside.url,
+            f"it has not answered within {CONNECT_S_MAX:g} s",
+            f"Look at the host, the port and what is between.{hint}",
+        ) from error
+    connection.sock.settimeout(SILENT_S_MAX)
 
 
 def _authorization(outside: Outside) -> str:

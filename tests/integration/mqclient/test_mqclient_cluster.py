@@ -56,8 +56,8 @@ class Pair:
         return subprocess.Popen(
             [
                 *(sys.executable, "-m", "mqclient.main", f"-Dzookeeper.url={self.zookeeper.url}", *arguments),
-                *("--brokerUrl", f"discovery:fabric:{self.group}", "--destination", "queue://work"),
-                *("--user", "admin", "--password", "admin"),
+                *("--user", "admin", "--password", "admin", "--destination", "queue://work"),
+                *(() if "--brokerUrl" in arguments else ("--brokerUrl", f"discovery:fabric:{self.group}")),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -247,6 +247,19 @@ def test_a_client_waits_for_the_first_broker(zookeeper: ZooKeeperForTests, tmp_p
         (connection,) = connections
         assert connection.broker_url == pair.master.url
         connection.close()
+
+
+def test_a_misspelt_group_is_told_with_those_there_are(pair: Pair) -> None:
+    """Discovery waits as it did, but says for whom, and who is there instead; an option bounds the wait."""
+    misspelt = f"{pair.group}x"
+    limited = pair.command("producer", "--brokerUrl", f"discovery:fabric:{misspelt}?timeout=2500")
+    said, _ = limited.communicate(timeout=TIMEOUT_S)
+    assert limited.returncode == 2
+    notice = next(line for line in said.splitlines() if "[mqclient.waiting]" in line)
+    assert f"No broker yet: the registry at {pair.zookeeper.url} knows none of group {misspelt}. " in notice
+    assert pair.group in notice.partition("Groups with brokers: ")[2]
+    assert "Waiting, until 2500 ms have passed." in notice
+    assert f"Failover timeout of 2500 ms reached. No broker: the registry at {pair.zookeeper.url}" in said
 
 
 def test_shared_and_selecting_subscriptions_survive_a_crash(pair: Pair) -> None:

@@ -186,6 +186,34 @@ def test_control_c_ends_a_producer_that_waits_for_a_broker() -> None:
     assert "Traceback" not in err
 
 
+def test_waiting_for_a_broker_is_told(tmp_path: Path) -> None:
+    """Within seconds standard error says that it waits, for whom and why; with many threads once."""
+    with ModelBroker() as broker:
+        url = broker.url
+    process = start("producer", "--brokerUrl", f"failover:({url})", "--parallelThreads", "3", home=tmp_path)
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert line.startswith(
+        f"[mqclient.waiting] : No broker yet: {url} cannot be reached: Connection refused."
+    )
+    assert "timeout=10000" in line
+    assert "No broker yet" not in out + err
+
+
+def test_a_wait_that_was_bounded_says_what_was_waited_for() -> None:
+    """The option timeout ends the first wait, however short it is."""
+    with ModelBroker() as broker:
+        url = broker.url
+    code, _, err = run("producer", "--brokerUrl", f"failover:({url})?timeout=100")
+    assert code == 2
+    assert err == [
+        "Thread-0Execution failed with: No broker appeared in time. Failover timeout of 100 ms reached. "
+        f"No broker: {url} cannot be reached: Connection refused."
+    ]
+
+
 def test_a_wrong_password_is_an_error_not_a_loop(broker: ModelBroker) -> None:
     """The login is refused once, and the exit code is 2."""
     broker.password = "right"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -114,6 +115,16 @@ def test_what_goes_wrong_there_is_said_here(
     console.status, console.answer = status, answer
     with console.serve() as url:
         assert said in run("--url", url, "--token", "t", "status", code=1).output
+
+
+def test_https_to_a_console_without_tls(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a console waits for more of a request; the command says soon what it may be."""
+    monkeypatch.setattr("fabric.cli.remote.CONNECT_S_MAX", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        said = run("--url", url, "--token", "t", "status", code=1).output
+    assert f"The console at {url} cannot be asked: it has not answered within 0.2 s." in said
+    assert "begins with http." in said
 
 
 def test_a_console_that_is_not_there(run: Run) -> None:

@@ -123,6 +123,7 @@ def test_options_of_discovered_brokers() -> None:
         ("discovery:(multicast:default)", "not a discovery agent"),
         ("discovery:(fabric:default?name=x)", "unknown option name"),
         ("discovery:(fabric:../x)", "not a group name"),
+        ("discovery:(fabric:a/b)", "not a group name"),
         ("failover:(" + ",".join(f"tcp://h{n}" for n in range(1001)) + ")", "more than 1000"),
     ],
 )

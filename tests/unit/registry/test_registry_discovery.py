@@ -7,7 +7,8 @@ from support.fake_zookeeper import FakeZooKeeper
 from support.pump import Pump
 
 from registry import paths
-from registry.discovery import DiscoveryView
+from registry.discovery import DiscoveryView, Master, groups_with_members
+from registry.errors import RegistryUnavailable
 from registry.session import Session
 
 GROUP = paths.amq_group("g")
@@ -163,3 +164,25 @@ def test_change_while_a_placeholder_is_looked_up() -> None:
     scene.members.delete(f"{GROUP}/00000000000")
     scene.join("s", "tcp://h:2")
     assert scene.told[-1] == ("tcp://h:2",)
+
+
+def test_masters_whose_urls_are_not_told() -> None:
+    """Who asks why there is no url sees all masters of the group."""
+    scene = Scene(broker_id="x")
+    scene.join("m", "mqtt://h:1", broker_id="x")
+    scene.join("n", broker_id="y")
+    assert scene.told == []
+    assert scene.view.masters == (Master("x", "m", ("mqtt://h:1",)), Master("y", "n", ()))
+
+
+def test_groups_that_have_members() -> None:
+    """A group whose brokers have all left is not among them."""
+    scene = Scene()
+    assert groups_with_members(scene.session) == []
+    scene.leave(scene.join("m"))
+    scene.members.put(f"{paths.amq_group('other')}/0", b"{}")
+    assert groups_with_members(scene.session) == ["other"]
+    scene.zookeeper.stop()
+    scene.pump.run()
+    with pytest.raises(RegistryUnavailable):
+        groups_with_members(scene.session)
