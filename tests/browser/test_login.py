@@ -35,6 +35,7 @@ def test_wrong_password(visit: Visit) -> None:
     expect(visitor.page.get_by_role("alert")).to_have_text("User name or password is wrong.")
     expect(visitor.page.get_by_label("User")).to_have_value("nobody-here")
     expect(visitor.page.get_by_label("Password")).to_have_value("")
+    expect(visitor.page.get_by_label("Password")).to_be_focused()
     visitor.forgive("status of 401")
 
 
