@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import json
 import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,6 @@ from twisted.internet.defer import Deferred
 
 from broker.polling import install_reactor
 from broker.process import prepare_process
-from fabric.addresses import host_fields, own_public_fields
 from fabric.agent import Agent
 from fabric.audit import AuditEntry, AuditFeed, write_entry
 from fabric.certificate_follower import follow_certificates
@@ -35,34 +33,26 @@ from fabric.ensemble_member import EnsembleMembership
 from fabric.ensemble_settings import as_member
 from fabric.errors import FabricError
 from fabric.facts_report import FactsReport
-from fabric.home import Home, RegistryAddress, SessionRecord, master_key_file
-from fabric.logs import (
-    FORMAT_KEY,
-    FORMAT_VARIABLE,
-    FORMATS,
-    LEVELS_FIELD,
-    LOGGING_PID,
-    TEXT,
-    ContainerLog,
-    parse_levels,
-)
+from fabric.home import Home, RegistryAddress, master_key_file
+from fabric.logs import FORMAT_VARIABLE, FORMATS, LEVELS_FIELD, TEXT, ContainerLog
 from fabric.notify import READY, SOCKET_VARIABLE, STOPPING, Notifier
 from fabric.own_address import OwnAddress
 from fabric.password_follower import PasswordFollower, explained
+from fabric.process_settings import ProcessSettings
 from fabric.processes import container_command, identify
 from fabric.reactor import ContainerReactor, in_thread
-from fabric.records import RESTART_REQUESTED, SUCCESS, DesiredState, Provision
+from fabric.records import RESTART_REQUESTED
+from fabric.registration import Registration
 from fabric.registry_address import AddressFollower
 from fabric.resolvers import address_of
 from fabric.services import ServiceContext, load_factories
 from fabric.services.zookeeper import ManagedServer
 from fabric.software import SOFTWARE
-from fabric.store import ContainerStore
 from fabric.stores import substitutions
 from registry import paths
 from registry.address import EVERYWHERE, LOOPBACK
-from registry.errors import NodeExists, RegistryError, RegistryUnavailable
-from registry.session import Session, SessionState
+from registry.errors import RegistryError, RegistryUnavailable
+from registry.session import Session
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -78,16 +68,6 @@ COMPLAINT_INTERVAL_S = 15.0
 CONNECT_RETRY_S = 0.1
 AUTHENTICATION_RETRY_S = 5.0
 REGISTER_RETRY_S = 1.0
-
-SESSION_TIMEOUT_MS = 4000
-"""How long ZooKeeper waits for a host that has frozen or died; the original waited 60 s."""
-
-SESSION_TIMEOUT_MIN_MS = 1000
-SESSION_TIMEOUT_MAX_MS = 40_000
-"""What the managed ZooKeeper server grants; see `registry.server`."""
-
-ZOOKEEPER_PID = "io.fabric8.zookeeper"
-SESSION_TIMEOUT_KEY = "zookeeper.session.timeout"
 
 ALREADY_RUNNING = 3
 """Exit code when another process runs this container."""
@@ -113,7 +93,6 @@ class Container:
     ) -> None:
         self._reactor = reactor
         self._home = home
-        self._log = own_log
         self._notifier = notifier
         self.restarts = False
         self._restart_request: bytes | None = None
@@ -123,11 +102,12 @@ class Container:
         self._address = address
         self._started_at = time.time()
         self._is_managed = True
-        self._session_timeout_ms = self._files.read_session_timeout_ms() or SESSION_TIMEOUT_MS
+        self._settings = ProcessSettings(self._files, own_log)
+        self._session_timeout_ms = self._settings.session_timeout_ms
         self.exit_code = 0
         self._stopping = self._stop_zookeeper = False
         self._zookeeper: ManagedServer | None = None
-        self._session: Session | None = None
+        self._registration: Registration | None = None
         self._agent: Agent | None = None
         self._children: Children | None = None
         self._facts: FactsReport | None = None
@@ -136,7 +116,6 @@ class Container:
         self._membership: EnsembleMembership | None = None
         self._followers: list[AddressFollower | PasswordFollower] = []
         self._context: ServiceContext | None = None
-        self._registering = self._has_moved = False
 
     # Its start.
 
@@ -154,21 +133,22 @@ class Container:
         session = await self._connect()
         if session is None:
             return
-        self._session = session
-        session.add_state_listener(self._registry_changed)
-        self._note_session(session)
-        context = await self._prepared(session)
+        registration = self._registration = Registration(
+            self._reactor, session, self._home, self.name, started_at=self._started_at, on_moved=self.end
+        )
+        registration.start()
+        context = await self._prepared(session, registration)
         if context is None:
             return
         self._context = context
+        registration.follow()
         self._watches = [
-            session.watch_data(paths.container_alive(self.name), self._alive_changed),
-            session.watch_data(paths.container_config_field(self.name, "desired"), self._desired_changed),
-            session.watch_data(paths.container_config_field(self.name, "parent"), self._parent_changed),
-            session.watch_data(
-                paths.container_config_field(self.name, RESTART_REQUESTED), self._restart_requested
-            ),
-            session.watch_data(paths.container_config_field(self.name, LEVELS_FIELD), self._levels_changed),
+            session.watch_data(paths.container_config_field(self.name, field), changed)
+            for field, changed in (
+                ("desired", self._desired_changed),
+                (RESTART_REQUESTED, self._restart_requested),
+                (LEVELS_FIELD, self._settings.use_levels),
+            )
         ]
         self._follow_brokers(session)
         if self._is_managed:
@@ -182,7 +162,7 @@ class Container:
         self._children.start()
         self._follow_ensemble(session, context)
         if context.bind_address in EVERYWHERE:
-            in_thread(self._reactor, self._note_public_address, session).addErrback(_log_not_noted)
+            in_thread(self._reactor, registration.note_public_address).addErrback(_log_not_noted)
 
     def _start_agent(self, context: ServiceContext) -> None:
         """Follow the profiles."""
@@ -190,7 +170,7 @@ class Container:
             lambda name, error: log.error("The service factory %s cannot be used: %s", name, error)
         )
         known = substitutions(self._home, self.name, context.advertised_host, self._address.zookeeper_url)
-        self._agent = Agent(context, factories, known, self._configuration_changed)
+        self._agent = Agent(context, factories, known, self._settings.use_profiles)
         self._agent.start()
 
     def _follow_brokers(self, session: Session) -> None:
@@ -252,11 +232,11 @@ class Container:
             return session
         return None
 
-    async def _prepared(self, session: Session) -> ServiceContext | None:
+    async def _prepared(self, session: Session, registration: Registration) -> ServiceContext | None:
         """Register, again and again if ZooKeeper goes away meanwhile; None if we are stopped before."""
         while not self._stopping:
             try:
-                context = await in_thread(self._reactor, self._prepare, session)
+                context = await in_thread(self._reactor, self._prepare, session, registration)
             except RegistryError as error:
                 log.warning("The container could not be registered: %s", error)
                 await self._later(REGISTER_RETRY_S)
@@ -264,25 +244,14 @@ class Container:
                 return None if self._stopping else context
         return None
 
-    def _prepare(self, session: Session) -> ServiceContext:
+    def _prepare(self, session: Session, registration: Registration) -> ServiceContext:
         """Register and read what the container was created with (blocking, in a thread).
 
         Raises:
             ContainerNotFound: it is not registered, or not any more.
         """
-        containers = ContainerStore(session)
-        containers.check_exists(self.name)
-        self._register(session)
-        fields = containers.fields(self.name)
-        if not fields.get("parent"):
-            containers.set_desired(self.name, DesiredState.STARTED)  # who starts a root container wants it
+        fields = registration.enter(self._address.zookeeper_url)
         self._is_managed = fields.get("managed") != "false"
-        if not self._is_managed:
-            containers.set_provision(self.name, Provision(SUCCESS))  # nothing is asked of it
-        now = host_fields(fields.get("bindaddress", ""), self._address.zookeeper_url)
-        for key, value in {"host": socket.gethostname(), **now}.items():
-            if fields.get(key) != value:
-                containers.set_field(self.name, key, value)
         host = address_of(session, fields)
         return ServiceContext(
             reactor=self._reactor,
@@ -295,52 +264,6 @@ class Container:
             port_max=int(fields.get("maximumport") or 65535),
             managed_zookeeper=self._zookeeper,
         )
-
-    def _configuration_changed(self, configuration: Mapping[str, Mapping[str, str]]) -> None:
-        """Take over what is for the process itself."""
-        self._change_log(configuration.get(LOGGING_PID, {}))
-        self._keep_session_timeout(configuration)
-
-    def _change_log(self, properties: Mapping[str, str]) -> None:
-        """Log as the profiles say, now, and from the next start's first line on."""
-        self._log.use_profile(properties)
-        form = properties.get(FORMAT_KEY, "").strip()
-        if form and not self._log.use_format(form):
-            log.error(
-                "%s of %s is %r, neither text nor json; it is left as it is.", FORMAT_KEY, LOGGING_PID, form
-            )
-        elif form != (self._files.read_log_format() or ""):
-            self._files.write_log_format(form)
-
-    def _levels_changed(self, data: bytes | None) -> None:
-        self._log.use_levels(parse_levels((data or b"").decode(errors="replace")))
-
-    def _keep_session_timeout(self, configuration: Mapping[str, Mapping[str, str]]) -> None:
-        """Keep the session timeout for the next start: the profiles are read when there is a session."""
-        text = configuration.get(ZOOKEEPER_PID, {}).get(SESSION_TIMEOUT_KEY, str(SESSION_TIMEOUT_MS))
-        if not (
-            text.isascii()
-            and text.isdigit()
-            and SESSION_TIMEOUT_MIN_MS <= int(text) <= SESSION_TIMEOUT_MAX_MS
-        ):
-            log.error(
-                "%s of %s is %r, not a number from %d to %d; it is left as it is.",
-                SESSION_TIMEOUT_KEY,
-                ZOOKEEPER_PID,
-                text,
-                SESSION_TIMEOUT_MIN_MS,
-                SESSION_TIMEOUT_MAX_MS,
-            )
-        elif int(text) != (self._files.read_session_timeout_ms() or SESSION_TIMEOUT_MS):
-            self._files.write_session_timeout_ms(int(text))
-            log.info("The session timeout is %s ms from the next start of the container on", text)
-
-    def _note_public_address(self, session: Session) -> None:
-        """Write how the host is reached from elsewhere, as far as its name says (blocking, in a thread)."""
-        containers = ContainerStore(session)
-        for key, value in own_public_fields().items():
-            if not containers.field(self.name, key):
-                containers.set_field(self.name, key, value)
 
     def _address_changed(self, address: str) -> None:
         context = self._context
@@ -361,80 +284,7 @@ class Container:
             log.error("The container cannot go on:\n%s", failure.getTraceback())
         self._exit(1)
 
-    # Its place in the registry.
-
-    def _registry_changed(self, state: SessionState) -> None:
-        if state is SessionState.CONNECTED and self._session is not None and not self._stopping:
-            self._note_session(self._session)
-            self._register_again()
-
-    def _note_session(self, session: Session) -> None:
-        """Write down the session for whoever has to close it when this process has died."""
-        try:
-            self._files.write_session(SessionRecord(session.session_id, session.session_password))
-        except FabricError as error:  # a failover of ours would then wait for the session's timeout
-            log.error("%s", error)
-
-    def _alive_changed(self, data: bytes | None) -> None:
-        if data is None and not self._stopping:
-            self._register_again()
-
-    def _register_again(self) -> None:
-        if self._session is None or self._registering:
-            return
-        self._registering = True
-
-        def done(failure: Failure | None) -> None:
-            self._registering = False
-            if failure is not None:
-                log.warning("The container could not be registered: %s", failure.getErrorMessage())
-
-        in_thread(self._reactor, self._register, self._session).addCallbacks(done, done)
-
-    def _register(self, session: Session) -> None:
-        """Make sure that `alive` is there and ours (blocking, in a thread)."""
-        path = paths.container_alive(self.name)
-        content = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "started_at": self._started_at,
-            "software": SOFTWARE,
-        }
-        parent = ContainerStore(session).field(self.name, "parent")
-        if self._is_elsewhere(parent):
-            self._reactor.callFromThread(self._moved, parent)
-            return
-        while not self._stopping:
-            node = session.get_or_none(path)
-            if node is not None and node.ephemeral_owner == session.session_id:
-                return
-            if node is not None:
-                log.info("Replacing what an earlier process of this container has registered")
-                session.delete(path, missing_ok=True)
-            try:
-                session.create(path, json.dumps(content).encode(), ephemeral=True)
-            except NodeExists:
-                continue
-            session.put(paths.container_pid(self.name), str(os.getpid()).encode())
-            log.info("Container %s is registered at %s", self.name, session.url)
-            return
-
     # Its end.
-
-    def _is_elsewhere(self, parent: str | None) -> bool:
-        """Whether another root container than this host's runs this one now."""
-        root = self._home.read_root_name()
-        return bool(parent and root and parent != root)
-
-    def _parent_changed(self, data: bytes | None) -> None:
-        parent = data.decode() if data else None
-        if self._is_elsewhere(parent):
-            self._moved(parent)
-
-    def _moved(self, parent: str | None) -> None:
-        log.warning("The container was moved to %s; here it ends", parent)
-        self._has_moved = True
-        self.end()
 
     def _desired_changed(self, desired: bytes | None) -> None:
         if desired == STOPPED:
@@ -455,9 +305,14 @@ class Container:
 
     def _exit(self, code: int) -> None:
         if not self._stopping:
-            self._stopping = True
+            self._retire()
             self.exit_code = code
             self._reactor.stop()
+
+    def _retire(self) -> None:
+        self._stopping = True
+        if self._registration is not None:
+            self._registration.retire()
 
     def stop(self) -> Deferred[None]:
         """Stop in order; what the reactor waits for at its end."""
@@ -465,7 +320,7 @@ class Container:
 
     async def _stop(self) -> None:
         log.info("The container stops")
-        self._stopping = True
+        self._retire()
         self._notifier.tell(*([] if self.restarts else [STOPPING]), "STATUS=The container stops")
         if self._own_address is not None:
             self._own_address.cancel()
@@ -481,23 +336,15 @@ class Container:
             self._children.release()
         for watch in self._watches:
             watch.cancel()
-        if self._session is not None:
-            await in_thread(self._reactor, self._sign_off, self._session)
+        if self._registration is not None:
+            self._registration.cancel()
+            result = "restarting" if self.restarts else "stopped"
+            await in_thread(self._reactor, self._registration.leave, result)
         self._files.forget_session()
         await self._leave_zookeeper()
         if not self.restarts:  # else this process goes on
             self._files.forget_process()
         log.info("The container has stopped")
-
-    def _sign_off(self, session: Session) -> None:
-        """Leave the registry (blocking, in a thread). Closing the session takes `alive` with it."""
-        if session.state is SessionState.CONNECTED and not self._has_moved:
-            try:
-                result = "restarting" if self.restarts else "stopped"
-                ContainerStore(session).set_provision_result(self.name, result)
-            except RegistryError as error:
-                log.warning("The registry could not be told of the stop: %s", error)
-        session.close()
 
     async def _leave_zookeeper(self) -> None:
         if self._zookeeper is None:
