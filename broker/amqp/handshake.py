@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final
 
-from broker.amqp.limits import SASL_FRAME_BYTES_MAX, WAITING_BYTES_MAX
+from broker.amqp.limits import SASL_FRAME_BYTES_MAX
 from broker.amqp.sections import plain
 from broker.amqp.types import Array, Described, Symbol, UByte, decode, described, encode_list
 from broker.errors import CodecError
+from broker.serving import WAITING_BYTES_MAX
 
 AMQP_HEADER: Final = b"AMQP\0\1\0\0"
 SASL_HEADER: Final = b"AMQP\3\1\0\0"

@@ -18,9 +18,6 @@ PARTIAL_BYTES_MAX: Final = 256 * 1024 * 1024
 """Bytes of messages that have come in part, over all links of one connection. A message itself ends at the
 connector's `wireFormat.maxFrameSize`."""
 
-WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Bytes kept while a login is checked. The socket's owner should not read then."""
-
 NESTING_DEPTH_MAX: Final = 32
 """Values within values; described types, maps, lists and arrays count one each. Proton's own reader is not
 asked to go deeper either."""
