@@ -96,11 +96,13 @@ async def samples_of(call: Call) -> BrokerSamples:
 def show(call: Call, samples: BrokerSamples, tab: str, template: str, **values: Any) -> Answer:  # noqa: ANN401 - what a template takes
     """A page about a broker, or its changing part, rendered once for each sample."""
     group, broker = call.path["group"], call.path["broker"]
+    part = f"{template}_part.html"
 
     def render() -> Answer:
         return page(
             call,
-            f"{template}_part.html" if call.is_fragment else f"{template}.html",
+            part if call.is_fragment else f"{template}.html",
+            part=part,
             tab="mq",
             group=group,
             broker=broker,
