@@ -11,10 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from fabric.clusters import ClusterRow, group_members, read_members
+from fabric.clusters import ClusterRow, read_clusters
 from fabric.errors import BrokerNotFound, BrokerRefused, BrokerUnreachable, NoMaster
-from fabric.overlay import substitute
-from fabric.znodes import read_reference
 from registry import paths
 
 if TYPE_CHECKING:
@@ -46,12 +44,7 @@ class Login:
 
 def broker_rows(session: RegistrySession, group: str) -> list[ClusterRow]:
     """The brokers of a group, or of all groups if it is empty: masters and slaves."""
-    base = paths.amq_group(group) if group else paths.amq_groups()
-
-    def resolve(service: str) -> str:
-        return substitute(service, {}, lambda reference: read_reference(session, reference))
-
-    return group_members(read_members(session, base, resolve))
+    return read_clusters(session, paths.amq_group(group) if group else paths.amq_groups())
 
 
 def find_broker(rows: Sequence[ClusterRow], group: str, name: str | None) -> ClusterRow:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fabric.table import Table
-from fabric.znodes import read_children
+from fabric.znodes import read_children, with_references
 from registry import paths
 
 if TYPE_CHECKING:
@@ -142,6 +142,11 @@ def read_members(session: "Session", path: str, resolve: Callable[[str], str] = 
             members.append(member)
         members.extend(read_members(session, child, resolve))
     return members
+
+
+def read_clusters(session: "Session", path: str) -> list[ClusterRow]:
+    """Read the brokers at any depth below a path, with the addresses that their services refer to."""
+    return group_members(read_members(session, path, lambda service: with_references(session, service)))
 
 
 def cluster_path(path: str) -> str:

@@ -6,13 +6,12 @@ itself, acts on it. Only a root container that is down cannot be asked: it is st
 
 from __future__ import annotations
 
-import fnmatch
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fabric.addresses import advertised, inherited_fields
-from fabric.errors import ContainerError, ContainerHasChildren, ContainerNotFound
+from fabric.errors import ContainerError, ContainerHasChildren
 from fabric.home import Home
 from fabric.local import start_process, wait_process_end
 from fabric.processes import running_process
@@ -81,22 +80,6 @@ class NotStarted(ContainerError):
 
 class CannotDelete(ContainerError):
     """The container must not be deleted."""
-
-
-def expand(patterns: Sequence[str], known: Iterable[str]) -> list[str]:
-    """Return the containers that the names and globs stand for, each once, in their order.
-
-    Raises:
-        ContainerNotFound: a name is not known, or a glob fits nothing.
-    """
-    names = sorted(known)
-    found: dict[str, None] = {}
-    for pattern in patterns:
-        fitting = [pattern] if pattern in names else fnmatch.filter(names, pattern)
-        if not fitting:
-            raise ContainerNotFound(pattern)
-        found.update(dict.fromkeys(fitting))
-    return list(found)
 
 
 class Lifecycle:

@@ -5,10 +5,11 @@ Names become znodes, folders and parts of profile ids, so all kinds obey one pat
 Source: fabric8 `FabricValidations`, which also gives the wording of the errors.
 """
 
+import fnmatch
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
-from fabric.errors import InvalidName
+from fabric.errors import ContainerNotFound, InvalidName
 
 NAME_LENGTH_MAX = 128
 """Characters of a name: a broker profile's id joins two of them and must fit a file name (255 bytes)."""
@@ -115,6 +116,22 @@ def numbered_names(name: str, number: int, taken: Container[str] = frozenset()) 
             names.append(validate_container_name(candidate))
         suffix += 1
     return names
+
+
+def expand(patterns: Sequence[str], known: Iterable[str]) -> list[str]:
+    """Return the containers that the names and globs stand for, each once, in their order.
+
+    Raises:
+        ContainerNotFound: a name is not known, or a glob fits nothing.
+    """
+    names = sorted(known)
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        fitting = [pattern] if pattern in names else fnmatch.filter(names, pattern)
+        if not fitting:
+            raise ContainerNotFound(pattern)
+        found.update(dict.fromkeys(fitting))
+    return list(found)
 
 
 def enumerated(names: Iterable[str]) -> str:

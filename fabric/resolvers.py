@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from fabric.addresses import RESOLVERS, advertised, resolved
 from fabric.errors import FabricError
-from fabric.overlay import substitute
 from fabric.records import ContainerRecord
 from fabric.table import Table
-from fabric.znodes import read_reference, read_text
+from fabric.znodes import read_text, with_references
 from registry import paths
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def set_global_resolver(session: Session, resolver: str) -> None:
 
 def address_of(session: Session, fields: Mapping[str, str]) -> str:
     """Return what a container advertises; what cannot be looked up stays a placeholder."""
-    return substitute(fields.get("ip", ""), {}, lambda reference: read_reference(session, reference))
+    return with_references(session, fields.get("ip", ""))
 
 
 def set_resolver(

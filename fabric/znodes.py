@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fabric.errors import ChangedMeanwhile
+from fabric.overlay import substitute
 from registry import paths
 from registry.errors import NodeExists, NoSuchNode, VersionConflict
 
@@ -60,6 +61,11 @@ def read_reference(session: "Session", reference: str) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def with_references(session: "Session", text: str) -> str:
+    """Return the text with what its references stand for; those that cannot be looked up stay as they are."""
+    return substitute(text, {}, lambda reference: read_reference(session, reference))
 
 
 def read_children(session: "Session", path: str) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fabric.cli.asking import ask_secret
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.errors import UserInvalid
@@ -38,9 +38,9 @@ def _tokens(context: CommandContext) -> TokenStore:
 def _new_password(user: str, password: str | None) -> str:
     if password is not None:
         return password
-    if not sys.stdin.isatty():
-        raise click.UsageError("The password is missing: give it with --password.")
-    return str(click.prompt(f"New password of {user}", hide_input=True, confirmation_prompt=True))
+    return ask_secret(
+        f"New password of {user}", "The password is missing: give it with --password.", confirm=True
+    )
 
 
 @command("user-list", examples=["fabric user-list", "fabric user-list --output json"])

@@ -13,6 +13,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PORT = click.IntRange(0, 65535)
 
+manual_ip_option = click.option(
+    "-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip."
+)
+
 
 def address_options(*, resolver: str, bind_address: str, ports: str) -> Callable[[F], F]:
     """Add `--resolver`, `--manual-ip`, `--bind-address`, `--min-port` and `--max-port`.
@@ -29,9 +33,7 @@ def address_options(*, resolver: str, bind_address: str, ports: str) -> Callable
                     type=click.Choice(RESOLVERS),
                     help=f"Which address is told to others; default: {resolver}.",
                 ),
-                click.option(
-                    "-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip."
-                ),
+                manual_ip_option,
                 click.option(
                     "-b",
                     "--bind-address",

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from fabric.cli.asking import ask_secret
 from fabric.cli.context import CommandContext
-from fabric.cli.output import render
+from fabric.cli.output import print_drawing, render
 from fabric.errors import BrokerError
 from fabric.table import Table
 from registry.errors import RegistryUnavailable
@@ -37,7 +38,6 @@ DEFAULT_GROUP: Final = "default"
 DEFAULT_USER: Final = "admin"
 WATCH_S: Final = 2.0
 """How often `--watch` asks a broker again."""
-_CLEAR_SCREEN: Final = "\x1b[2J\x1b[H"
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 
@@ -70,12 +70,11 @@ class BrokerAccess:
     def password(self) -> str:
         """The user's password: as given, or asked for on the terminal."""
         if self._password is None:
-            if not sys.stdin.isatty():
-                raise click.UsageError(
-                    f"The password of user {self._user} is missing: give it with --password or in the "
-                    "environment as FABRIC_PASSWORD."
-                )
-            self._password = str(click.prompt(f"Password of {self._user}", hide_input=True))
+            self._password = ask_secret(
+                f"Password of {self._user}",
+                f"The password of user {self._user} is missing: give it with --password or in the "
+                "environment as FABRIC_PASSWORD.",
+            )
         return self._password
 
     @property
@@ -183,7 +182,7 @@ def show(draw: Callable[[], str], *, watch: bool, when_lost: Callable[[], None] 
         except RegistryUnavailable as error:
             text = f"{error} Waiting for it."
         if text != shown:
-            click.echo((_CLEAR_SCREEN if sys.stdout.isatty() else "") + text)
+            print_drawing(text)
             shown = text
         pause.wait(WATCH_S)
 
@@ -244,6 +243,11 @@ def broker_options(function: Callable[..., None]) -> Callable[..., None]:
     return click.option("--group", default=DEFAULT_GROUP, show_default=True, help="Group of the broker.")(
         found
     )
+
+
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many."
+)
 
 
 def yes_option(function: F) -> F:

@@ -17,6 +17,8 @@ from fabric.table import Table
 if TYPE_CHECKING:
     from fabric.certificates import Authority, Certificate
 
+days_option = click.option("--days", type=int, help="How long they are valid.  [default: 825]")
+
 
 @command(
     "certificate-create",
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     metavar="NAME|ADDRESS",
     help="Where clients find the containers besides; may be repeated.",
 )
-@click.option("--days", type=int, help="How long they are valid.  [default: 825]")
+@days_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -6,13 +6,13 @@ an ensemble show them in their help.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fabric.cli.asking import ask_secret
 from registry.channel import OPTIONS, ChannelSettings, make_channel
 from registry.errors import ChannelIncomplete
 
@@ -78,9 +78,8 @@ def channel_of(
 
 
 def _ask_password(user: str) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError(
-            f"The password of {user} is missing: give it with --zookeeper-sasl-password "
-            "or in the environment as ZOOKEEPER_SASL_PASSWORD."
-        )
-    return str(click.prompt(f"ZooKeeper password of {user}", hide_input=True))
+    return ask_secret(
+        f"ZooKeeper password of {user}",
+        f"The password of {user} is missing: give it with --zookeeper-sasl-password "
+        "or in the environment as ZOOKEEPER_SASL_PASSWORD.",
+    )

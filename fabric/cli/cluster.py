@@ -3,10 +3,8 @@
 import click
 
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, print_watching, render, watch_option
-from fabric.clusters import cluster_path, cluster_table, group_members, read_members, verbose_table
-from fabric.overlay import substitute
-from fabric.znodes import read_reference
+from fabric.cli.output import output_option, render, show_registry, watch_option
+from fabric.clusters import cluster_path, cluster_table, read_clusters, verbose_table
 
 
 @command(
@@ -29,17 +27,11 @@ def cluster_list(context: CommandContext, path: str, verbose: bool, output: str,
     base = cluster_path(path)
     session = context.session
 
-    def resolve(service: str) -> str:
-        return substitute(service, {}, lambda reference: read_reference(session, reference))
-
     def draw() -> str:
-        rows = group_members(read_members(session, base, resolve))
+        rows = read_clusters(session, base)
         if output == "table" and not rows and not session.exists(base):
             return f"No cluster information for path {base}"
         table = verbose_table if verbose else cluster_table
         return render(output, [row.to_json() for row in rows], lambda: table(rows, base))
 
-    if watch:
-        print_watching(context, base, draw)
-    else:
-        click.echo(draw())
+    show_registry(context, base, draw, watch=watch)

@@ -10,9 +10,10 @@ import click
 from fabric.cli.addressing import address_options
 from fabric.cli.context import CommandContext, command
 from fabric.cli.creation import profile_options, say_created
-from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.cli.output import output_option, render, show_registry, watch_option
 from fabric.cli.ssh import GivenLogin, delete_by_ssh, login_options, start_by_ssh
 from fabric.cli.waiting import waiting
+from fabric.names import expand, numbered_names
 from fabric.records import CONTAINER_TYPE, ERROR, ContainerRecord, as_tree
 from fabric.table import Table, fact
 from registry import paths
@@ -73,10 +74,7 @@ def container_list(
             lambda: containers_table(records, context.current_container, verbose=verbose),
         )
 
-    if watch:
-        print_watching(context, paths.containers_config(), draw)
-    else:
-        click.echo(draw())
+    show_registry(context, paths.containers_config(), draw, watch=watch)
 
 
 def containers_table(records: Sequence[ContainerRecord], current: str | None, *, verbose: bool) -> Table:
@@ -188,7 +186,6 @@ def container_create_child(
     Several are called NAME, NAME2, NAME3 and so on.
     """
     from fabric.addresses import inherited_fields  # noqa: PLC0415 - only here
-    from fabric.names import numbered_names  # noqa: PLC0415 - only here
 
     names = numbered_names(name, number, context.containers.names())
     version = context.version_or_default(given.pop("version"))
@@ -368,8 +365,6 @@ def _deleted(
 
 
 def _expanded(context: CommandContext, names: Sequence[str]) -> list[str]:
-    from fabric.lifecycle import expand  # noqa: PLC0415 - only here
-
     return expand(names, context.containers.names())
 
 

@@ -17,7 +17,6 @@ A command that has an option of one of these names itself keeps its own.
 import contextlib
 import os
 import pwd
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, update_wrapper
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fabric.cli import audited
+from fabric.cli.asking import ask_secret
 from fabric.cli.channel import channel_of, channel_options
 from fabric.errors import NoFabric
 from fabric.home import Home, default_home, master_key_file
@@ -107,12 +107,11 @@ class CommandContext:
         """The ensemble's password as given or asked for on the terminal, whatever is written in the home."""
         if self._password is not None:
             return self._password
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                "The password of ZooKeeper is missing: give it with --zookeeper-password "
-                "or in the environment as ZOOKEEPER_PASSWORD."
-            )
-        self._password = str(click.prompt("Ensemble password", hide_input=True))
+        self._password = ask_secret(
+            "Ensemble password",
+            "The password of ZooKeeper is missing: give it with --zookeeper-password "
+            "or in the environment as ZOOKEEPER_PASSWORD.",
+        )
         return self._password
 
     @cached_property

@@ -9,16 +9,15 @@ from typing import Any, TypeVar
 
 import click
 
-from fabric.addresses import RESOLVERS
+from fabric.addresses import PORTS, RESOLVERS
+from fabric.cli.addressing import PORT, check_ports, manual_ip_option
 from fabric.cli.context import CommandContext, command
-from fabric.cli.waiting import wait_provisioned
+from fabric.cli.waiting import MS_PER_S, wait_provisioned
 from fabric.errors import FabricError
 from registry.channel import PLAIN, ChannelSettings
 from registry.server import INIT_LIMIT_TICKS, SYNC_LIMIT_TICKS, TICK_TIME_MS
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-MS_PER_S = 1000
 
 WITHOUT_MEANING = {
     "--no-import": "The profiles that come with the package are always imported.",
@@ -124,13 +123,11 @@ def _refused_options(function: F) -> F:
     type=click.Choice(RESOLVERS),
     help="That of containers which join and name none; default: each its host's name.",
 )
-@click.option("-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip.")
+@manual_ip_option
 @click.option("-p", "--profile", "profiles", multiple=True, help="Profile of root; default: fabric, mq-amq.")
 @click.option("--version", default="1.0", show_default=True, help="The first version of the profiles.")
-@click.option("--min-port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Lowest port.")
-@click.option(
-    "--max-port", type=click.IntRange(0, 65535), default=65535, show_default=True, help="Highest port."
-)
+@click.option("--min-port", type=PORT, default=PORTS[0], show_default=True, help="Lowest port.")
+@click.option("--max-port", type=PORT, default=PORTS[1], show_default=True, help="Highest port.")
 @click.option(
     "--bootstrap-timeout",
     type=click.IntRange(1000),
@@ -144,8 +141,7 @@ def create(context: CommandContext, **given: Any) -> None:  # noqa: ANN401 - the
     """Create a new fabric: a registry, and the root container on this host."""
     if len(given["containers"]) > 1:
         raise click.UsageError("A new fabric has one container. Further servers are added to it afterwards.")
-    if given["min_port"] > given["max_port"]:
-        raise click.UsageError("--min-port is above --max-port.")
+    check_ports(given["min_port"], given["max_port"])
     from fabric.create import CreateOptions, create_fabric  # noqa: PLC0415 - after the usage is known to be right
 
     address, zookeeper_port = _bind_address(given["bind_address"], given["zookeeper_server_port"])

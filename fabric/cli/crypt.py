@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from fabric.cli.asking import ask_secret
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.errors import CryptError
@@ -35,9 +37,17 @@ def key_file(context: CommandContext) -> KeyFile:
     return KeyFile(context.home.master_key)
 
 
-def usable_keys(context: CommandContext) -> MasterKeys | None:
-    """The keys of this host if there are any, and the first is the fabric's. Raises `CryptError`."""
+def keys_for(context: CommandContext, what: Iterable[str]) -> MasterKeys | None:
+    """The keys of this host, which the secrets called `what` are to be encrypted with.
+
+    Returns:
+        None if there are none; it is said that `what` can be read then.
+
+    Raises:
+        CryptError: they cannot be used, or the first is not the fabric's.
+    """
     if not context.home.master_key.is_file():
+        click.echo(NO_KEY_NOTE.format(what=", ".join(what)), err=True)
         return None
     from fabric.secret_profiles import check_key  # noqa: PLC0415 - likewise
 
@@ -47,9 +57,7 @@ def usable_keys(context: CommandContext) -> MasterKeys | None:
 def _asked(text: str, value: str | None, *, confirm: bool = False) -> str:
     if value is not None:
         return value
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{text} is missing, and there is no terminal to ask for it.")
-    return str(click.prompt(text, hide_input=True, confirmation_prompt=confirm))
+    return ask_secret(text, f"{text} is missing, and there is no terminal to ask for it.", confirm=confirm)
 
 
 def _key_of(context: CommandContext, passphrase: str) -> MasterKey:

@@ -11,13 +11,11 @@ import click
 from fabric.cli.context import CommandContext, command
 from fabric.cli.ensemble_access import sasl_line, sasl_state
 from fabric.cli.output import output_option, print_records
-from fabric.cli.waiting import progress
+from fabric.cli.waiting import MS_PER_S, progress
 from fabric.errors import FabricError
 
 if TYPE_CHECKING:
     from fabric.ensembles import Ensemble
-
-MS_PER_S = 1000
 
 
 @command("ensemble-list", examples=["fabric ensemble-list", "fabric ensemble-list --output json"])

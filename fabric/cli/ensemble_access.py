@@ -9,7 +9,7 @@ import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
-from fabric.cli.waiting import progress
+from fabric.cli.waiting import MS_PER_S, progress
 from fabric.errors import FabricError
 from fabric.names import enumerated
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fabric.password_change import PasswordChange, Standing
     from registry.session import Session
 
-MS_PER_S = 1000
 NOTE_TIMEOUT_S = 10.0
 FROM_INPUT = "-"
 COMMIT = "fabric ensemble-password --commit"

@@ -3,7 +3,7 @@
 import click
 
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.cli.output import output_option, render, show_registry, watch_option
 from fabric.cli.takeover import check_names
 from fabric.gateways import gateway_table, read_gateways
 from registry import paths
@@ -34,7 +34,4 @@ def gateway_list(context: CommandContext, group: str, output: str, watch: bool) 
             return "No gateway runs. A container with the profile gateway has one."
         return render(output, [row.to_json() for row in rows], lambda: gateway_table(rows))
 
-    if watch:
-        print_watching(context, paths.gateways(), draw)
-    else:
-        click.echo(draw())
+    show_registry(context, paths.gateways(), draw, watch=watch)

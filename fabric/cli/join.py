@@ -9,15 +9,13 @@ import click
 from fabric.addresses import PORTS
 from fabric.cli.addressing import address_options, check_ports
 from fabric.cli.context import CommandContext, command
-from fabric.cli.waiting import wait_provisioned
+from fabric.cli.waiting import MS_PER_S, provision_timeout_option, wait_provisioned
 from fabric.errors import FabricError, RegistryDown
 from fabric.home import RegistryAddress
 from registry.errors import RegistryError
 
 if TYPE_CHECKING:
     from fabric.records import ContainerRecord
-
-MS_PER_S = 1000
 
 
 @command(
@@ -59,14 +57,7 @@ MS_PER_S = 1000
 @click.option(
     "--wait-for-provisioning", is_flag=True, help="Wait until the container is what its profiles ask for."
 )
-@click.option(
-    "--provision-timeout",
-    type=click.IntRange(1000),
-    default=120_000,
-    show_default=True,
-    metavar="MS",
-    help="How long to wait for it, in milliseconds.",
-)
+@provision_timeout_option
 def join(context: CommandContext, /, **given: Any) -> None:  # noqa: ANN401 - the options above
     """Join this host to the fabric whose registry is at ZOOKEEPER_URL.
 

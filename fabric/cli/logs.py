@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,10 +14,13 @@ from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.errors import ContainerNotFound, FabricError, LogElsewhere
 from fabric.log_lines import readable
+from fabric.names import expand
 from fabric.table import Table
 
 if TYPE_CHECKING:
     from fabric.home import ContainerHome
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 FOLLOW_INTERVAL_S = 0.2
 CHUNK_BYTES = 64 * 1024
@@ -135,6 +138,22 @@ def _readable(chunks: Iterator[str]) -> Iterator[str]:
 # log-set, log-get
 
 
+def _container_options(function: F) -> F:
+    """Add `--container`, which may be repeated, and `--all`."""
+    for option in (
+        click.option("--all", "all_containers", is_flag=True, help="All containers."),
+        click.option(
+            "--container",
+            "patterns",
+            multiple=True,
+            metavar="NAME",
+            help="Container, or a glob; may be repeated; default: this host's root container.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 @command(
     "log-set",
     examples=[
@@ -145,14 +164,7 @@ def _readable(chunks: Iterator[str]) -> Iterator[str]:
 )
 @click.argument("level")
 @click.argument("logger", default="ROOT")
-@click.option(
-    "--container",
-    "patterns",
-    multiple=True,
-    metavar="NAME",
-    help="Container, or a glob; may be repeated; default: this host's root container.",
-)
-@click.option("--all", "all_containers", is_flag=True, help="All containers.")
+@_container_options
 def log_set(
     context: CommandContext, level: str, logger: str, patterns: tuple[str, ...], all_containers: bool
 ) -> None:
@@ -182,8 +194,7 @@ def log_set(
 
 
 @command("log-get", examples=["fabric log-get", "fabric log-get --all --output json"])
-@click.option("--container", "patterns", multiple=True, metavar="NAME", help="As of log-set.")
-@click.option("--all", "all_containers", is_flag=True, help="All containers.")
+@_container_options
 @output_option
 def log_get(context: CommandContext, patterns: tuple[str, ...], all_containers: bool, output: str) -> None:
     """Show which levels count: those of the profiles, and those that `log-set` has set over them."""
@@ -206,8 +217,6 @@ def log_get(context: CommandContext, patterns: tuple[str, ...], all_containers: 
 
 
 def _chosen(context: CommandContext, patterns: Sequence[str], *, all_containers: bool) -> list[str]:
-    from fabric.lifecycle import expand  # noqa: PLC0415 - only here
-
     if patterns and all_containers:
         raise click.UsageError("Name containers, or give --all.")
     if all_containers:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from fabric.cli.context import CommandContext, command
+from fabric.cli.profile import version_option
 from fabric.encrypted import stands_in_clear
 from fabric.errors import BrokerOptionsInvalid, ContainerExists, FabricError
 from fabric.mq import (
@@ -70,7 +71,7 @@ _KINDS = [kind.value for kind in BrokerKind]
 )
 @click.option("--networks-username", help="User for those groups.")
 @click.option("--networks-password", help="Password for those groups.")
-@click.option("--version", help="Version of the profile.  [default: the default version]")
+@version_option
 @click.option("--create-container", metavar="NAME,…", help="Create child containers that run it.")
 @click.option("--assign-container", metavar="NAME,…", help="Let these containers run it.")
 @click.option("--jmx-user", help="Accepted for compatibility; not needed.")
@@ -126,11 +127,10 @@ def _with_secrets_encrypted(context: CommandContext, options: BrokerOptions) -> 
     clear = [name for name, value in given.items() if stands_in_clear(name, value)]
     if not clear:
         return options
-    from fabric.cli.crypt import NO_KEY_NOTE, usable_keys  # noqa: PLC0415 - only if it is needed
+    from fabric.cli.crypt import keys_for  # noqa: PLC0415 - only if it is needed
 
-    keys = usable_keys(context)
+    keys = keys_for(context, clear)
     if keys is None:
-        click.echo(NO_KEY_NOTE.format(what=", ".join(clear)), err=True)
         return options
     from fabric.secret_profiles import with_encrypted  # noqa: PLC0415 - cryptography takes long to import
 

@@ -58,14 +58,22 @@ def render(output: str, records: Any, table: Callable[[], Table | str]) -> str: 
     return str(table())
 
 
-def print_watching(context: CommandContext, path: str, draw: Callable[[], str]) -> None:
-    """Print what `draw` returns now and whenever something below `path` changes, until Ctrl-C.
+def print_drawing(text: str) -> None:
+    """Print what takes the place of what was printed before; elsewhere than on a terminal it follows it."""
+    click.echo((_CLEAR_SCREEN if sys.stdout.isatty() else "") + text)
 
-    On a terminal each drawing replaces the one before; elsewhere only those that differ are printed.
+
+def show_registry(context: CommandContext, path: str, draw: Callable[[], str], *, watch: bool) -> None:
+    """Print what `draw` returns, once or, with `watch`, whenever something below `path` changes.
+
+    It goes on until Ctrl-C; only drawings that differ from the one before are printed.
     """
+    if not watch:
+        click.echo(draw())
+        return
     changed = threading.Event()
     pause = threading.Event()
-    watch = context.session.watch_tree(path, changed.set)
+    following = context.session.watch_tree(path, changed.set)
     try:
         shown: str | None = None
         while True:
@@ -75,10 +83,9 @@ def print_watching(context: CommandContext, path: str, draw: Callable[[], str]) 
             except RegistryUnavailable as error:  # the watch reports again when it is back
                 text = f"{error} Waiting for it."
             if text != shown:
-                clear = _CLEAR_SCREEN if sys.stdout.isatty() else ""
-                click.echo(clear + text)
+                print_drawing(text)
                 shown = text
             changed.wait()
             pause.wait(WATCH_REDRAW_MIN_S)
     finally:
-        watch.cancel()
+        following.cancel()

@@ -112,11 +112,10 @@ def _with_secrets_encrypted(context: CommandContext, edits: Sequence[Edit]) -> l
     ]
     if not clear:
         return list(edits)
-    from fabric.cli.crypt import NO_KEY_NOTE, usable_keys  # noqa: PLC0415 - only if it is needed
+    from fabric.cli.crypt import keys_for  # noqa: PLC0415 - only if it is needed
 
-    keys = usable_keys(context)
+    keys = keys_for(context, [str(edit.key) for edit in clear])
     if keys is None:
-        click.echo(NO_KEY_NOTE.format(what=", ".join(str(edit.key) for edit in clear)), err=True)
         return list(edits)
     return [replace(edit, value=keys.encrypt(edit.value or "")) if edit in clear else edit for edit in edits]
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, moment, yes_option
+from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, limit_option, moment, yes_option
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records, watch_option
 from fabric.table import Table, fact
@@ -104,7 +104,7 @@ def _queue_table(records: list[dict[str, Any]]) -> Table:
 @click.argument("queue")
 @broker_options
 @click.option("--selector", default="", help="Only those it matches, such as \"color = 'red'\".")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@limit_option
 @click.option(
     "--preview",
     type=click.IntRange(0, 65_536),

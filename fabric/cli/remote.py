@@ -7,7 +7,6 @@ import http.client
 import json
 import shutil
 import ssl
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from fabric.addresses import is_loopback
+from fabric.cli.asking import ask_secret
 from fabric.errors import ConsoleRefused, ConsoleUnreachable
 
 CONNECT_S_MAX: Final = 10.0
@@ -130,9 +130,7 @@ def _authorization(outside: Outside) -> str:
         raise click.UsageError(CANNOT_ASK)
     password = outside.password
     if password is None:
-        if not sys.stdin.isatty():
-            raise click.UsageError(CANNOT_ASK)
-        password = str(click.prompt(f"Password of {outside.user}", hide_input=True))
+        password = ask_secret(f"Password of {outside.user}", CANNOT_ASK)
     return "Basic " + base64.b64encode(f"{outside.user}:{password}".encode()).decode()
 
 

@@ -6,6 +6,7 @@ import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
+from fabric.cli.profile import version_option
 from fabric.requirements import ProfileRequirements, Requirements
 from fabric.table import Table
 
@@ -23,7 +24,7 @@ from fabric.table import Table
 @click.option(
     "--dependsOn", "depends_on", multiple=True, metavar="PROFILE", help="A profile it needs; may be repeated."
 )
-@click.option("--version", help="Version of the profile; default: the default version.")
+@version_option
 def require_profile_set(
     context: CommandContext,
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fabric.addresses import RESOLVERS
+from fabric.cli.addressing import manual_ip_option
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 
@@ -35,7 +36,7 @@ def container_resolver_list(context: CommandContext, names: tuple[str, ...], out
 @click.argument("resolver", type=click.Choice(RESOLVERS))
 @click.option("--container", "names", multiple=True, help="Of this container; may be repeated.")
 @click.option("--all", "every", is_flag=True, help="Of all containers.")
-@click.option("-m", "--manual-ip", metavar="ADDRESS", help="The address of the resolver manualip.")
+@manual_ip_option
 def container_resolver_set(
     context: CommandContext, resolver: str, names: tuple[str, ...], every: bool, manual_ip: str | None
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from fabric.cli.context import CommandContext, command
+from fabric.names import expand
 
 if TYPE_CHECKING:
     from fabric.rolling import Change
@@ -67,7 +68,6 @@ def container_restart(
     Children of a root container, and a ZooKeeper it runs, go on. CONTAINERS may be globs such as 'broker*'.
     Without --rolling all of them are asked at once, and not waited for.
     """
-    from fabric.lifecycle import expand  # noqa: PLC0415 - only here
     from fabric.rolling import ask_restart, restarted  # noqa: PLC0415 - only here
 
     if bool(names) == all_containers:

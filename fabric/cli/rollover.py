@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from fabric.cli.certificate import changing
+from fabric.cli.certificate import changing, days_option
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
 from fabric.table import Table
@@ -42,7 +42,7 @@ SETTLED_NEXT: Final = "A new authority beside it: fabric certificate-rollover be
     help="Container whose certificate is made anew; may be repeated.  [default: all certificates here]",
 )
 @click.option("--user", "users", multiple=True, metavar="NAME", help="Likewise, a user.")
-@click.option("--days", type=int, help="How long they are valid.  [default: 825]")
+@days_option
 @output_option
 def certificate_renew(
     context: CommandContext,

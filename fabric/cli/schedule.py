@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, moment, yes_option
+from fabric.cli.broker_access import BrokerAccess, broker_options, confirm, limit_option, moment, yes_option
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, watch_option
 from fabric.table import Table
@@ -16,7 +16,7 @@ FOR_EVER = -1
 
 @command("schedule-list", examples=["fabric schedule-list", "fabric schedule-list --limit 10 --watch"])
 @broker_options
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many.")
+@limit_option
 @output_option
 @watch_option
 def schedule_list(

@@ -17,6 +17,7 @@ from fabric.cli.context import CommandContext, command
 from fabric.cli.creation import profile_options, say_created
 from fabric.cli.waiting import progress
 from fabric.errors import FabricError
+from fabric.names import numbered_names
 
 if TYPE_CHECKING:
     from fabric.records import ContainerRecord
@@ -165,8 +166,7 @@ def container_create_ssh(
     This software is uploaded and installed there, into a virtual environment of its own; the host needs
     Python 3.11. Each container is a root container. Several are called NAME, NAME2, NAME3 and so on.
     """
-    from fabric.names import numbered_names  # noqa: PLC0415 - only when it is needed
-    from fabric.ssh import Address, SshAccess, own_name, run_remotely  # noqa: PLC0415 - likewise
+    from fabric.ssh import Address, SshAccess, own_name, run_remotely  # noqa: PLC0415 - only when it is needed
 
     check_ports(given["min_port"], given["max_port"])
     names = numbered_names(name, number, context.containers.names())

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, print_records, print_watching, render, watch_option
+from fabric.cli.output import output_option, print_records, render, show_registry, watch_option
+from fabric.cli.waiting import MS_PER_S, provision_timeout_option
 from fabric.provisioning import wait_provisioned
 from fabric.records import ContainerRecord
 from fabric.requirements import profile_status
@@ -29,10 +30,7 @@ def status(context: CommandContext, output: str, watch: bool) -> None:
         records = profile_status(context.profiles.requirements(), context.containers.all())
         return render(output, records, lambda: _status_table(records))
 
-    if watch:
-        print_watching(context, paths.provision(), draw)
-    else:
-        click.echo(draw())
+    show_registry(context, paths.provision(), draw, watch=watch)
 
 
 def _status_table(records: list[dict[str, Any]]) -> str:
@@ -68,14 +66,7 @@ def info(context: CommandContext, output: str) -> None:
     ],
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say at every change what is waited for.")
-@click.option(
-    "--provision-timeout",
-    type=click.IntRange(min=0),
-    default=120_000,
-    show_default=True,
-    metavar="MS",
-    help="How long to wait, in milliseconds.",
-)
+@provision_timeout_option
 def wait_for_provisioning(context: CommandContext, verbose: bool, provision_timeout: int) -> None:
     """Wait until all containers that should run are provisioned.
 
@@ -90,7 +81,7 @@ def wait_for_provisioning(context: CommandContext, verbose: bool, provision_time
         click.echo("Waiting for the containers to be provisioned.", err=True)
     done = False
     try:
-        wait_provisioned(context.session, provision_timeout / 1000, report=report)
+        wait_provisioned(context.session, provision_timeout / MS_PER_S, report=report)
         done = True
     finally:
         click.echo("SUCCESS" if done else "ERROR")

@@ -3,7 +3,7 @@
 import click
 
 from fabric.cli.context import CommandContext, command
-from fabric.cli.output import output_option, print_watching, render, watch_option
+from fabric.cli.output import output_option, render, show_registry, watch_option
 from fabric.takeovers import read_takeovers, takeover_table
 from registry import paths
 
@@ -35,10 +35,7 @@ def takeover_list(context: CommandContext, group: str, broker: str, output: str,
             return "No takeovers are recorded."
         return render(output, [row.to_json() for row in rows], lambda: takeover_table(rows))
 
-    if watch:
-        print_watching(context, paths.takeovers_of_groups(), draw)
-    else:
-        click.echo(draw())
+    show_registry(context, paths.takeovers_of_groups(), draw, watch=watch)
 
 
 def check_names(*names: str) -> None:

@@ -9,8 +9,8 @@ import click
 
 from fabric.cli.context import CommandContext, command
 from fabric.cli.output import output_option, print_records
-from fabric.cli.rolling import rolling_options
-from fabric.lifecycle import expand
+from fabric.cli.rolling import rolling_options, run_rolling
+from fabric.names import expand
 from fabric.table import Table
 from fabric.versions import Direction, VersionRecord, VersionStore
 
@@ -167,7 +167,6 @@ def _move_rolling(
     timeout_s: float,
     pause_s: float,
 ) -> None:
-    from fabric.cli.rolling import run_rolling  # noqa: PLC0415 - only here
     from fabric.rolling import moved  # noqa: PLC0415 - only here
 
     up = direction is Direction.UP

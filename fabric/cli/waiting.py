@@ -5,10 +5,22 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import click
 
 from fabric.cli.context import CommandContext
+
+MS_PER_S: Final = 1000
+
+provision_timeout_option = click.option(
+    "--provision-timeout",
+    type=click.IntRange(min=0),
+    default=120_000,
+    show_default=True,
+    metavar="MS",
+    help="How long to wait, in milliseconds.",
+)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,10 @@ from registry.errors import NodeExists, VersionConflict
 FABRIC_ACL = "auth::acdrw"
 """The only access list there is: all rights to whoever knows the ensemble's password."""
 
+_import_option = click.option(
+    "-i", "--import", "import_file", is_flag=True, help="DATA names a file with the data; - is stdin."
+)
+
 
 def _znode_path(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Return an absolute path; a leading slash may be left out, a trailing one is dropped."""
@@ -73,9 +77,7 @@ def _descend(context: CommandContext, path: str) -> list[str]:
 )
 @click.argument("path", callback=_znode_path)
 @click.argument("data")
-@click.option(
-    "-i", "--import", "import_file", is_flag=True, help="DATA names a file with the data; - is stdin."
-)
+@_import_option
 def zk_set(context: CommandContext, path: str, data: str, import_file: bool) -> None:
     """Write the data of a znode that exists."""
     context.session.set(path, _content(data, import_file))
@@ -96,9 +98,7 @@ def zk_set(context: CommandContext, path: str, data: str, import_file: bool) -> 
 )
 @click.option("-s", "--sequential", is_flag=True, help="Append a unique number of ten digits to its name.")
 @click.option("-r", "--recursive", is_flag=True, help="Create missing parents.")
-@click.option(
-    "-i", "--import", "import_file", is_flag=True, help="DATA names a file with the data; - is stdin."
-)
+@_import_option
 @click.option("-o", "--overwrite", is_flag=True, help="Write the data of one that exists.")
 @click.option("-a", "--acl", metavar="ACL", help=f"Accepted for compatibility; always {FABRIC_ACL}.")
 def zk_create(

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 
-from fabric.clusters import ClusterRow, group_members, read_members
-from fabric.overlay import substitute
+from fabric.clusters import ClusterRow, read_clusters
 from fabric.store import ContainerStore, ProfileStore
 from fabric.versions import VersionStore
 from fabric.web.errors import Refused
-from fabric.znodes import read_reference
+from fabric.znodes import with_references
 from registry import paths
 from registry.mirror import Mirror
 
@@ -79,24 +78,18 @@ class FabricView:
 
     def all_containers(self) -> list[ContainerRecord]:
         """All containers, by name."""
-        return self._once("containers", self.containers.all)
+        return self.once("containers", self.containers.all)
 
     def brokers(self) -> list[ClusterRow]:
         """All brokers that a container runs: masters and slaves."""
-        return self._once("brokers", self._read_brokers)
+        return self.once("brokers", lambda: read_clusters(self.reading, paths.amq_groups()))
 
     def address_of(self, text: str) -> str:
         """A text with the references to other znodes replaced, as the addresses of containers have them."""
-        return substitute(text, {}, lambda reference: read_reference(self.reading, reference))
-
-    def _read_brokers(self) -> list[ClusterRow]:
-        return group_members(read_members(self.reading, paths.amq_groups(), self.address_of))
+        return with_references(self.reading, text)
 
     def once(self, name: str, find: Callable[[], T]) -> T:
         """What `find` returns, found once for each revision of the registry."""
-        return self._once(name, find)
-
-    def _once(self, name: str, find: Callable[[], T]) -> T:
         if name not in self._found:
             self._found[name] = find()
         return cast("T", self._found[name])

@@ -12,8 +12,9 @@ import fabric.lifecycle
 from fabric.bootstrap import ensemble_profiles, write_first_content
 from fabric.cli.context import CommandContext
 from fabric.cli.main import fabric as fabric_command
+from fabric.errors import ContainerNotFound
 from fabric.home import Home
-from fabric.lifecycle import expand
+from fabric.names import expand
 from fabric.records import Provision
 from fabric.store import ContainerStore
 from registry import paths
@@ -101,7 +102,7 @@ def test_globs_stand_for_containers() -> None:
     names = ["b1", "b2", "root"]
     assert expand(["b*", "b1", "root"], names) == ["b1", "b2", "root"]
     for pattern in ("x*", "nobody"):
-        with pytest.raises(fabric.lifecycle.ContainerNotFound, match="does not exists!"):
+        with pytest.raises(ContainerNotFound, match="does not exists!"):
             expand([pattern], names)
 
 

@@ -22,7 +22,7 @@ from broker.region.region import Region
 from broker.xa import Xid
 from fabric import brokers
 from fabric.brokers import BrokerClient, Login, find_broker, url_of
-from fabric.cli import broker_access
+from fabric.cli import asking, broker_access
 from fabric.cli.context import CommandContext
 from fabric.cli.main import fabric
 from fabric.clusters import ClusterRow, Member
@@ -320,7 +320,7 @@ def test_without_a_password_it_is_asked_for(run: Run, monkeypatch: pytest.Monkey
     output = run("queue-list", code=2).output
     assert "--password" in output
     assert "FABRIC_PASSWORD" in output
-    monkeypatch.setattr(broker_access, "sys", _Terminal())
+    monkeypatch.setattr(asking, "sys", _Terminal())
     assert "orders" in run("queue-list", "--user", "ann", stdin="typed\n").output
     assert FakeClient.logins[-1][1:] == ("ann", "typed")
 
