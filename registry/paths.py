@@ -274,11 +274,6 @@ def container_ports(container: str) -> str:
     return _below(ports(), container)
 
 
-def container_port(container: str, pid: str, key: str) -> str:
-    """One reserved port."""
-    return _below(container_ports(container), pid, key)
-
-
 def policies() -> str:
     """Parent of fabric-wide policies."""
     return f"{ROOT}/registry/policies"

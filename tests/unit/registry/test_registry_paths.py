@@ -22,7 +22,7 @@ from registry import paths
         (paths.container_provision("c", "result"), "/fabric/registry/containers/provision/c/result"),
         (paths.container_domains("c"), "/fabric/registry/containers/domains/c"),
         (paths.container_commands("c"), "/fabric/registry/containers/commands/c"),
-        (paths.container_port("c", "pid", "key"), "/fabric/registry/ports/containers/c/pid/key"),
+        (paths.container_ports("c"), "/fabric/registry/ports/containers/c"),
         (paths.policy("resolver"), "/fabric/registry/policies/resolver"),
         (paths.amq_group("default"), "/fabric/registry/clusters/amq/default"),
         (paths.cluster("amq/default"), "/fabric/registry/clusters/amq/default"),
