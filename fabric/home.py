@@ -12,6 +12,7 @@
         console.log                       what the process printed before and beside its log
         container.json              0600  what the container must know before it reaches the registry
         session.json                0600  id and password of its ZooKeeper session
+        renewal-session.json        0600  likewise of the one in which its ZooKeeper server is renewed
         process.json                0600  pid and start time of its process
         lock                              held (flock) by the running process
         data/                             stores of the brokers that belong to this container alone
@@ -42,6 +43,8 @@ OF_THE_AUTHORITY = frozenset({"ca", "ca-key", "ca-next-key"})
 """Names in the folder of certificates that no container's file may have."""
 DIRECTORY_MODE = 0o700
 SECRET_FILE_MODE = 0o600
+CONTAINER_SESSION = "session.json"
+RENEWAL_SESSION = "renewal-session.json"
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -125,7 +128,6 @@ class ContainerHome:
         self.lock = path / "lock"
         self.data = path / "data"
         self._process = path / "process.json"
-        self._session = path / "session.json"
         self._local = path / "container.json"
 
     def make(self) -> None:
@@ -148,20 +150,21 @@ class ContainerHome:
         """The container's process has ended."""
         self._process.unlink(missing_ok=True)
 
-    def read_session(self) -> SessionRecord | None:
+    def read_session(self, file_name: str = CONTAINER_SESSION) -> SessionRecord | None:
         """The last ZooKeeper session of this container, or None when it was closed in order."""
-        content = _read_json(self._session)
+        content = _read_json(self.path / file_name)
         if content is None:
             return None
         return SessionRecord(int(content["session_id"]), bytes.fromhex(content["password"]))
 
-    def write_session(self, session: SessionRecord) -> None:
+    def write_session(self, session: SessionRecord, file_name: str = CONTAINER_SESSION) -> None:
         """Write down the session, for whoever has to close it when this process has died."""
-        _write_json(self._session, {"session_id": session.session_id, "password": session.password.hex()})
+        content = {"session_id": session.session_id, "password": session.password.hex()}
+        _write_json(self.path / file_name, content)
 
-    def forget_session(self) -> None:
+    def forget_session(self, file_name: str = CONTAINER_SESSION) -> None:
         """The session is closed."""
-        self._session.unlink(missing_ok=True)
+        (self.path / file_name).unlink(missing_ok=True)
 
     def read_managed_zookeeper(self) -> ManagedZooKeeper | None:
         """The ZooKeeper server this container has to run, or None."""

@@ -13,23 +13,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fabric.audit import DONE, AuditEntry, write_entry
 from fabric.ensemble_health import VOTING, mode_of
 from fabric.errors import FabricError
-from fabric.server_rotation import ShownRecord, doubters, hindrance, still_needed
+from fabric.home import RENEWAL_SESSION, Home, ManagedZooKeeper, SessionRecord
+from fabric.server_rotation import Companion, ShownRecord, doubters, hindrance, still_needed
 from fabric.server_turns import ServerTurns
 from registry.address import LOOPBACK, reached_here
+from registry.dead_session import close_dead_session
 from registry.encryption import shown_by
 from registry.errors import RegistryError
 from registry.quorum import parse_servers
 from registry.server import CONFIG_FILE, LOG_FILE, PID_FILE, TLS_FOLDER
-from registry.server_files import FilesUnusable, Material, ServerFiles, file_identity, read_material
+from registry.server_files import (
+    FilesUnusable,
+    Material,
+    ServerFiles,
+    check_names,
+    file_identity,
+    naming,
+    read_material,
+)
 from registry.session import Session
-
-if TYPE_CHECKING:
-    from fabric.home import Home, ManagedZooKeeper
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +47,13 @@ RESTART_S: Final = 60.0
 UNSERVED_S: Final = 60.0
 """A server that has served nobody for so long may be restarted whatever the others do: nobody misses it."""
 SESSION_S: Final = 30.0
-"""The turn of a container that has died ends so late; the session outlives the restart of its server."""
+"""The turn of a container that has died ends so late, if nobody takes its place before. The session outlives
+the restart of its server."""
 CONNECT_S: Final = 5.0
 SHOWN_S: Final = 3.0
 """How long a server may take to show its certificate."""
+
+TAKEN_BACK: Final = "it has the one before again. Put another one down, or that one once more"
 
 
 class Outcome(Enum):
@@ -61,12 +71,14 @@ class Surroundings:
     Attributes:
         open_session: with the server at a port of the loopback address; given a password. Raises
             RegistryError.
+        end_session: of a process that has died, by the server at a port. Raises RegistryError.
         mode: how a server is: given its address, and whether it speaks TLS there.
         shown: the certificate at an address (DER), None if there is none.
         now_s: monotonic.
     """
 
     open_session: Callable[[int, str], Session]
+    end_session: Callable[[int, SessionRecord], None]
     mode: Callable[[tuple[str, int], bool], str]
     shown: Callable[[tuple[str, int]], bytes | None]
     now_s: Callable[[], float]
@@ -78,8 +90,13 @@ def _open_session(port: int, password: str) -> Session:
     return session
 
 
+def _end_session(port: int, left: SessionRecord) -> None:
+    close_dead_session(f"{LOOPBACK}:{port}", None, left.session_id, left.password, CONNECT_S)
+
+
 THE_WORLD: Final = Surroundings(
     _open_session,
+    _end_session,
     lambda address, tls: mode_of(address, tls=tls),
     lambda address: shown_by(address, SHOWN_S),
     time.monotonic,
@@ -106,6 +123,7 @@ class ServerRenewal:
         """
         self.notice = ""
         self._home = home
+        self._own_home = home.container(container)
         self._container = container
         self._around = around
         self._directory = Path(settings.data_directory)
@@ -124,6 +142,7 @@ class ServerRenewal:
         self._restarted_at_s: float | None = None
         self._unserved_since_s: float | None = None
         self._has_failed = False
+        self._companions: list[Companion] | None = None
         self._reasons: list[str] = []
         self._said: set[str] = set()
         self._wanted: Material | None = None
@@ -160,9 +179,16 @@ class ServerRenewal:
         session, self._session = self._session, None
         if session is not None:
             session.close()
+            self._own_home.forget_session(RENEWAL_SESSION)
 
     def _go_on(self) -> Outcome:
         wanted = self._wanted = self._wanted or self._read()
+        installed = self._files.installed()
+        if installed is not None and self._is_refused():
+            self._hold(
+                f"The ZooKeeper server did not serve with {self._certificate}; {TAKEN_BACK}", logging.ERROR
+            )
+            wanted = Material(installed.content, wanted.trusted)
         mode = self._around.mode((LOOPBACK, self._plain_port), False)
         if mode not in VOTING:
             return self._without_service(wanted)
@@ -184,13 +210,19 @@ class ServerRenewal:
         return material
 
     def _turns(self) -> ServerTurns:
-        if self._session is None:
-            password = self._home.read_registry_address().zookeeper_password
-            self._session = self._around.open_session(self._plain_port, password)
+        session = self._session or self._begin_session()
         number = self._own.id if self._own else 0
-        return ServerTurns(
-            self._session, self._container, number, lambda address: self._around.mode(address, True)
-        )
+        return ServerTurns(session, self._container, number, lambda address: self._around.mode(address, True))
+
+    def _begin_session(self) -> Session:
+        """Open one, when that of an earlier process has ended, which may have died while it had the turn."""
+        if (left := self._own_home.read_session(RENEWAL_SESSION)) is not None:
+            self._around.end_session(self._plain_port, left)
+        password = self._home.read_registry_address().zookeeper_password
+        session = self._session = self._around.open_session(self._plain_port, password)
+        noted = SessionRecord(session.session_id, session.session_password)
+        self._own_home.write_session(noted, RENEWAL_SESSION)
+        return session
 
     # What the server reads.
 
@@ -200,6 +232,8 @@ class ServerRenewal:
         needed = still_needed(installed.trusted, others)
         trusted = {**wanted.trusted, **{each: installed.trusted[each] for each in needed}}
         if trusted.keys() != installed.trusted.keys():
+            with naming(self._authority):
+                check_names(trusted)
             self._files.install_trusted(trusted.values())
             log.info("The ZooKeeper server trusts %d authorities now", len(trusted))
         turns.say(ShownRecord(self._container, installed.signer, frozenset(trusted)))
@@ -254,8 +288,7 @@ class ServerRenewal:
     def _restart(self, turns: ServerTurns, *, leads: bool) -> Outcome:
         now_s = self._around.now_s()
         if self._restarted_at_s is not None:
-            self._look_at_the_clock()
-            return Outcome.PENDING
+            return self._look_at_the_clock()
         if now_s - self._installed_at_s < RELOAD_S:
             return Outcome.PENDING  # it may read them by itself
         turns.wait()
@@ -273,7 +306,7 @@ class ServerRenewal:
             )
             return Outcome.PENDING
         log.info("The ZooKeeper server is restarted for its new certificate; brokers and clients go on")
-        self._restarted_at_s = now_s
+        self._restarted_at_s, self._companions = now_s, companions
         return Outcome.RESTART
 
     def _without_service(self, wanted: Material) -> Outcome:
@@ -288,35 +321,59 @@ class ServerRenewal:
             and installed.content == wanted.content
             and not wanted.trusted.keys() - before
         ):
-            self._look_at_the_clock()
-            return Outcome.PENDING  # it is not for these that it does not serve
+            return self._look_at_the_clock()
         if now_s - self._unserved_since_s < UNSERVED_S and not self._has_failed:
             return Outcome.PENDING
         self._files.install_trusted({**wanted.trusted, **before}.values())
         self._files.install_certificate(wanted)
         log.warning("The ZooKeeper server serves nobody, and is restarted with a new certificate")
-        self._restarted_at_s, self._has_failed = now_s, False
+        self._restarted_at_s, self._companions, self._has_failed = now_s, None, False
         return Outcome.RESTART
 
-    def _look_at_the_clock(self) -> None:
-        """Say if a restart has not brought what it was for."""
-        if self._restarted_at_s is None or self._around.now_s() - self._restarted_at_s < RESTART_S:
-            return
-        what = (
-            f"{RESTART_S:g} s after its restart the ZooKeeper server does not serve with its new certificate"
-        )
+    def _look_at_the_clock(self) -> Outcome:
+        """Say if a restart has not brought what it was for, and go back to the certificate before."""
+        now_s = self._around.now_s()
+        if self._restarted_at_s is None or now_s - self._restarted_at_s < RESTART_S:
+            return Outcome.PENDING  # if it does not serve, it is not for these
+        which = "the certificate before, either" if self._is_refused() else "its new certificate"
+        what = f"{RESTART_S:g} s after its restart the ZooKeeper server does not serve with {which}"
         log_path = self._directory / LOG_FILE
+        if not self._has_failed and self._is_alone_in_it() and self._take_back():
+            log.error("%s; it is restarted with the one before. See %s", what, log_path)
+            self._write_down(f"failed: {what}. It is restarted with the one before.")
+            self._restarted_at_s = now_s
+            return Outcome.RESTART
         self._hold(f"{what}; the other servers are left as they are. See {log_path}", logging.ERROR)
         if not self._has_failed:
             self._has_failed = True
             self._write_down(f"failed: {what}.")
+        return Outcome.PENDING
+
+    def _is_alone_in_it(self) -> bool:
+        """Whether all others serve, as they did before the restart: else it may be for them."""
+        return self._companions is not None and all(
+            any(self._around.mode(address, True) in VOTING for address in other.addresses)
+            for other in self._companions
+        )
+
+    def _is_refused(self) -> bool:
+        return self._files.is_refused(self._certificate)
+
+    def _take_back(self) -> bool:
+        """Have the certificate before shown again; returns whether there is one that clients take."""
+        trusted = self._wanted.trusted if self._wanted is not None else {}
+        return self._files.take_back(self._certificate, self._name, trusted)
 
     def _finish(self, turns: ServerTurns) -> None:
         if self._restarted_at_s is not None:
             took_s = self._around.now_s() - self._restarted_at_s
-            log.info("The ZooKeeper server serves again, with its new certificate, after %.1f s", took_s)
-            self._write_down(DONE)
+            if self._is_refused():
+                log.info("The ZooKeeper server serves again, with the certificate before")
+            else:
+                log.info("The ZooKeeper server serves again, with its new certificate, after %.1f s", took_s)
+                self._write_down(DONE)
             self._restarted_at_s, self._has_failed = None, False
+        self._files.confirm()
         turns.leave()
 
     def _write_down(self, result: str) -> None:

@@ -57,11 +57,13 @@ class Companion:
         name: of its container, or its number if nobody knows that.
         serves: whether it follows or leads.
         waits: whether it is to be restarted, too.
+        addresses: where clients find it.
     """
 
     name: str
     serves: bool
     waits: bool = False
+    addresses: Sequence[tuple[str, int]] = ()
 
 
 def still_needed(installed: Collection[str], others: Iterable[ShownRecord]) -> dict[str, list[str]]:

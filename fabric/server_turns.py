@@ -5,7 +5,8 @@
     …/ensemble-restarts/turn                ephemeral: whose is restarted now
 
 The session is one with the container's own server, by the port without TLS: it works whatever has happened
-to certificates. It outlives the restart of that server, and ends with the container's process.
+to certificates. It outlives the restart of that server, and ends with the container's process: if that is
+killed, the one in its place ends it.
 """
 
 from __future__ import annotations
@@ -62,8 +63,9 @@ class ServerTurns:
         found = []
         for number in servers_of(self._session).keys() - {self._own}:
             name, url = known.get(number, (f"server {number}", ""))
-            serves = any(self._mode(address) in VOTING for address in addresses_of(url))
-            found.append(Companion(name, serves, name in waiting))
+            addresses = addresses_of(url)
+            serves = any(self._mode(address) in VOTING for address in addresses)
+            found.append(Companion(name, serves, name in waiting, addresses))
         return found
 
     def _containers(self) -> dict[int, tuple[str, str]]:

@@ -12,6 +12,8 @@ from typing import Any
 from kazoo import exceptions as kazoo_errors
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.connection import AUTH_XID
+from kazoo.protocol.serialization import Auth
 from kazoo.protocol.states import EventType, KazooState
 from kazoo.retry import KazooRetry
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
@@ -120,6 +122,7 @@ def make_client(
     except ValueError as error:
         raise RegistryUnavailable(f"{url!r} is not a ZooKeeper address ({FORM}).") from error
     _limit_replies(client._connection)
+    match_proofs(client)
     if threads is not None:
         secure(client._connection, threads, channel)
     _tell_of_end(client)
@@ -201,6 +204,27 @@ def _limit_replies(connection: Any) -> None:  # noqa: ANN401 - kazoo is not type
         return answer
 
     connection._invoke = invoke_impatiently
+
+
+def match_proofs(client: Any) -> None:  # noqa: ANN401 - kazoo is not typed
+    """Give the answer to a proof of a password to that, also if requests from before it still wait.
+
+    ZooKeeper answers a proof as soon as it has read it. kazoo 2.10 and 2.11 take the answer for that to the
+    oldest request, find the next one out of order, and give up the session.
+    """
+    read, pending = client._connection._read_header, client._pending
+
+    # kazoo is not typed.
+    def read_matching(timeout_s: float) -> Any:  # noqa: ANN401
+        header, buffer, offset = read(timeout_s)
+        if header.xid == AUTH_XID:
+            proof = next((one for one in pending if one[0].type == Auth.type), None)
+            if proof is not None:
+                pending.remove(proof)
+                pending.appendleft(proof)
+        return header, buffer, offset
+
+    client._connection._read_header = read_matching
 
 
 def _tell_of_end(client: Any) -> None:  # noqa: ANN401 - kazoo is not typed

@@ -3,6 +3,8 @@
     <data directory>/tls/       0700
       server.pem                0600  its certificate, the chain to its authority, and its key
       trusted.pem               0600  whose certificates it takes from other servers
+      earlier.pem               0600  what server.pem was, until the server has served with the new one
+      refused                   0600  which file it did not serve with, as `file_identity` tells it
 
 A server reads only what was found to be good. What is broken or half written where it was put, or does not
 belong together, never reaches it, also when it has to be started meanwhile.
@@ -32,6 +34,9 @@ FILE_BYTES_MAX = 1024 * 1024
 
 HANDSHAKE_STEPS_MAX = 10
 """A handshake takes two or three turns of each side."""
+
+PEM_LINE = 64
+"""Characters in a line of PEM. Source: RFC 7468, section 2."""
 
 _NO_CHECK_TIME = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME."""
@@ -114,15 +119,27 @@ def read_material(certificate: Path, authority: Path) -> Material:
         FilesUnusable: one cannot be read, or ZooKeeper could not use it; the file is named.
     """
     content, others = _read(certificate), _read(authority)
-    with _naming(authority):
-        blocks = _certificates(others)
-        trusted = {fingerprint(block): block for block in blocks}
-        _client_context(b"\n".join(blocks))
-    with _naming(certificate):
-        _certificates(content)
-        _check_key(content)
+    with naming(authority):
+        trusted = {fingerprint(block): block for block in _certificates(others)}
+        check_names(trusted)
+    with naming(certificate):
+        content = b"".join([*_certificates(content), _key(content)])
         _server_context(content)
     return Material(content, trusted)
+
+
+def check_names(trusted: Mapping[str, bytes]) -> None:
+    """Refuse authorities of one name: ZooKeeper keeps them by name, the last one only.
+
+    Raises:
+        ValueError: there are such.
+        OSError: they cannot be used.
+    """
+    names = [each["subject"] for each in _client_context(b"".join(trusted.values())).get_ca_certs()]
+    if len(names) != len({str(name).lower() for name in names}):
+        raise ValueError(
+            "ZooKeeper knows authorities by their names, and two that it is to trust now have the same"
+        )
 
 
 class ServerFiles:
@@ -137,6 +154,8 @@ class ServerFiles:
         self._folder = folder.absolute()
         self.certificate = self._folder / "server.pem"
         self.authority = self._folder / "trusted.pem"
+        self._earlier = self._folder / "earlier.pem"
+        self._refused = self._folder / "refused"
         self._known: tuple[object, Material | None] | None = None
 
     def installed(self) -> Material | None:
@@ -150,12 +169,47 @@ class ServerFiles:
         return self._known[1]
 
     def install_certificate(self, material: Material) -> None:
-        """Have the server show this one. Raises OSError."""
+        """Have the server show this one, and keep the one before. Raises OSError."""
+        before = self.installed()
+        if before is not None and before.content != material.content and not self._earlier.exists():
+            self._write(self._earlier, before.content)
         self._write(self.certificate, material.content)
+
+    def confirm(self) -> None:
+        """The server serves with what it shows now. Raises OSError."""
+        self._earlier.unlink(missing_ok=True)
+
+    def take_back(self, certificate: Path, name: str, trusted: Mapping[str, bytes]) -> bool:
+        """Have the server show the one before again, if it is still good; returns whether it is.
+
+        Args:
+            certificate: what was put down, and is not taken over any more until it is put down again.
+            name: what the server is called by the others.
+            trusted: who has to have signed it.
+
+        Raises:
+            OSError: the copies cannot be written.
+        """
+        try:
+            before = Material(_read(self._earlier), trusted)
+            before.prove(name)
+        except FilesUnusable:
+            return False
+        self._write(self._refused, repr(file_identity(certificate)).encode())
+        self._write(self.certificate, before.content)
+        self.confirm()
+        return True
+
+    def is_refused(self, certificate: Path) -> bool:
+        """Whether the server did not serve with what lies there."""
+        try:
+            return self._refused.read_text() == repr(file_identity(certificate))
+        except OSError:
+            return False
 
     def install_trusted(self, trusted: Iterable[bytes]) -> None:
         """Have the server trust these authorities, PEM each. Raises OSError."""
-        self._write(self.authority, b"".join(block + b"\n" for block in trusted))
+        self._write(self.authority, b"".join(trusted))
 
     def prepare(self, certificate: Path, authority: Path, name: str) -> None:
         """Bring the copies up to date before the server is started, as far as nobody else has to know.
@@ -188,9 +242,19 @@ class ServerFiles:
             if before is not None:
                 return
         trusted = {**material.trusted, **(before.trusted if before else {})}
+        try:
+            with naming(authority):
+                check_names(trusted)
+        except FilesUnusable as error:
+            log.error("%s", error)
+            return
         if before is None or trusted.keys() != before.trusted.keys():
             self.install_trusted(trusted.values())
-        if before is None or (material.content != before.content and material.signer in before.trusted):
+        if before is None or (
+            material.content != before.content
+            and material.signer in before.trusted
+            and not self.is_refused(certificate)
+        ):
             self.install_certificate(material)
 
     def _write(self, path: Path, content: bytes) -> None:
@@ -219,7 +283,8 @@ def _read(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
+    """Tell by FilesUnusable which file it is for that something fails."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -227,17 +292,18 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _certificates(content: bytes) -> list[bytes]:
+    """The certificates in it, PEM each, without what ZooKeeper stumbles over: blanks at ends of lines."""
     if not (found := _CERTIFICATE.findall(content)):
         raise ValueError("there is no certificate in it")
-    return found
+    return [ssl.DER_cert_to_PEM_cert(_der(block)).encode() for block in found]
 
 
 def _der(pem: bytes) -> bytes:
     return ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))
 
 
-def _check_key(content: bytes) -> None:
-    """Refuse keys that OpenSSL reads and ZooKeeper does not."""
+def _key(content: bytes) -> bytes:
+    """The key in it, PEM. Refuses keys that OpenSSL reads and ZooKeeper does not."""
     found = _KEY.search(content)
     if found is None:
         raise ValueError("there is no key in it; certificate and key are in one file")
@@ -252,6 +318,9 @@ def _check_key(content: bytes) -> None:
         raise ValueError("its key is damaged") from error
     if not any(kind in key[:64] for kind in _KEYS_OF_JAVA):
         raise ValueError("ZooKeeper reads keys of the kinds RSA, EC and DSA only")
+    text = base64.b64encode(key)
+    lines = [text[begin : begin + PEM_LINE] for begin in range(0, len(text), PEM_LINE)]
+    return b"\n".join([b"-----BEGIN PRIVATE KEY-----", *lines, b"-----END PRIVATE KEY-----", b""])
 
 
 def _server_context(content: bytes) -> ssl.SSLContext:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from fabric.doctor.model import Check, Verdict, Verdicts, not_checked, ok, problem, warning
 from registry.address import reached_here
 from registry.quorum import parse_servers
-from registry.server_files import FilesUnusable, read_material
+from registry.server import LOG_FILE, TLS_FOLDER
+from registry.server_files import FilesUnusable, ServerFiles, read_material
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -85,6 +86,13 @@ def shown_by_zookeeper(scene: Scene) -> Verdicts:
                 f"The server goes on with what it had. {RENEW} --container {name}",
             )
         else:
+            if ServerFiles(Path(settings.data_directory) / TLS_FOLDER).is_refused(Path(settings.certificate)):
+                yield problem(
+                    f"ZooKeeper of container {name} did not serve with {settings.certificate}, "
+                    "and has the one before again.",
+                    f"See {Path(settings.data_directory) / LOG_FILE}. {RENEW} --container {name}",
+                )
+                continue
             if shown is None:
                 continue  # it does not run
             if shown == material.leaf:

@@ -26,6 +26,7 @@ class Flow:
             "admin",
             zookeeper_url=address.zookeeper_url,
             zookeeper_password=address.zookeeper_password,
+            zookeeper_channel=address.channel,
         )
         self._end = threading.Event()
         self.sent_s: dict[int, float] = {}

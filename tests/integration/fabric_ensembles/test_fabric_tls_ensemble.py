@@ -1,23 +1,20 @@
 """A fabric whose own ZooKeeper servers speak TLS: how they begin, grow, and get other certificates."""
 
-import json
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from support.ensembles import Watchman, Writer, all_show, leaf_of, log_of, port_of, said, server_states
 from support.fabric import FabricForTests
 from support.waiting import wait_until
 
 from fabric.ensemble_health import look_at
-from registry import paths
 from registry.channel import PLAIN, ChannelSettings
 from registry.encryption import shown_by
 from registry.ensemble import servers_of
 from registry.errors import ChannelNotSecured
-from registry.session import Session, SessionState
+from registry.session import Session
 
 pytestmark = pytest.mark.integration
 
@@ -34,12 +31,6 @@ def fabric(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FabricForTests]
         made.end()
 
 
-def port_of(address: str) -> tuple[str, int]:
-    """Host and port of an address."""
-    host, _, port = address.rpartition(":")
-    return host, int(port)
-
-
 def certificate_at(fabric: FabricForTests, address: tuple[str, int]) -> str:
     """Whose certificate a port shows to who trusts the fabric's authority."""
     context = ssl.create_default_context(cafile=str(fabric.home.authority_certificate))
@@ -50,115 +41,6 @@ def certificate_at(fabric: FabricForTests, address: tuple[str, int]) -> str:
         shown = encrypted.getpeercert()
     assert shown is not None
     return str(dict(pair for names in shown["subject"] for pair in names)["commonName"])
-
-
-class Writer:
-    """A client that writes all the time, and notes how long it had to wait."""
-
-    def __init__(self, fabric: FabricForTests) -> None:
-        self._stop = threading.Event()
-        self.longest_wait_s = 0.0
-        self.problems: list[str] = []
-        with fabric.registry() as session:
-            session.put("/fabric/written", b"0")
-        self._fabric = fabric
-        self._thread = threading.Thread(target=self._write)
-
-    def __enter__(self) -> "Writer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-    def _write(self) -> None:
-        try:
-            with self._fabric.registry() as session:
-                session.add_state_listener(self._state_changed)
-                session_id, number = session.session_id, 0
-                while not self._stop.is_set():
-                    number, begun_s = number + 1, time.monotonic()
-                    session.put("/fabric/written", str(number).encode())
-                    self.longest_wait_s = max(self.longest_wait_s, time.monotonic() - begun_s)
-                assert session.session_id == session_id
-                assert session.get("/fabric/written").data == str(number).encode()
-        except Exception as error:  # noqa: BLE001 - the test tells it
-            self.problems.append(repr(error))
-
-    def _state_changed(self, state: SessionState) -> None:
-        if state is SessionState.LOST:
-            self.problems.append("the session is lost")
-
-
-class Watchman:
-    """Looks all the time how many servers do not answer."""
-
-    def __init__(self, ports: list[int]) -> None:
-        self._ports = ports
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self.away_max = 0
-        self.were_away: set[int] = set()
-
-    def __enter__(self) -> "Watchman":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.02):
-            away = {port for port in self._ports if not self._is_up(port)}
-            self.away_max = max(self.away_max, len(away))
-            self.were_away |= away
-
-    def _is_up(self, port: int) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", port), 5) as connection:
-                connection.sendall(b"ruok")
-                return connection.recv(4) == b"imok"
-        except OSError:
-            return False
-
-
-def leaf_of(fabric: FabricForTests, container: str) -> bytes:
-    """The certificate that lies there for a container (DER)."""
-    text = fabric.home.container_certificate(container).read_text()
-    return ssl.PEM_cert_to_DER_cert(text[: text.index("-----END CERTIFICATE-----") + 25])
-
-
-def all_show(fabric: FabricForTests, containers: dict[str, str]) -> Callable[[], bool]:
-    """Whether each container's server shows what lies there now, by address for clients."""
-
-    def do() -> bool:
-        return all(
-            shown_by(port_of(address), 5) == leaf_of(fabric, name) for name, address in containers.items()
-        )
-
-    return do
-
-
-def said(fabric: FabricForTests, names: list[str]) -> list[tuple[str, list[str]]]:
-    """Who has signed what each container's server shows, and whom it trusts."""
-    with fabric.registry() as session:
-        nodes = [session.get_or_none(paths.ensemble_server_certificates(name)) for name in names]
-    records = [json.loads(node.data) for node in nodes if node is not None]
-    return [(record["signer"], record["trusted"]) for record in records]
-
-
-def log_of(fabric: FabricForTests, *names: str) -> list[tuple[str, str]]:
-    """What the containers' logs say of restarts: time and what, in order."""
-    lines = []
-    for name in names:
-        for line in fabric.home.container(name).log.read_text().splitlines():
-            for what in ("is restarted for its new certificate;", "serves again, with its new certificate"):
-                if what in line:
-                    lines.append((line[:23], what))
-    return sorted(lines)
 
 
 def test_the_registry_speaks_tls(fabric: FabricForTests) -> None:
@@ -228,12 +110,9 @@ def test_it_grows(fabric: FabricForTests) -> None:
 def test_three_servers_go_over_to_another_authority(fabric: FabricForTests) -> None:
     """Each step of a rollover is typed once; the servers follow one after the other, and nobody is lost."""
     names = ["root", "node", "node2"]
-    states = {}
+    addresses = {name: state.url for name, state in server_states(fabric, names).items()}
     with fabric.registry() as session:
-        for name in names:
-            states[name] = json.loads(session.get(paths.ensemble_server_state(name)).data)
         ports = [server.client_port for server in servers_of(session).values()]
-    addresses = {name: state["url"] for name, state in states.items()}
     restarts_before = len(log_of(fabric, *names))
     with Writer(fabric) as writer, Watchman(ports) as watchman:
         wait_until(lambda: len(said(fabric, names)) == 3, 60, fabric.logs)
@@ -259,8 +138,7 @@ def test_a_broken_file_changes_nothing(fabric: FabricForTests) -> None:
     """The server goes on with what it has; its container and the doctor say why."""
     path = fabric.home.container_certificate("node")
     good = path.read_bytes()
-    with fabric.registry() as session:
-        address = json.loads(session.get(paths.ensemble_server_state("node")).data)["url"]
+    address = server_states(fabric, ["node"])["node"].url
     before = shown_by(port_of(address), 5)
     path.write_bytes(good.replace(b"-----END PRIVATE KEY-----", b""))
     log = fabric.home.container("node").log

@@ -18,7 +18,7 @@ from support.memory_session import MemorySession
 
 from fabric.audit import AuditFile
 from fabric.ensembles import ServerState
-from fabric.home import Home, ManagedZooKeeper, RegistryAddress
+from fabric.home import RENEWAL_SESSION, Home, ManagedZooKeeper, RegistryAddress, SessionRecord
 from fabric.server_renewal import (
     RELOAD_S,
     RESTART_S,
@@ -61,6 +61,7 @@ class OwnSession:
     def __init__(self, tree: Tree) -> None:
         tree.sessions += 1
         self.session_id = tree.sessions
+        self.session_password = b"of the session"
         self.state = tree.state
         self._tree = tree
         for name in ("exists", "children", "set", "put", "delete"):
@@ -99,6 +100,7 @@ class Place:
         self.name = f"c{number}"
         self.home = Home(world.folder / self.name)
         self.home.make()
+        self.home.container(self.name).make()
         self.home.write_registry_address(RegistryAddress("zk:2281", "secret"))
         self.certificate, self.authority = (
             self.home.path / "server-certificate.pem",
@@ -119,6 +121,7 @@ class Place:
             authority=str(self.authority),
         )
         self.back_at_s: float | None = None
+        self.is_lost = False
         self.serves = True
         self.restarts = 0
         self.shown = b""
@@ -136,8 +139,9 @@ class Place:
 
     def new_agent(self) -> ServerRenewal:
         """Another process of the container."""
+        world = self.world
         around = Surroundings(
-            self.world.open_session, self.world.mode, self.world.shown, lambda: self.world.now_s
+            world.open_session, world.end_session, world.mode, world.shown, lambda: world.now_s
         )
         return ServerRenewal(self.home, self.name, self.settings, around)
 
@@ -175,6 +179,8 @@ class World:
         self.keys = Keys(folder / "keys")
         self.expiring: dict[int, float] = {}
         self.reads_for_clients = False
+        self.useless: set[bytes] = set()
+        """Certificates that no server serves with, though they look good."""
         self.leader = 1
         self.places = [Place(self, number, self.keys) for number in range(1, count + 1)]
         self.tree.put(CONFIG, "\n".join(place.server.line() for place in self.places).encode())
@@ -192,6 +198,13 @@ class World:
             raise RegistryUnavailable("Nobody answers.")
         assert password == "secret"
         return cast(Session, OwnSession(self.tree))
+
+    def end_session(self, port: int, left: SessionRecord) -> None:
+        """A session that a dead process has left."""
+        if not self._at(port).serves:
+            raise RegistryUnavailable("Nobody answers.")
+        assert left.password == b"of the session"
+        self.tree.end(left.session_id)
 
     def mode(self, address: tuple[str, int], tls: bool) -> str:
         """How a server is."""
@@ -218,9 +231,10 @@ class World:
                 self.tree.end(session_id)
                 del self.expiring[session_id]
         for place in self.places:
-            if place.back_at_s is not None and self.now_s >= place.back_at_s:
-                place.back_at_s, place.serves = None, True
+            if place.back_at_s is not None and self.now_s >= place.back_at_s and not place.is_lost:
+                place.back_at_s = None
                 place.begin()
+                place.serves = place.shown not in self.useless
         if agents:
             for place in self.places:
                 self.step(place)
@@ -325,24 +339,90 @@ def test_nobody_goes_while_another_one_is_away(world: World, caplog: pytest.LogC
     assert world.order == ["c1"]
 
 
-def test_one_that_does_not_come_back_ends_the_round(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """The others stay as they are, and it is told and written down; when it is mended they go on."""
+def first_to_go(world: World) -> Place:
+    """Give all another certificate, and wait until the first one is restarted."""
     for place in world.places:
         place.give(world.keys)
     while not world.order:
         world.tick()
-    first = next(place for place in world.places if not place.serves)
-    first.back_at_s = None
-    world.run(RESTART_S + SESSION_S + 10)
-    assert len(world.order) == 1
-    assert caplog.text.count("does not serve with its new certificate") == 1
-    (entry,) = AuditFile(first.home.audit_log).read()
-    assert entry.result.startswith("failed: 60 s after its restart")
+    return next(place for place in world.places if not place.serves)
+
+
+def results(place: Place) -> list[str]:
+    """What the audit log says of its restarts, the first one first."""
+    return [entry.result for entry in AuditFile(place.home.audit_log).read()][::-1]
+
+
+def test_one_that_does_not_come_back_ends_the_round(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Not with what it had before, either: the others stay as they are; when it is mended they go on."""
+    first = first_to_go(world)
+    first.is_lost = True
+    world.run(2 * RESTART_S + SESSION_S + 10)
+    assert world.order == [first.name] * 2
+    assert caplog.text.count("with its new certificate; it is restarted with the one before") == 1
+    assert caplog.text.count("the certificate before, either; the other servers are left as they are") == 1
+    with_new, with_earlier = results(first)
+    assert with_new.startswith("failed: 60 s after its restart")
+    assert with_earlier.endswith("does not serve with the certificate before, either.")
     first.give(world.keys)
     world.run(3)
-    assert world.order == [first.name] * 2
+    assert world.order == [first.name] * 3
+    first.is_lost = False
     world.run_until_current()
+    assert len(world.order) == 5
+
+
+def test_one_that_does_not_serve_with_it_has_the_one_before(world: World) -> None:
+    """However often server and agent begin anew; the others go on, and it may be put down once more."""
+    earlier = {place.name: place.shown for place in world.places}
+    first = first_to_go(world)
+    put_down = read_material(first.certificate, first.authority).leaf
+    world.useless.add(put_down)
+    world.run(RESTART_S + 30)
+    assert sorted(world.order) == sorted([first.name, "c1", "c2", "c3"])
+    assert all(place.serves for place in world.places)
+    assert first.shown == earlier[first.name]
+    assert f"did not serve with {first.certificate}; it has the one before again" in first.agent.notice
+    assert results(first)[0].endswith("It is restarted with the one before.")
+    first.begin()
+    assert first.shown == earlier[first.name]
+    first.agent = first.new_agent()
+    world.run(10)
     assert len(world.order) == 4
+    assert "did not serve with" in first.agent.notice
+    world.useless.clear()
+    first.certificate.touch()
+    world.run_until_current()
+    assert first.shown == put_down
+    assert first.agent.notice == ""
+    assert not (first.directory / "tls" / "earlier.pem").exists()
+
+
+def test_nothing_is_taken_back_while_others_are_away(world: World) -> None:
+    """It may be for them that it does not serve."""
+    first = first_to_go(world)
+    put_down = read_material(first.certificate, first.authority).leaf
+    world.useless.add(put_down)
+    other = next(place for place in world.places if place is not first)
+    other.serves = False
+    world.run(RESTART_S + 20)
+    assert world.order == [first.name]
+    assert "the other servers are left as they are" in first.agent.notice
+
+
+def test_what_clients_would_refuse_is_not_taken_back(tmp_path: Path) -> None:
+    """The authority of the one before is not trusted any more."""
+    world = World(tmp_path, 1)
+    world.run(3)
+    (place,) = world.places
+    other = Keys(tmp_path / "other")
+    place.give(other)
+    while not world.order:
+        world.tick()
+    world.useless.add(read_material(place.certificate, place.authority).leaf)
+    world.run(2 * RESTART_S)
+    assert world.order == ["c1"]
+    assert "does not serve with its new certificate" in place.agent.notice
 
 
 @pytest.mark.parametrize("when", [2, 8])
@@ -356,6 +436,20 @@ def test_an_agent_that_is_killed_in_the_midst(world: World, when: int) -> None:
             world.kill_agent(place)
     world.run_until_current()
     assert len(world.order) == 3
+
+
+def test_the_turn_of_a_dead_agent_ends_with_the_next_one(world: World) -> None:
+    """Nobody waits for the session's timeout, and nothing is left behind when all is done."""
+    first = first_to_go(world)
+    world.kill_agent(first)
+    killed_at_s = world.now_s
+    while len(world.order) < 2:
+        world.tick()
+    assert world.now_s - killed_at_s < SESSION_S / 2
+    world.run_until_current()
+    assert sorted(world.order) == ["c1", "c2", "c3"]
+    for place in world.places:
+        assert place.home.container(place.name).read_session(RENEWAL_SESSION) is None
 
 
 def test_what_is_broken_stays_where_it_is(world: World, caplog: pytest.LogCaptureFixture) -> None:

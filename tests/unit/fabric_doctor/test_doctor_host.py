@@ -22,7 +22,7 @@ from fabric.home import Home, ManagedZooKeeper, RegistryAddress
 from fabric.processes import identify
 from registry.channel import PLAIN, ChannelSettings
 from registry.quorum import EnsembleServer
-from registry.server_files import read_material
+from registry.server_files import ServerFiles, read_material
 
 OK, WARNING, PROBLEM, NOT_CHECKED = State.OK, State.WARNING, State.PROBLEM, State.NOT_CHECKED
 
@@ -191,6 +191,14 @@ def test_zookeeper_that_shows_an_old_certificate(tmp_path: Path) -> None:
     keys.sign("server", HOST)
     told = only(certificates.shown_by_zookeeper(host), WARNING)
     assert "container-logs root" in told.do_next
+    files = ServerFiles(host.home.zookeeper / "tls")
+    files.prepare(keys.server, keys.trust, HOST)
+    keys.sign("server", HOST)
+    files.prepare(keys.server, keys.trust, HOST)
+    assert files.take_back(keys.server, HOST, read_material(keys.server, keys.trust).trusted)
+    told = only(certificates.shown_by_zookeeper(host), PROBLEM)
+    assert "did not serve with" in told.what
+    assert "server.log" in told.do_next
     keys.sign("server", "elsewhere")
     told = only(certificates.shown_by_zookeeper(host), PROBLEM)
     assert "Hostname mismatch" in told.what

@@ -3,12 +3,14 @@
 import logging
 import ssl
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from support.certificates import HOST, Keys, expired
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from support.certificates import HOST, NOW, Keys, expired
 
 from registry.server_files import (
     FILE_BYTES_MAX,
@@ -110,6 +112,36 @@ def test_what_cannot_be_used_is_told_by_file(keys: Keys, tmp_path: Path) -> None
         read_material(tmp_path / "gone.pem", keys.trust)
 
 
+def test_what_only_zookeeper_stumbles_over_is_mended(keys: Keys, tmp_path: Path) -> None:
+    """Blanks at the ends of lines, other ends of lines, words between the blocks."""
+    good = read_material(keys.server, keys.trust)
+    untidy, trusted = tmp_path / "untidy.pem", tmp_path / "trusted.pem"
+    untidy.write_bytes(b"Bag - Attributes\n" + keys.server.read_bytes().replace(b"\n", b" \t\r\n"))
+    trusted.write_bytes(keys.trust.read_bytes().replace(b"\n", b"  \n"))
+    assert read_material(untidy, trusted) == good
+    for content in (good.content, *good.trusted.values()):
+        assert not set(content.decode()) & set("\r\t")
+        assert all(line == line.strip() for line in content.decode().splitlines())
+
+
+def test_authorities_of_one_name_are_refused(keys: Keys, tmp_path: Path) -> None:
+    """ZooKeeper would trust the last one only."""
+    both, name = tmp_path / "both.pem", x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CA")])
+    key = ec.generate_private_key(ec.SECP256R1())
+    for number in (1, 2):
+        made = (
+            x509.CertificateBuilder(name, name, key.public_key(), number, NOW, NOW + timedelta(days=9))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        with both.open("ab") as file:
+            file.write(made.public_bytes(serialization.Encoding.PEM))
+        if number == 1:
+            read_material(keys.server, both)
+    with pytest.raises(FilesUnusable, match=r"both\.pem cannot be used: .*two that it is to trust now"):
+        read_material(keys.server, both)
+
+
 def test_copies_are_the_owners_alone(keys: Keys, files: ServerFiles) -> None:
     """Nothing is there at first; then what was installed, and nothing beside it."""
     assert files.installed() is None
@@ -128,6 +160,48 @@ def prepared(files: ServerFiles, keys: Keys, name: str = HOST) -> Material:
     found = files.installed()
     assert found is not None
     return found
+
+
+def test_the_one_before_is_kept_until_the_new_one_serves(keys: Keys, files: ServerFiles) -> None:
+    """It is put back once; what was put down then waits until it is put down again."""
+    first = prepared(files, keys)
+    keys.sign("server", HOST)
+    second = prepared(files, keys)
+    earlier = files.certificate.parent / "earlier.pem"
+    assert stat.S_IMODE(earlier.stat().st_mode) == 0o600
+    assert not files.is_refused(keys.server)
+    assert files.take_back(keys.server, HOST, first.trusted)
+    assert files.is_refused(keys.server)
+    assert not files.take_back(keys.server, HOST, first.trusted)
+    assert prepared(files, keys) == first
+    keys.server.touch()
+    assert not files.is_refused(keys.server)
+    assert prepared(files, keys) == second
+    files.confirm()
+    assert not earlier.exists()
+
+
+def test_one_that_is_no_good_any_more_is_not_put_back(keys: Keys, files: ServerFiles, tmp_path: Path) -> None:
+    """There is none, it is for another name, or of an authority that has gone."""
+    first = prepared(files, keys)
+    assert not files.take_back(keys.server, HOST, first.trusted)
+    keys.sign("server", HOST)
+    second = prepared(files, keys)
+    other = Keys(tmp_path / "other")
+    assert not files.take_back(keys.server, "elsewhere", first.trusted)
+    assert not files.take_back(keys.server, HOST, read_material(other.server, other.trust).trusted)
+    assert files.installed() == second
+    assert not files.is_refused(keys.server)
+
+
+def test_of_two_renewals_the_one_that_served_is_kept(keys: Keys, files: ServerFiles) -> None:
+    """The one between them was never tried."""
+    first = prepared(files, keys)
+    for _ in range(2):
+        keys.sign("server", HOST)
+        prepared(files, keys)
+    assert files.take_back(keys.server, HOST, first.trusted)
+    assert files.installed() == first
 
 
 def test_a_start_takes_a_renewal_over(keys: Keys, files: ServerFiles) -> None:
