@@ -55,6 +55,7 @@ SUBPROTOCOLS: Final[Mapping[str, str]] = {
 """Sub-protocols and what speaks them, the best first."""
 WITHOUT_SUBPROTOCOL: Final = "stomp"
 
+_HEAD_BEGIN: Final = b"GET "
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -142,6 +143,9 @@ class WebSocketServer(Wrapper):
         assert self._head is not None
         head = self._head + data
         end = head.find(_HEAD_END, max(0, len(self._head) - len(_HEAD_END)))
+        if not head.startswith(_HEAD_BEGIN[: len(head)]):
+            self._refuse("no WebSocket handshake: it does not begin with GET", 400)
+            return b""
         if end < 0 and len(head) <= HANDSHAKE_BYTES_MAX:
             self._head = head
             return b""

@@ -48,6 +48,11 @@ class SmallDisk:
             ["mount", "-o", "loop", image, str(self.path)],
         ]
 
+    def remount(self, options: str) -> None:
+        """Mount it with other options, as ``ro``, while it is in use."""
+        assert self.mounted
+        subprocess.run(["mount", "-o", f"remount,{options}", str(self.path)], capture_output=True, check=True)
+
     def unmount(self) -> None:
         """Take it away with all that it holds."""
         if self.mounted and not _succeeds(["umount", str(self.path)]):

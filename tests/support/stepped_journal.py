@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from support.fake_disk import FakeFiles
 
-from journal.care import Ask, Care, Durable, Kept, Wait
+from journal.care import Ask, Care, Durable, Kept, Sleep, Wait
 from journal.copier import Copy
 from journal.fence import run
 from journal.mastership import OpenBatch, Opened, become_master
@@ -66,6 +66,7 @@ class SteppedUpkeep:
     Attributes:
         is_idle: whether it waits for something to do.
         checks: whether it waits for the fence check of a batch; off is a bug.
+        paused_s: how long it has left the disk to others in the middle of its work.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class SteppedUpkeep:
         self._care = Care(kept, end=lambda: ours.end, now_s=lambda: self._now_s)
         self.is_idle = False
         self.checks = True
+        self.paused_s = 0.0
         self._steps = self._granted()
 
     def step(self) -> str:
@@ -108,6 +110,7 @@ class SteppedUpkeep:
                 yield wish
             elif wish.seconds:
                 self._now_s += wish.seconds
+                self.paused_s += wish.seconds if isinstance(wish, Sleep) else 0.0
                 yield "pauses"
 
 

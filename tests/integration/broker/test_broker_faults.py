@@ -13,6 +13,7 @@ import crc32c
 import pytest
 from support.openwire_peer import OpenWirePeer, Refused
 from support.our_broker import OurBroker, add_user, running
+from support.small_disk import SmallDisk
 from support.waiting import wait_until
 from support.zookeeper import ZooKeeperForTests, free_port
 
@@ -225,26 +226,64 @@ def test_a_taken_port_is_said_and_tried_again(zookeeper: ZooKeeperForTests, tmp_
             broker.wait_listening()
 
 
-@pytest.mark.parametrize("case", ["missing", "a file", "newer"])
+def not_mounted(store: Path) -> Callable[[], object]:
+    """The folder in which the store is to be is not there."""
+    store.symlink_to(store.parent / "not mounted" / "store")
+    return lambda: store.readlink().mkdir(parents=True)
+
+
+def no_folder(store: Path) -> Callable[[], object]:
+    """A file stands in its place."""
+    store.write_bytes(b"not a directory")
+    return store.unlink
+
+
+def newer(store: Path) -> Callable[[], object]:
+    """A later version has written it."""
+    store.mkdir()
+    header = bytearray(64)
+    header[:14] = b"FMQSTORE" + bytes(4) + (99).to_bytes(2, "little")
+    header[8:12] = crc32c.crc32c(bytes(header)).to_bytes(4, "little")
+    (store / "data-000001-000000").write_bytes(header)
+    (store / "claim-1").write_bytes(b"")
+    return lambda: [each.unlink() for each in store.iterdir()]
+
+
+@pytest.mark.parametrize("make", [not_mounted, no_folder, newer], ids=lambda make: make.__name__)
 def test_an_unusable_store_is_said_and_tried_again(
-    zookeeper: ZooKeeperForTests, tmp_path: Path, case: str
+    zookeeper: ZooKeeperForTests, tmp_path: Path, make: Callable[[Path], Callable[[], object]]
 ) -> None:
     """A store that cannot be used stops the broker from serving, not from trying again when it is mended."""
-    store = tmp_path / "store"
-    if case == "missing":
-        store.symlink_to(tmp_path / "not mounted" / "store")
-    elif case == "a file":
-        store.write_bytes(b"not a directory")
-    else:
-        store.mkdir()
-        header = bytearray(64)
-        header[:14] = b"FMQSTORE" + bytes(4) + (99).to_bytes(2, "little")
-        header[8:12] = crc32c.crc32c(bytes(header)).to_bytes(4, "little")
-        (store / "data-000001-000000").write_bytes(header)
-        (store / "claim-1").write_bytes(b"")
+    add_user(zookeeper)
+    mend = make(tmp_path / "store")
     broker = OurBroker(zookeeper, tmp_path, port=free_port())
     with running(broker):
         wait_until(logs(broker, "failed to start."), 30, lambda: log_of(broker))
         assert "Traceback" not in log_of(broker)
+        mend()
+        broker.wait_listening()
         broker.process.send_signal(signal.SIGTERM)
         assert broker.process.wait(timeout=30) == 0
+
+
+def test_a_read_only_store_is_said_and_left_as_it_is(zookeeper: ZooKeeperForTests, tmp_path: Path) -> None:
+    """On a file system that takes no writes the broker says so, changes nothing, and serves once it does."""
+    add_user(zookeeper)
+    disk = SmallDisk(tmp_path, 64)
+    disk.mount()
+    try:
+        if not disk.mounted:
+            pytest.skip("no file system can be mounted here")
+        (tmp_path / "store").symlink_to(disk.path / "store")
+        (disk.path / "store").mkdir()
+        disk.remount("ro")
+        broker = OurBroker(zookeeper, tmp_path, port=free_port())
+        with running(broker):
+            wait_until(logs(broker, "failed to start."), 30, lambda: log_of(broker))
+            assert "Read-only file system" in log_of(broker)
+            assert "Traceback" not in log_of(broker)
+            assert list((disk.path / "store").iterdir()) == []
+            disk.remount("rw")
+            broker.wait_listening()
+    finally:
+        disk.unmount()

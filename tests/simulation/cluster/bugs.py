@@ -17,11 +17,12 @@ from broker.region.queue import Queue
 from broker.region.schedule import Schedule
 from broker.scheduled import Terms
 from journal import reader as reader_module
+from journal import runs
 from journal.batch import BatchHeader
 from journal.errors import StoreIncomplete
 from journal.fence import Steps, claims, live_epochs
 from journal.mastership import Mastership
-from journal.record import AcknowledgeSubscription, Record, Seal
+from journal.record import AcknowledgeSubscription, Record, RemoveMessage, Seal
 from journal.recovery import StoreReader
 from journal.state import State
 from journal.upkeep import Doomed, Upkeep
@@ -194,6 +195,35 @@ def _warm_in_spite_of_damage(replace: Callable[[Any, str, Any], None]) -> None:
     replace(StoreReader, "_read_warm", read_warm)
 
 
+# ---- what is taken together
+
+
+@bug("of messages that leave together the last one stays")
+def _last_of_a_run_stays(replace: Callable[[Any, str, Any], None]) -> None:
+    remove = runs._remove
+
+    def remove_all_but_one(state: State, records: Sequence[Any], at: int) -> int:
+        end = at
+        while end < len(records) and type(records[end]) is RemoveMessage:
+            end += 1
+        done = remove(state, records[: end - 1], at)
+        return end if done == end - 1 else done
+
+    replace(runs, "_remove", remove_all_but_one)
+
+
+@bug("messages that come together are looked for in the wrong place")
+def _run_displaced(replace: Callable[[Any, str, Any], None]) -> None:
+    add = runs._add
+
+    def add_displaced(
+        state: State, records: Sequence[Any], lengths: Sequence[int], at: int, location: int
+    ) -> int:
+        return add(state, records, lengths, at, location + 1)
+
+    replace(runs, "_add", add_displaced)
+
+
 # ---- the region
 
 
@@ -327,7 +357,7 @@ def _two_batches_of_a_delivery(replace: Callable[[Any, str, Any], None]) -> None
 
     def send_apart(self: Any, message: Any, end: list[Any]) -> None:
         send(self, message, [])
-        self._region.store.flush()
+        self._region.store._writer.cut()
         self._region.append(end)
 
     replace(Schedule, "_send", send_apart)

@@ -197,6 +197,7 @@ def plan_of(seed: int) -> Plan:
     )
     if random.Random(f"plan {seed} transactions").random() < 0.15:
         producers = (replace(producers[0], transaction=2 + seed % 3), *producers[1:])
+    producers, consumers = _some_gather(random.Random(f"plan {seed} runs"), producers, consumers)
     consumers = _some_return(random.Random(f"plan {seed} returns"), consumers)
     names = [f"b{index}" for index in range(brokers)]
     clients = [f"p{index}" for index in range(len(producers))]
@@ -222,6 +223,17 @@ def plan_of(seed: int) -> Plan:
     if any(each.lives_s for each in producers):
         return replace(plan, store_bytes=0)  # nobody takes dead letters out
     return plan
+
+
+def _some_gather(
+    rng: random.Random, producers: tuple[ProducerPlan, ...], consumers: tuple[ConsumerPlan, ...]
+) -> tuple[tuple[ProducerPlan, ...], tuple[ConsumerPlan, ...]]:
+    """In some histories so much is sent, and acknowledged, together that the journal takes it as runs."""
+    if rng.random() >= 0.1:
+        return producers, consumers
+    size = rng.choice((4, 6, 12))
+    first = replace(producers[0], messages=12, transaction=size)
+    return (first, *producers[1:]), (replace(consumers[0], prefetch_size=100, together=size), *consumers[1:])
 
 
 def _some_return(rng: random.Random, consumers: tuple[ConsumerPlan, ...]) -> tuple[ConsumerPlan, ...]:

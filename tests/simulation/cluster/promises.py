@@ -216,7 +216,8 @@ class Promises:
             if name != base and "@" not in name and base in known and base not in self.excused:
                 self.break_(f"times: epoch {epoch} has {name} and {base}")
         for name, made in self.moves:
-            here = name in known or made in known or made in self.removing
+            # It may have been consumed under another master, while a fenced one made something else of it.
+            here = name in known or made in known or made in self.removing or name in self.consumed
             if not here and self.is_safe(name) and not {name, made} & self.excused:
                 self.break_(f"times: epoch {epoch} has neither {name} nor {made}")
 

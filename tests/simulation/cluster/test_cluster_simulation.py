@@ -63,6 +63,7 @@ def test_the_histories_do_something() -> None:
     assert min(counts["checkpoint"], counts["part moved"], counts["data file removed"]) > 100
     assert min(counts["recovery from a checkpoint"], counts["full"], counts["room again"]) > 5
     assert min(counts["transaction in doubt"], counts["given back"]) > 5
+    assert counts["answer at once"] > 200
 
 
 @pytest.mark.parametrize("plan", regressions(), ids=lambda plan: f"seed {plan.seed}")

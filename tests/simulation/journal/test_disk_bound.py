@@ -18,12 +18,17 @@ from support.stepped_journal import SteppedJournal
 from journal import upkeep as upkeep_module
 from journal.options import JournalOptions
 from journal.record import (
+    PREPARED,
     AcknowledgeSubscription,
     AddMessage,
     AddSubscription,
     AnyRecord,
+    CommitBranch,
+    Held,
+    PrepareBranch,
     RemoveDestination,
     RemoveMessage,
+    RollBackBranch,
 )
 
 SCALE = 256
@@ -106,6 +111,29 @@ def transactions(rng: random.Random) -> Batches:
         ref += 60
 
 
+def branches_left_open(rng: random.Random) -> Batches:
+    """Prepared transactions whose outcome comes late or never hold what they have sent and consumed."""
+    ref, is_open = 1, []
+    for number in range(120):
+        sent = [Held(each) for each in range(ref, ref + rng.randint(1, 20))]
+        taken = [Held(each) for each in range(sent[-1].ref + 1, sent[-1].ref + rng.randint(2, 10))]
+        yield tuple(message(held.ref, 500) for held in taken)
+        yield (
+            *(message(held.ref, 500, PREPARED + QUEUE) for held in sent),
+            PrepareBranch(f"x{number}", "", "c", 0, {QUEUE: sent}, {QUEUE: taken}, {}),
+        )
+        is_open.append((f"x{number}", sent, taken))
+        ref = taken[-1].ref + 1
+        for each in range(ref, ref + 60):
+            yield (message(each, 500), RemoveMessage(each, QUEUE))
+        ref += 60
+        if number % 3 == 0:
+            xid, sent, taken = is_open.pop(rng.randrange(len(is_open)))
+            is_committed = rng.random() < 0.5
+            yield (CommitBranch(xid) if is_committed else RollBackBranch(xid),)
+            yield tuple(RemoveMessage(held.ref, QUEUE) for held in (sent if is_committed else taken))
+
+
 def tiny_messages(rng: random.Random) -> Batches:
     """Very small messages pile up, and every second one is consumed, in any order."""
     waiting: list[int] = []
@@ -154,6 +182,7 @@ PATTERNS: list[Callable[[random.Random], Batches]] = [
     a_subscriber_away,
     many_subscribers_away,
     transactions,
+    branches_left_open,
     tiny_messages,
     many_queues,
     a_backlog_is_consumed,

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from support.journal_stores import append, fill, fingerprint
 from support.waiting import wait_until
 
 from journal import __main__ as tool
+from journal import progress as progress_module
 from journal.__main__ import main
 from journal.batch import encode_file_header
 from journal.errors import StoreReadOnly
@@ -333,6 +335,46 @@ def test_import_refuses_the_store_of_a_running_master(
     assert main([*arguments, "--take-over"]) == 0
     wait_until(lambda: failed)
     journal.close(10)
+
+
+class Terminal(io.StringIO):
+    """Standard error of somebody who looks on."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["inspect"], "reading the store's log"),
+        (["stats"], "reading the store's log"),
+        (["verify"], "verifying ["),
+        (["export", "COPY", "--force"], "exporting messages ["),
+        (["import", "COPY", "--check"], "checking the export ["),
+        (["import", "COPY"], "importing ["),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_long_work_shows_how_far_it_is(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], what: str
+) -> None:
+    """Every command that reads or writes a whole store draws a bar, for a terminal only."""
+    export = tmp_path / "export.jsonl"
+    assert main(["export", str(store), str(export)]) == 0
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    command, *options = [str(export) if word == "COPY" else word for word in words]
+    monkeypatch.setattr(progress_module, "FIRST_S", -1.0)  # so long lasts what is short
+    monkeypatch.setattr(progress_module, "INTERVAL_S", 0.0)
+    for stream in (Terminal(), io.StringIO()):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            assert main([command, str(empty if command == "import" else store), *options]) == 0
+        assert (what in stream.getvalue()) is stream.isatty()
+        shutil.rmtree(empty)
+        empty.mkdir()
 
 
 def test_a_newer_store_is_left_alone(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

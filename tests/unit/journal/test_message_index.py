@@ -1,12 +1,15 @@
 """The compact index: like a sorted dict, at a fifth of the memory, with views that stay."""
 
 import random
+import tracemalloc
 from array import array
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from journal.index import CHUNK_ENTRIES, Backlog, MessageIndex
+from journal.record import AddMessage, Location
+from journal.state import State
 
 operations = st.lists(
     st.tuples(st.sampled_from(["add", "remove", "replace", "view"]), st.integers(1, 40)), max_size=80
@@ -82,6 +85,22 @@ def test_one_left_in_a_thousand_gives_the_memory_back() -> None:
     chunks = index.view()
     assert sum(len(chunk.refs) for chunk in chunks) < 400
     assert len(chunks) < 10
+
+
+def test_a_message_that_waits_takes_little() -> None:
+    """What waits in a queue takes at most 64 bytes of memory a message, its body on the disk not counted."""
+    count, length = 50_000, 100
+    state = State()
+    tracemalloc.start()
+    try:
+        for ref in range(1, count + 1):
+            place = Location(1, 0, ref * length).pack()
+            state.apply(AddMessage(ref, "queue://orders", "ID:host-1:1:1", ref, b""), place, length)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(state.queues["queue://orders"]) == count
+    assert taken <= 64 * count
 
 
 def test_a_checkpoint_s_arrays_are_loaded() -> None:
