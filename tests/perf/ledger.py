@@ -18,12 +18,15 @@ class Findings:
     redelivered: int
     gap_from: float = math.nan
     """When the gap began, monotonic seconds."""
+    gap_after_s: float = math.nan
+    """How many seconds after the fault that was; negative: it began before."""
     machine_ms: float = 0.0
     """How long of it the machine itself stood still, for everybody."""
 
     def __str__(self) -> str:
         return (
-            f"{self.gap_ms:.0f} ms, of them {self.machine_ms:.0f} ms the machine's own,"
+            f"{self.gap_ms:.0f} ms from {self.gap_after_s:.1f} s after the fault,"
+            f" of them {self.machine_ms:.0f} ms the machine's own,"
             f" {self.acknowledged} acknowledged, {self.lost} lost,"
             f" {self.duplicated} duplicated, {self.redelivered} redelivered"
         )
@@ -79,4 +82,5 @@ class Ledger:
                 duplicated=sum(count for number, count in again.items() if number % 2),
                 redelivered=sum(count for number, count in again.items() if number % 2 == 0),
                 gap_from=gap_from,
+                gap_after_s=gap_from - since,
             )
