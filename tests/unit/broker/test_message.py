@@ -36,7 +36,7 @@ MESSAGES = st.builds(
     body_kind=st.sampled_from(BodyKind),
     body=BYTES,
     compressed=st.booleans(),
-    wire_format=st.text(),
+    wire_format=st.text().filter(lambda name: name not in WIRE_READERS),  # whose frames have a form
     wire=BYTES,
     origin=st.none() | DESTINATIONS,
 )
